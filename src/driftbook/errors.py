@@ -1,0 +1,15 @@
+"""Errors that end a command with one sentence instead of a traceback."""
+
+from __future__ import annotations
+
+
+class DriftbookError(Exception):
+    """A sentence with the cause, the value found and the next step; exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(DriftbookError):
+    """Wrong settings, arguments or data: nothing was written; exit code 2."""
+
+    exit_code = 2

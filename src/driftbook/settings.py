@@ -1,0 +1,199 @@
+"""Settings of a run: one validated, frozen record read from ``runbook.yaml``."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    model_validator,
+)
+
+from driftbook.errors import UsageError
+
+Scenario = Literal[
+    "none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"
+]
+SCENARIOS: tuple[str, ...] = get_args(Scenario)
+
+# What a source implies for the keys that a settings file leaves out.
+_FLIGHTS = {"target": "delayed", "timestamp": "time_hour", "window": "month"}
+_SYNTHETIC = {"target": "target", "timestamp": None, "window": 1200}
+_FILES = {"target": "target", "timestamp": None, "window": 1000}
+
+
+class Section(BaseModel):
+    """Base of all sections: frozen, and an unknown key names the nearest known one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unknown_keys(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        for key in values:
+            if key not in cls.model_fields:
+                near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
+                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown key {key!r}; {hint}")
+        return values
+
+
+class DataSettings(Section):
+    """Where rows come from and how time cuts them into windows."""
+
+    source: str = "flights"
+    target: str = "delayed"
+    features: tuple[str, ...] | None = None
+    timestamp: str | None = "time_hour"
+    window: Literal["day", "week", "month"] | int = "month"
+    reference: int = Field(default=2, ge=1)
+    label_delay: int = Field(default=0, ge=0)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_source(cls, values: Any) -> Any:
+        if not isinstance(values, Mapping):
+            return values
+        source = str(values.get("source", "flights"))
+        if source in ("flights", "predictions"):
+            implied: Mapping[str, Any] = _FLIGHTS if source == "flights" else {}
+        elif source.startswith("synthetic:"):
+            if source.partition(":")[2] not in SCENARIOS:
+                raise ValueError(
+                    f"unknown scenario in source {source!r}; known: {', '.join(SCENARIOS)}"
+                )
+            implied = _SYNTHETIC
+        else:
+            implied = _FILES
+        return {**implied, **values}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataSettings:
+        if isinstance(self.window, int) and self.window < 1:
+            raise ValueError(f"window is {self.window} rows; it needs at least 1")
+        if isinstance(self.window, str) and self.timestamp is None:
+            raise ValueError(
+                f"window is {self.window!r} but timestamp is null; "
+                "name the timestamp column or give window as a number of rows"
+            )
+        return self
+
+
+class ModelSettings(Section):
+    """The estimator and how it is evaluated."""
+
+    name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    estimator: Literal["logistic_regression", "hist_gradient_boosting"] = "logistic_regression"
+    holdout: float = Field(default=0.25, gt=0.0, lt=1.0)
+    seed: int = 0
+
+
+class DriftSettings(Section):
+    """When a change of the inputs is called drift."""
+
+    alpha: float = Field(default=0.02, gt=0.0, lt=1.0)
+    bins: int = Field(default=10, ge=2, le=100)
+    min_effect: float = Field(default=0.1, ge=0.0)
+    psi_threshold: float = Field(default=0.2, gt=0.0)
+
+
+class PolicySettings(Section):
+    """What an error and a retrain cost, and how sure a retrain must be."""
+
+    min_rows: int = Field(default=30, ge=2)
+    error_cost: float = Field(default=1.0, ge=0.0)
+    retrain_cost: float = Field(default=0.002, ge=0.0)
+    horizon: int = Field(default=6, ge=1)
+    confidence: float = Field(default=0.9, gt=0.5, lt=1.0)
+
+
+class ServingSettings(Section):
+    """How the API listens."""
+
+    host: str = "127.0.0.1"
+    port: int = Field(default=8000, ge=0, le=65535)
+
+
+class Settings(Section):
+    """Every setting a run depends on. ``Settings()`` is the built-in flights runbook."""
+
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    drift: DriftSettings = DriftSettings()
+    policy: PolicySettings = PolicySettings()
+    serving: ServingSettings = ServingSettings()
+
+    _bases: tuple[Path, ...] = PrivateAttr(default=())
+
+    @property
+    def bases(self) -> tuple[Path, ...]:
+        """Return the folders that a relative ``data.source`` is looked for in first."""
+        return self._bases
+
+    @property
+    def model_name(self) -> str:
+        """Return the name the model is served under: ``model.name``, or the target's name."""
+        return self.model.name or re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.target).strip("-.") or "model"
+
+    @classmethod
+    def load(cls, path: str | Path) -> Settings:
+        """Return the settings of a YAML file; keys left out keep their defaults.
+
+        Raises:
+            UsageError: no such file, not YAML, an unknown key or a value out of range.
+        """
+        path = Path(path)
+        try:
+            values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise UsageError(
+                f"settings file {path} cannot be read ({error.strerror}); "
+                "give an existing file with --settings"
+            ) from error
+        except (yaml.YAMLError, UnicodeDecodeError) as error:
+            raise UsageError(f"settings file {path} is not valid YAML: {_first_line(error)}") from error
+        if not isinstance(values, Mapping | None):
+            raise UsageError(f"settings file {path} holds a {type(values).__name__}; it needs keys such as 'data:'")
+        settings = cls.parse(values or {}, origin=str(path))
+        settings._bases = (path.resolve().parent,)
+        return settings
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any], origin: str = "settings") -> Settings:
+        """Return validated settings; ``origin`` names their source in messages.
+
+        Raises:
+            UsageError: the first thing that is wrong, with its place and the value found.
+        """
+        try:
+            return cls.model_validate(dict(values))
+        except ValidationError as error:
+            raise UsageError(f"{origin}: {_explain(error)}") from error
+
+    def to_yaml(self) -> str:
+        """Return the settings as YAML that :meth:`load` reads back to an equal record."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def _explain(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("literal"))
+    message = first["msg"].removeprefix("Value error, ")
+    found = first["input"]
+    shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+    return f"{place}: {message}{shown}" if place else f"{message}{shown}"
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,245 @@
+"""The model: a calibrated scikit-learn pipeline with the rows that it learnt from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.calibration import CalibratedClassifierCV
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from driftbook import data, scores
+from driftbook.data import Feature
+from driftbook.errors import UsageError
+from driftbook.settings import ModelSettings, Settings
+
+FOLDS = 5
+MAX_CATEGORIES = 50
+IMPORTANCE_ROWS = 4000
+
+
+@dataclass(frozen=True)
+class Model:
+    """One version: the fitted pipeline, its reference, and where both came from.
+
+    ``reference`` holds features and target (and timestamp) in time order; its first ``n_train``
+    rows fitted and calibrated the pipeline, the rest is the temporal holdout.
+    """
+
+    version: str
+    name: str
+    estimator: Pipeline
+    features: tuple[Feature, ...]
+    target: str
+    reference: pd.DataFrame
+    n_train: int
+    seed: int
+    origin: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """Return the feature names in the order the model takes them."""
+        return [feature.name for feature in self.features]
+
+    @property
+    def training_rows(self) -> pd.DataFrame:
+        """Return the reference rows that fitted and calibrated the model."""
+        return self.reference.iloc[: self.n_train]
+
+    @property
+    def holdout(self) -> pd.DataFrame:
+        """Return the reference rows that came after training and never touched the model."""
+        return self.reference.iloc[self.n_train :]
+
+    def predict_proba(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+        """Return the probability of ``target == 1`` for each row, shape (n,).
+
+        Missing and infinite values are imputed as in training; text in a numeric column counts as
+        missing; a category unseen in training counts as none of the known ones.
+
+        Raises:
+            UsageError: a feature of the model is no column of ``frame``.
+        """
+        if frame.empty:
+            return np.empty(0)
+        probability: NDArray[np.float64] = self.estimator.predict_proba(inputs(frame, self.features))[:, 1]
+        return probability
+
+    @cached_property
+    def holdout_scores(self) -> NDArray[np.float64]:
+        """Return the predicted probabilities on the holdout, shape (rows of the holdout,)."""
+        return self.predict_proba(self.holdout)
+
+    @cached_property
+    def metrics(self) -> pd.DataFrame:
+        """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
+        table = scores.summary(self.holdout[self.target].to_numpy(), self.holdout_scores, seed=self.seed)
+        counts = pd.DataFrame(
+            {"metric": ["n_train", "n_test"], "value": [float(self.n_train), float(len(self.holdout))]}
+        )
+        return pd.concat([table, counts], ignore_index=True)
+
+    @cached_property
+    def importance(self) -> dict[str, float]:
+        """Return by feature the rise of the holdout's Brier loss when its column is permuted.
+
+        Units of Brier loss, negative estimates clipped to zero; at most 4000 holdout rows.
+        Source: permutation importance, Breiman (2001), Random Forests, section 10.
+        """
+        rng = np.random.default_rng(self.seed)
+        rows = self.holdout
+        if len(rows) > IMPORTANCE_ROWS:
+            rows = rows.iloc[np.sort(rng.choice(len(rows), IMPORTANCE_ROWS, replace=False))]
+        labels = rows[self.target].to_numpy(dtype=np.float64)
+        base = np.mean((self.predict_proba(rows) - labels) ** 2)
+        rises = {}
+        for name in self.feature_names:
+            mixed = rows.assign(**{name: rows[name].to_numpy()[rng.permutation(len(rows))]})
+            rises[name] = max(0.0, float(np.mean((self.predict_proba(mixed) - labels) ** 2) - base))
+        return rises
+
+
+def train(
+    reference: pd.DataFrame,
+    settings: Settings,
+    recipe: str = "first",
+    weights: NDArray[np.float64] | None = None,
+    origin: Mapping[str, str] | None = None,
+) -> Model:
+    """Return the model fitted on the older rows of ``reference``; the newest share is its holdout.
+
+    ``reference``: rows in time order with features and target. Rows without a label are left out.
+    ``weights``: one weight a row of ``reference``, for the training rows. Probabilities are
+    calibrated by Platt scaling on out-of-fold scores of contiguous folds, so that no training row
+    is lost. ``recipe`` names how the rows were chosen and is part of the version.
+
+    Raises:
+        UsageError: no target column, one class only, or too few rows to train and to hold out.
+
+    Source: Platt (1999), Probabilistic outputs for support vector machines.
+    """
+    target = settings.data.target
+    if target not in reference.columns:
+        raise UsageError(f"target {target!r} is no column of the reference; its columns are {list(reference.columns)}")
+    labelled = reference[target].notna().to_numpy()
+    rows = reference[labelled].reset_index(drop=True)
+    row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
+    n_train = len(rows) - max(1, round(len(rows) * settings.model.holdout))
+    labels = rows[target].to_numpy(dtype=np.int64)
+    _check_trainable(labels, n_train, target)
+    features = data.features_of(rows, settings)
+    columns = [c for c in (settings.data.timestamp, *(f.name for f in features), target) if c in rows.columns]
+    rows = rows[columns]
+    folds = min(FOLDS, int(np.bincount(labels[:n_train], minlength=2).min()))
+    estimator = pipeline(features, settings.model, folds)
+    fitting = {} if row_weights is None else {"classifier__sample_weight": row_weights[:n_train]}
+    estimator.fit(inputs(rows.iloc[:n_train], features), labels[:n_train], **fitting)
+    digest = data.fingerprint(rows)
+    return Model(
+        version=_version(digest, features, settings, recipe, row_weights),
+        name=settings.model_name,
+        estimator=estimator,
+        features=features,
+        target=target,
+        reference=rows,
+        n_train=n_train,
+        seed=settings.model.seed,
+        origin={**(origin or {}), "recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest},
+    )
+
+
+def pipeline(features: tuple[Feature, ...], settings: ModelSettings, folds: int) -> Pipeline:
+    """Return the unfitted pipeline: impute and scale numbers, one-hot text, then calibrate."""
+    numeric = [f.name for f in features if f.kind != "categorical"]
+    text = [f.name for f in features if f.kind == "categorical"]
+    numbers = Pipeline(
+        [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+    )
+    encoder = OneHotEncoder(
+        handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False, dtype=np.float64
+    )
+    parts = [("numeric", numbers, numeric), ("categorical", encoder, text)]
+    prepare = ColumnTransformer([part for part in parts if part[2]])
+    classifier = CalibratedClassifierCV(
+        _classifier(settings), method="sigmoid", cv=StratifiedKFold(folds), ensemble=False
+    )
+    return Pipeline([("prepare", prepare), ("classifier", classifier)])
+
+
+def _classifier(settings: ModelSettings) -> LogisticRegression | HistGradientBoostingClassifier:
+    if settings.estimator == "logistic_regression":
+        return LogisticRegression(max_iter=1000, random_state=settings.seed)
+    return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
+
+
+def inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
+    """Return the model's input columns: float64 numbers with NaN, or text with "" for missing.
+
+    Raises:
+        UsageError: a feature is no column of ``frame``.
+    """
+    absent = [f.name for f in features if f.name not in frame.columns]
+    if absent:
+        raise UsageError(
+            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the model needs"
+        )
+    return pd.DataFrame(
+        {
+            f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
+            for f in features
+        },
+        index=frame.index,
+    )
+
+
+def _numbers(values: pd.Series) -> NDArray[np.float64]:
+    if not (pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)):
+        values = pd.to_numeric(values, errors="coerce")
+    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
+
+
+def _text(values: pd.Series) -> pd.Series:
+    text = values.astype(object)
+    return text.where(values.notna(), "").map(str).astype(object)
+
+
+def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> None:
+    for part, found in (("training", labels[: max(n_train, 0)]), ("holdout", labels[max(n_train, 0) :])):
+        counts = np.bincount(found, minlength=2)
+        needed = 2 if part == "training" else 1
+        if counts.min() < needed:
+            raise UsageError(
+                f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and {counts[1]} with 1, "
+                f"but needs at least {needed} of each; give a longer reference (data.reference or data.window)"
+            )
+
+
+def _version(
+    digest: str,
+    features: tuple[Feature, ...],
+    settings: Settings,
+    recipe: str,
+    weights: NDArray[np.float64] | None,
+) -> str:
+    parts = {
+        "rows": digest,
+        "features": [[f.name, f.kind] for f in features],
+        "target": settings.data.target,
+        "model": settings.model.model_dump(mode="json"),
+        "recipe": recipe,
+        "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
+    }
+    return "m" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:11]
