@@ -1,0 +1,179 @@
+"""How well the champion does on the current rows, against its own temporal holdout."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from driftbook import estimate, scores
+from driftbook.settings import Settings
+from driftbook.training import Model
+
+Floats = npt.NDArray[np.float64]
+
+COLUMNS = (
+    "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
+    "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high", "worse",
+)  # fmt: skip
+# At most this share of windows without any change is called worse, over all metrics together.
+FALSE_WORSE = 0.01
+BLOCKS = 16
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the champion said about rows and what came true: ``y`` is NaN where not known yet."""
+
+    y: Floats
+    p: Floats
+
+
+def judge(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return a row a metric and basis: realised where labels are known, estimated for all rows.
+
+    ``value`` and ``baseline`` (the champion's temporal holdout) come with 95% intervals. The
+    interval of ``change`` is wider: all metrics together call a window without any change
+    ``worse`` in at most 1% of cases (Bonferroni), and ``worse`` says that it lies wholly on the
+    bad side. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than ``policy.min_rows``,
+    or an AUC with fewer than 10 rows of a class), ``not_scored`` (a feature column is absent).
+    Values that cannot be had are NaN.
+
+    Source: standard errors from means of contiguous blocks, Ibragimov and Müller (2010), JBES 28,
+    which stay valid where neighbouring rows depend on each other; Welch (1947) for two samples.
+    """
+    if any(name not in current.columns for name in model.feature_names):
+        return _unscored(len(current))
+    rows = outcomes(model, current)
+    return judge_rows(model, rows, settings.policy.min_rows)
+
+
+def judge_rows(model: Model, rows: Rows, min_rows: int) -> pd.DataFrame:
+    """Return :func:`judge`'s table for rows that the champion has already scored."""
+    reference = holdout(model)
+    table = [_realised(metric, reference, rows, min_rows) for metric in scores.METRICS]
+    table.append(_calibration(reference, rows, min_rows))
+    table += estimate.table(reference, rows, min_rows)
+    return pd.DataFrame(table, columns=list(COLUMNS))
+
+
+def outcomes(model: Model, frame: pd.DataFrame) -> Rows:
+    """Return the champion's probabilities with the known outcomes; labels besides 0, 1 are unknown."""
+    p = model.predict_proba(frame)
+    if model.target not in frame.columns:
+        return Rows(np.full(len(p), np.nan), p)
+    y = pd.to_numeric(frame[model.target], errors="coerce").to_numpy(
+        dtype=np.float64, na_value=np.nan
+    )
+    return Rows(np.where(np.isin(y, (0.0, 1.0)), y, np.nan), p)
+
+
+def holdout(model: Model) -> Rows:
+    """Return the champion's probabilities and outcomes on its temporal holdout."""
+    return Rows(model.holdout[model.target].to_numpy(dtype=np.float64), model.holdout_scores)
+
+
+def standard_error(influence: Floats, blocks: int = BLOCKS) -> tuple[float, int]:
+    """Return the standard error of a mean of rows in time order, and its degrees of freedom.
+
+    The rows are cut into ``blocks`` contiguous blocks (fewer where a block would hold under four
+    rows) and the block means are treated as one sample. Infinite with fewer than 8 rows.
+
+    Source: Ibragimov and Müller (2010), JBES 28(4): t-statistic based inference on q groups.
+    """
+    n = len(influence)
+    blocks = min(blocks, n // 4)
+    if blocks < 2:
+        return float("inf"), 1
+    edges = np.linspace(0, n, blocks + 1).astype(np.int64)
+    sizes = np.diff(edges)
+    sums = np.add.reduceat(influence - influence.mean(), edges[:-1])
+    spread = float((np.square(sums)).sum() * blocks / (blocks - 1))
+    return float(np.sqrt(spread) / sizes.sum()), blocks - 1
+
+
+def difference(
+    current: tuple[float, int], reference: tuple[float, int], confidence: float
+) -> float:
+    """Return the half width of the interval of a difference of two independent means.
+
+    Source: Welch (1947), Biometrika 34: Satterthwaite's degrees of freedom.
+    """
+    (a, df_a), (b, df_b) = current, reference
+    variance = a * a + b * b
+    if not np.isfinite(variance) or variance == 0.0:
+        return float("inf") if not np.isfinite(variance) else 0.0
+    df = variance**2 / (a**4 / df_a + b**4 / df_b)
+    return float(stats.t.ppf(0.5 + confidence / 2, df) * np.sqrt(variance))
+
+
+def worse_confidence(tests: int) -> float:
+    """Return the two-sided confidence at which ``tests`` one-sided calls share the budget."""
+    return 1.0 - 2.0 * FALSE_WORSE / tests
+
+
+def _realised(metric: str, reference: Rows, rows: Rows, min_rows: int) -> dict[str, object]:
+    base = scores.score(metric, reference.y, reference.p)
+    now = scores.score(metric, rows.y, rows.p)
+    row = _row(metric, "realised", "labels", now.n)
+    row |= {"baseline": base.value, "baseline_low": base.ci_low, "baseline_high": base.ci_high}
+    if now.n < min_rows or now.status != "ok":
+        return row | {"status": now.status if now.status == "one_class" else "insufficient"}
+    row |= {"status": "ok", "value": now.value, "ci_low": now.ci_low, "ci_high": now.ci_high}
+    if base.status != "ok":
+        return row
+    confidence = worse_confidence(len(scores.METRICS) + 1)
+    half = difference(standard_error(now.influence), standard_error(base.influence), confidence)
+    return row | _verdict(metric, now.value - base.value, half)
+
+
+def _verdict(metric: str, change: float, half: float) -> dict[str, object]:
+    low, high = change - half, change + half
+    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
+    return {"change": change, "change_low": low, "change_high": high, "worse": worse}
+
+
+def _calibration(reference: Rows, rows: Rows, min_rows: int) -> dict[str, object]:
+    """Return the row of the mean of outcome minus probability, which is worse in both directions.
+
+    Source: calibration in the large, Van Calster et al. (2016), J Clin Epidemiol 74.
+    """
+    known = ~np.isnan(rows.y)
+    gap, base = (rows.y - rows.p)[known], reference.y - reference.p
+    row = _row("calibration", "realised", "labels", len(gap))
+    row |= _mean_interval(base, "baseline")
+    if len(gap) < min_rows:
+        return row | {"status": "insufficient"}
+    row |= {"status": "ok", **_mean_interval(gap, "value")}
+    confidence = 1.0 - FALSE_WORSE / (len(scores.METRICS) + 1)
+    half = difference(standard_error(gap), standard_error(base), confidence)
+    change = float(gap.mean() - base.mean())
+    worse = abs(change) > half and abs(gap.mean()) > abs(base.mean())
+    return row | {
+        "change": change,
+        "change_low": change - half,
+        "change_high": change + half,
+        "worse": worse,
+    }
+
+
+def _mean_interval(values: Floats, name: str) -> dict[str, object]:
+    mean, (se, df) = float(values.mean()), standard_error(values)
+    half = float(stats.t.ppf(0.975, df)) * se
+    prefix = "ci" if name == "value" else name
+    return {name: mean, f"{prefix}_low": mean - half, f"{prefix}_high": mean + half}
+
+
+def _row(metric: str, basis: str, method: str, n: int) -> dict[str, object]:
+    row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan"))
+    return row | {"metric": metric, "basis": basis, "method": method, "n": n, "worse": False}
+
+
+def _unscored(n: int) -> pd.DataFrame:
+    rows = [
+        _row(metric, "estimated", "", n) | {"status": "not_scored"} for metric in scores.METRICS
+    ]
+    return pd.DataFrame(rows, columns=list(COLUMNS))
