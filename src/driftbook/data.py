@@ -85,7 +85,9 @@ def load(settings: Settings, artifacts: Path | None = None) -> Dataset:
     if wanted.source != "predictions":
         frame = frame.assign(**{wanted.target: _binary(frame[wanted.target], wanted.target)})
     if wanted.timestamp is not None:
-        times = parse_timestamps(frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str))
+        times = parse_timestamps(
+            frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
+        )
         frame = frame.assign(**{wanted.timestamp: times})
         known = times.notna()
         if not known.all():
@@ -116,7 +118,9 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
         from driftbook import prediction_log
 
         if artifacts is None:
-            raise UsageError("source 'predictions' needs the artifacts folder that holds the prediction log")
+            raise UsageError(
+                "source 'predictions' needs the artifacts folder that holds the prediction log"
+            )
         return prediction_log.read_frame(settings, artifacts), {}
     return sources.files(wanted.source, settings.bases), {}
 
@@ -132,7 +136,11 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             raise UsageError(
                 f"{role} {name!r} is no column of {wanted.source!r}; its columns are {_listing(frame.columns)}"
             )
-    names = [c for c in frame.columns if c not in fixed] if wanted.features is None else list(wanted.features)
+    names = (
+        [c for c in frame.columns if c not in fixed]
+        if wanted.features is None
+        else list(wanted.features)
+    )
     for name in names:
         if name not in frame.columns:
             raise UsageError(
@@ -140,9 +148,13 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
                 f"its columns are {_listing(frame.columns)}"
             )
         if name in fixed:
-            raise UsageError(f"data.features names {name!r}, which is the target or the timestamp; leave it out")
+            raise UsageError(
+                f"data.features names {name!r}, which is the target or the timestamp; leave it out"
+            )
     if not names:
-        raise UsageError(f"{wanted.source!r} has no feature column besides {', '.join(fixed)}; add at least one")
+        raise UsageError(
+            f"{wanted.source!r} has no feature column besides {', '.join(fixed)}; add at least one"
+        )
     return frame[[*fixed[1:], *names, wanted.target]]
 
 
@@ -150,7 +162,9 @@ def _binary(values: pd.Series, name: str) -> pd.Series:
     """Return the target as 0.0, 1.0 or NaN, as int64 where nothing is missing."""
     present = values.dropna()
     if present.empty:
-        raise UsageError(f"target {name!r} has no value in any row; give labelled rows or another data.target")
+        raise UsageError(
+            f"target {name!r} has no value in any row; give labelled rows or another data.target"
+        )
     numbers = pd.to_numeric(present, errors="coerce")
     odd = present[~numbers.isin([0, 1])]
     if len(odd):
@@ -245,7 +259,12 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
     if isinstance(size, int):
         starts = range(0, len(frame), size)
         return tuple(
-            Window(f"rows-{i + 1:04d}", start, min(start + size, len(frame)), start + size <= len(frame))
+            Window(
+                f"rows-{i + 1:04d}",
+                start,
+                min(start + size, len(frame)),
+                start + size <= len(frame),
+            )
             for i, start in enumerate(starts)
         )
     times = frame[timestamp]
@@ -305,7 +324,11 @@ def at_window(dataset: Dataset, settings: Settings, name: str | None, after: int
     window = chosen[-1]
     position = dataset.windows.index(window)
     delay = settings.data.label_delay
-    mature = [w for i, w in enumerate(dataset.windows[:position]) if w.start >= after and i <= position - delay]
+    mature = [
+        w
+        for i, w in enumerate(dataset.windows[:position])
+        if w.start >= after and i <= position - delay
+    ]
     history = dataset.frame.iloc[after : mature[-1].stop] if mature else dataset.frame.iloc[:0]
     current = dataset.rows(window)
     if delay > 0:

@@ -20,9 +20,7 @@ from pydantic import (
 
 from driftbook.errors import UsageError
 
-Scenario = Literal[
-    "none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"
-]
+Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
 
 # What a source implies for the keys that a settings file leaves out.
@@ -44,7 +42,11 @@ class Section(BaseModel):
         for key in values:
             if key not in cls.model_fields:
                 near = difflib.get_close_matches(str(key), cls.model_fields, n=1, cutoff=0.5)
-                hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(cls.model_fields)}"
+                hint = (
+                    f"did you mean {near[0]!r}?"
+                    if near
+                    else f"known: {', '.join(cls.model_fields)}"
+                )
                 raise ValueError(f"unknown key {key!r}; {hint}")
         return values
 
@@ -141,10 +143,20 @@ class Settings(Section):
         """Return the folders that a relative ``data.source`` is looked for in first."""
         return self._bases
 
+    def based(self, *bases: Path) -> Settings:
+        """Return the same settings with the folders that a relative source is looked for in."""
+        other = self.model_copy()
+        other._bases = bases
+        return other
+
     @property
     def model_name(self) -> str:
         """Return the name the model is served under: ``model.name``, or the target's name."""
-        return self.model.name or re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.target).strip("-.") or "model"
+        return (
+            self.model.name
+            or re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.target).strip("-.")
+            or "model"
+        )
 
     @classmethod
     def load(cls, path: str | Path) -> Settings:
@@ -162,12 +174,14 @@ class Settings(Section):
                 "give an existing file with --settings"
             ) from error
         except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise UsageError(f"settings file {path} is not valid YAML: {_first_line(error)}") from error
+            raise UsageError(
+                f"settings file {path} is not valid YAML: {_first_line(error)}"
+            ) from error
         if not isinstance(values, Mapping | None):
-            raise UsageError(f"settings file {path} holds a {type(values).__name__}; it needs keys such as 'data:'")
-        settings = cls.parse(values or {}, origin=str(path))
-        settings._bases = (path.resolve().parent,)
-        return settings
+            raise UsageError(
+                f"settings file {path} holds a {type(values).__name__}; it needs keys such as 'data:'"
+            )
+        return cls.parse(values or {}, origin=str(path)).based(path.resolve().parent)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], origin: str = "settings") -> Settings:

@@ -150,7 +150,9 @@ def _format_of(path: str) -> str | None:
 def _read(filesystem: Any, path: str) -> pd.DataFrame:
     kind = _format_of(path)
     if kind is None:
-        raise UsageError(f"{path} is neither Parquet nor CSV by its name; rename it to .parquet or .csv")
+        raise UsageError(
+            f"{path} is neither Parquet nor CSV by its name; rename it to .parquet or .csv"
+        )
     try:
         with filesystem.open(path, "rb", compression="infer") as stream:
             content = stream.read()
@@ -162,7 +164,9 @@ def _read(filesystem: Any, path: str) -> pd.DataFrame:
         _refuse_duplicates(path, head)
         return pd.read_csv(io.BytesIO(content), low_memory=False, encoding="utf-8-sig")
     except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
-        raise UsageError(f"{path} cannot be read as {kind}: {_one_line(error)}; mend or remove the file") from error
+        raise UsageError(
+            f"{path} cannot be read as {kind}: {_one_line(error)}; mend or remove the file"
+        ) from error
 
 
 def _refuse_duplicates(path: str, names: list[str]) -> None:

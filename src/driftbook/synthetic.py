@@ -89,5 +89,7 @@ def _at_base_rate(
     chosen = np.empty(rows, dtype=np.int64)
     for value in (False, True):
         candidates = np.flatnonzero(labels == value)
-        chosen[wanted == value] = rng.choice(candidates, int((wanted == value).sum()), replace=False)
+        chosen[wanted == value] = rng.choice(
+            candidates, int((wanted == value).sum()), replace=False
+        )
     return pool[chosen], wanted

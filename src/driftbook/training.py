@@ -74,7 +74,9 @@ class Model:
         """
         if frame.empty:
             return np.empty(0)
-        probability: NDArray[np.float64] = self.estimator.predict_proba(inputs(frame, self.features))[:, 1]
+        probability: NDArray[np.float64] = self.estimator.predict_proba(
+            inputs(frame, self.features)
+        )[:, 1]
         return probability
 
     @cached_property
@@ -85,9 +87,14 @@ class Model:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
-        table = scores.summary(self.holdout[self.target].to_numpy(), self.holdout_scores, seed=self.seed)
+        table = scores.summary(
+            self.holdout[self.target].to_numpy(), self.holdout_scores, seed=self.seed
+        )
         counts = pd.DataFrame(
-            {"metric": ["n_train", "n_test"], "value": [float(self.n_train), float(len(self.holdout))]}
+            {
+                "metric": ["n_train", "n_test"],
+                "value": [float(self.n_train), float(len(self.holdout))],
+            }
         )
         return pd.concat([table, counts], ignore_index=True)
 
@@ -132,7 +139,9 @@ def train(
     """
     target = settings.data.target
     if target not in reference.columns:
-        raise UsageError(f"target {target!r} is no column of the reference; its columns are {list(reference.columns)}")
+        raise UsageError(
+            f"target {target!r} is no column of the reference; its columns are {list(reference.columns)}"
+        )
     labelled = reference[target].notna().to_numpy()
     rows = reference[labelled].reset_index(drop=True)
     row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
@@ -140,7 +149,11 @@ def train(
     labels = rows[target].to_numpy(dtype=np.int64)
     _check_trainable(labels, n_train, target)
     features = data.features_of(rows, settings)
-    columns = [c for c in (settings.data.timestamp, *(f.name for f in features), target) if c in rows.columns]
+    columns = [
+        c
+        for c in (settings.data.timestamp, *(f.name for f in features), target)
+        if c in rows.columns
+    ]
     rows = rows[columns]
     folds = min(FOLDS, int(np.bincount(labels[:n_train], minlength=2).min()))
     estimator = pipeline(features, settings.model, folds)
@@ -156,7 +169,12 @@ def train(
         reference=rows,
         n_train=n_train,
         seed=settings.model.seed,
-        origin={**(origin or {}), "recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest},
+        origin={
+            **(origin or {}),
+            "recipe": recipe,
+            "estimator": settings.model.estimator,
+            "input_sha256": digest,
+        },
     )
 
 
@@ -165,10 +183,16 @@ def pipeline(features: tuple[Feature, ...], settings: ModelSettings, folds: int)
     numeric = [f.name for f in features if f.kind != "categorical"]
     text = [f.name for f in features if f.kind == "categorical"]
     numbers = Pipeline(
-        [("impute", SimpleImputer(strategy="median", keep_empty_features=True)), ("scale", StandardScaler())]
+        [
+            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
+            ("scale", StandardScaler()),
+        ]
     )
     encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist", max_categories=MAX_CATEGORIES, sparse_output=False, dtype=np.float64
+        handle_unknown="infrequent_if_exist",
+        max_categories=MAX_CATEGORIES,
+        sparse_output=False,
+        dtype=np.float64,
     )
     parts = [("numeric", numbers, numeric), ("categorical", encoder, text)]
     prepare = ColumnTransformer([part for part in parts if part[2]])
@@ -205,7 +229,9 @@ def inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
 
 
 def _numbers(values: pd.Series) -> NDArray[np.float64]:
-    if not (pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)):
+    if not (
+        pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
+    ):
         values = pd.to_numeric(values, errors="coerce")
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(numbers), numbers, np.nan)
@@ -217,7 +243,10 @@ def _text(values: pd.Series) -> pd.Series:
 
 
 def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> None:
-    for part, found in (("training", labels[: max(n_train, 0)]), ("holdout", labels[max(n_train, 0) :])):
+    for part, found in (
+        ("training", labels[: max(n_train, 0)]),
+        ("holdout", labels[max(n_train, 0) :]),
+    ):
         counts = np.bincount(found, minlength=2)
         needed = 2 if part == "training" else 1
         if counts.min() < needed:

@@ -1,0 +1,404 @@
+"""Model versions on disk: hashed folders, two aliases, and a ledger that is only appended to."""
+
+from __future__ import annotations
+
+import fcntl
+import getpass
+import hashlib
+import io
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from driftbook.errors import DriftbookError, UsageError
+
+if TYPE_CHECKING:
+    from driftbook.training import Model
+
+# The scorer is the model compiled for serving: the API loads it without scikit-learn or skops.
+FILES = ("model.skops", "reference.parquet", "card.json", "scorer.json")
+# Everything a Driftbook pipeline is made of beyond what skops trusts by itself.
+TRUSTED_TYPES = (
+    "numpy.dtype",
+    "sklearn.calibration._CalibratedClassifier",
+    "sklearn.calibration._SigmoidCalibration",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    "sklearn.model_selection._split.StratifiedKFold",
+)
+
+
+class IntegrityError(DriftbookError):
+    """A stored model is not the one that was registered; it is not loaded."""
+
+
+@dataclass(frozen=True)
+class Index:
+    """The registry's one table: the file hashes of every version, and the aliases."""
+
+    versions: Mapping[str, Mapping[str, Any]]
+    aliases: Mapping[str, str | None]
+
+    def resolve(self, name: str) -> str:
+        """Return the version that ``name`` (an alias or a version) stands for.
+
+        Raises:
+            UsageError: no such version, or the alias is not set.
+        """
+        version = self.aliases.get(name, name)
+        if version is None or version not in self.versions:
+            known = ", ".join(self.versions) or "none yet; run `make run` first"
+            raise UsageError(f"no model version {name!r} in the registry; known versions: {known}")
+        return version
+
+
+def index(models: Path) -> Index:
+    """Return the registry's index; empty where nothing was registered yet.
+
+    Raises:
+        IntegrityError: the index file cannot be read.
+    """
+    path = models / "index.json"
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+        return Index(versions=dict(values["versions"]), aliases=dict(values["aliases"]))
+    except FileNotFoundError:
+        return Index(versions={}, aliases={"champion": None, "challenger": None})
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"the registry index {path} cannot be read ({error}); restore it from a backup, "
+            "or move the artifacts folder away and run `make run`"
+        ) from error
+
+
+def save(models: Path, model: Model) -> str:
+    """Store ``model`` as a version folder and register its hashes; return the version.
+
+    A version that is stored already is left as it is. A new one appears whole or not at all.
+    """
+    with _locked(models):
+        if model.version not in index(models).versions:
+            _write_version(models, model)
+            _register(models, models / model.version)
+    return model.version
+
+
+def _write_version(models: Path, model: Model) -> None:
+    import skops.io
+
+    from driftbook import compilation
+
+    partial = models / f".{model.version}.{uuid.uuid4().hex[:8]}"
+    partial.mkdir(parents=True)
+    compiled = compilation.compile_model(model)
+    (partial / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
+    skops.io.dump(model.estimator, partial / "model.skops")
+    model.reference.to_parquet(partial / "reference.parquet", index=False)
+    (partial / "card.json").write_text(_json(card(model)), encoding="utf-8")
+    target = models / model.version
+    if target.exists():  # left over from a run that stopped before it registered the version
+        shutil.rmtree(target)
+    partial.replace(target)
+
+
+def card(model: Model) -> dict[str, Any]:
+    """Return what the registry and the API say about a model: plain JSON values only."""
+    metrics = model.metrics.astype(object).where(model.metrics.notna(), None)
+    return {
+        "name": model.name,
+        "version": model.version,
+        "target": model.target,
+        "features": [{"name": f.name, "kind": f.kind} for f in model.features],
+        "n_train": model.n_train,
+        "n_reference": len(model.reference),
+        "seed": model.seed,
+        "metrics": metrics.to_dict(orient="records"),
+        "importance": model.importance,
+        "origin": dict(model.origin),
+    }
+
+
+def adopt(models: Path, staged: Path) -> list[str]:
+    """Copy the version folders of another registry that are new here; return their versions."""
+    added = []
+    with _locked(models):
+        known = index(models).versions
+        for version, entry in index(staged).versions.items():
+            if version in known:
+                continue
+            _check(staged / version, entry["files"])
+            partial = models / f".{version}.{uuid.uuid4().hex[:8]}"
+            shutil.copytree(staged / version, partial)
+            shutil.rmtree(models / version, ignore_errors=True)
+            partial.replace(models / version)
+            _register(models, models / version)
+            added.append(version)
+    return added
+
+
+def _register(models: Path, folder: Path) -> None:
+    known = index(models)
+    entry = {
+        "files": {name: _sha256(folder / name) for name in FILES},
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+    _write_index(models, Index({**known.versions, folder.name: entry}, known.aliases))
+
+
+def load(models: Path, name: str = "champion") -> Model:
+    """Return a stored model by version or alias, after every file's hash was checked.
+
+    Raises:
+        UsageError: no such version.
+        IntegrityError: a file is missing, altered, or holds a type that is not trusted.
+    """
+    import pandas as pd
+    import skops.io
+
+    from driftbook.data import Feature
+    from driftbook.training import Model
+
+    known = index(models)
+    version = known.resolve(name)
+    folder = models / version
+    contents = _check(folder, known.versions[version]["files"])
+    unknown = set(skops.io.get_untrusted_types(data=contents["model.skops"])) - set(TRUSTED_TYPES)
+    if unknown:
+        raise IntegrityError(
+            f"model {version} holds types that are not trusted ({', '.join(sorted(unknown))}); it is not loaded"
+        )
+    about = json.loads(contents["card.json"])
+    model = Model(
+        version=about["version"],
+        name=about["name"],
+        estimator=skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES)),
+        features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
+        target=about["target"],
+        reference=pd.read_parquet(io.BytesIO(contents["reference.parquet"])),
+        n_train=about["n_train"],
+        seed=about["seed"],
+        origin=about["origin"],
+    )
+    # What the card records was computed from the same rows; recomputing it would only cost time.
+    vars(model)["metrics"] = pd.DataFrame(
+        about["metrics"], columns=["metric", "value", "ci_low", "ci_high"]
+    ).astype({"value": float, "ci_low": float, "ci_high": float})
+    vars(model)["importance"] = {str(k): float(v) for k, v in about["importance"].items()}
+    return model
+
+
+def verified_bytes(models: Path, version: str) -> dict[str, bytes]:
+    """Return the files of a version by name, read once and checked against the index.
+
+    Raises:
+        UsageError: no such version.
+        IntegrityError: a file is missing or altered.
+    """
+    known = index(models)
+    return _check(models / known.resolve(version), known.versions[known.resolve(version)]["files"])
+
+
+def _check(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
+    contents = {}
+    for name in FILES:
+        path = folder / name
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise IntegrityError(
+                f"model {folder.name}: {name} cannot be read ({error.strerror}); restore it or roll back"
+            ) from error
+        found = hashlib.sha256(content).hexdigest()
+        if found != hashes.get(name):
+            raise IntegrityError(
+                f"model {folder.name}: {name} has SHA-256 {found[:12]}… but {str(hashes.get(name))[:12]}… "
+                "was registered; it is not loaded: restore the file or roll back"
+            )
+        contents[name] = content
+    return contents
+
+
+def enthrone_first(models: Path, version: str) -> bool:
+    """Make ``version`` champion where there is none yet; return whether that happened."""
+    with _locked(models):
+        known = index(models)
+        if known.aliases.get("champion") is not None:
+            return False
+        _move(
+            models, known, known.resolve(version), event="first", why="first version of this model"
+        )
+        return True
+
+
+def nominate(models: Path, version: str | None) -> None:
+    """Point the alias ``challenger`` at ``version``; ``None`` clears it."""
+    with _locked(models):
+        known = index(models)
+        chosen = None if version is None else known.resolve(version)
+        if chosen != known.aliases.get("challenger"):
+            _write_index(models, Index(known.versions, {**known.aliases, "challenger": chosen}))
+
+
+def promote(
+    models: Path, version: str, why: str, evidence_sha256: str | None, forced: bool = False
+) -> dict[str, Any]:
+    """Make ``version`` the champion and return the ledger line; the caller has checked the gate.
+
+    Raises:
+        UsageError: no such version, or it is the champion already.
+        IntegrityError: its files are not the registered ones.
+    """
+    with _locked(models):
+        known = index(models)
+        chosen = known.resolve(version)
+        if chosen == known.aliases.get("champion"):
+            raise UsageError(f"model {chosen} is the champion already; nothing to promote")
+        _check(models / chosen, known.versions[chosen]["files"])
+        return _move(models, known, chosen, "promotion", why, evidence_sha256, forced)
+
+
+def rollback(models: Path, to: str | None, why: str) -> dict[str, Any]:
+    """Make an earlier champion (default: the previous one) champion again; return the ledger line.
+
+    Raises:
+        UsageError: there is no earlier champion, or ``to`` never was one.
+    """
+    with _locked(models):
+        known = index(models)
+        now = known.aliases.get("champion")
+        past = [line["to"] for line in ledger(models)]
+        earlier = [version for version in past if version != now]
+        if not earlier:
+            raise UsageError(
+                "there is no earlier champion to roll back to; the ledger names only the present one"
+            )
+        chosen = _before(ledger(models), str(now)) if to is None else known.resolve(to)
+        if chosen not in earlier:
+            raise UsageError(
+                f"model {chosen} never was champion before; earlier champions: {', '.join(dict.fromkeys(earlier))}"
+            )
+        _check(models / chosen, known.versions[chosen]["files"])
+        return _move(models, known, chosen, "rollback", why)
+
+
+def _before(lines: list[dict[str, Any]], now: str) -> str:
+    """Return whom ``now`` replaced when it was promoted, following rollbacks back."""
+    for line in reversed(lines):
+        if line["to"] == now and line["event"] != "rollback" and line["from"]:
+            return str(line["from"])
+    raise UsageError(f"model {now} was the first champion; name another with --to")
+
+
+def ledger(models: Path) -> list[dict[str, Any]]:
+    """Return the ledger's lines, oldest first.
+
+    Raises:
+        IntegrityError: a line was altered or removed: each line holds the hash of the one before.
+    """
+    path = models / "ledger.jsonl"
+    if not path.exists():
+        return []
+    lines, previous = [], ""
+    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise IntegrityError(
+                f"the ledger {path} has a broken line {number}; restore the file"
+            ) from error
+        if line.get("previous_sha256") != previous:
+            raise IntegrityError(
+                f"the ledger {path} was altered before line {number}; restore the file"
+            )
+        previous = hashlib.sha256(text.encode()).hexdigest()
+        lines.append(line)
+    return lines
+
+
+def _move(
+    models: Path,
+    known: Index,
+    version: str,
+    event: str,
+    why: str,
+    evidence_sha256: str | None = None,
+    forced: bool = False,
+) -> dict[str, Any]:
+    lines = ledger(models)
+    path = models / "ledger.jsonl"
+    kept = path.read_text(encoding="utf-8") if path.exists() else ""
+    last = kept.splitlines()[-1] if kept else None
+    line = {
+        "seq": len(lines) + 1,
+        "event": event,
+        "who": _user(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "from": known.aliases.get("champion"),
+        "to": version,
+        "why": why,
+        "evidence_sha256": evidence_sha256,
+        "forced": forced,
+        "previous_sha256": "" if last is None else hashlib.sha256(last.encode()).hexdigest(),
+    }
+    with path.open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(line, sort_keys=True) + "\n")
+        stream.flush()
+        os.fsync(stream.fileno())
+    challenger = known.aliases.get("challenger")
+    aliases = {"champion": version, "challenger": None if challenger == version else challenger}
+    _write_index(models, Index(known.versions, aliases))
+    return line
+
+
+def settle(models: Path) -> str | None:
+    """Finish a promotion that stopped between ledger and index; return a message if it did."""
+    with _locked(models):
+        lines, known = ledger(models), index(models)
+        if not lines or lines[-1]["to"] == known.aliases.get("champion"):
+            return None
+        version = lines[-1]["to"]
+        challenger = known.aliases.get("challenger")
+        aliases = {"champion": version, "challenger": None if challenger == version else challenger}
+        _write_index(models, Index(known.versions, aliases))
+        return f"finished the {lines[-1]['event']} of {version} that had stopped half-way"
+
+
+def _write_index(models: Path, known: Index) -> None:
+    models.mkdir(parents=True, exist_ok=True)
+    text = _json({"versions": dict(known.versions), "aliases": dict(known.aliases)})
+    partial = models / f".index.{os.getpid()}"
+    with partial.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
+    partial.replace(models / "index.json")
+
+
+@contextmanager
+def _locked(models: Path) -> Iterator[None]:
+    """Hold the registry's lock; readers need none, the index is replaced as a whole."""
+    models.mkdir(parents=True, exist_ok=True)
+    with (models / ".lock").open("a") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
