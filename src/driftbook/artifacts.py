@@ -63,7 +63,7 @@ class Run:
 
     @cached_property
     def champion(self) -> Model:
-        """Return the version being served; where there is none yet, the first is trained and stored."""
+        """Return the version being served; where there is none yet, the first one is trained."""
         version = self.pinned_champion or registry.index(self.published_models).aliases["champion"]
         if version is None:
             version = registry.index(self.models).aliases["champion"] or self._store_first().version
@@ -85,7 +85,8 @@ class Run:
     def _store_first(self) -> Model:
         if self.settings.data.source == "predictions":
             raise UsageError(
-                "source 'predictions' judges served traffic and needs a champion; train one from labelled data first"
+                "source 'predictions' judges served traffic and needs a champion; train one "
+                "from labelled data first"
             )
         windows = data.reference_windows(self.dataset, self.settings)
         stop = windows[-1].stop
@@ -109,7 +110,7 @@ class Run:
         )
 
     def save_challenger(self, model: Model) -> str:
-        """Store a challenger trained on rows up to the window under judgement; return its version."""
+        """Store a challenger trained on rows up to the judged window; return its version."""
         origin = {
             **model.origin,
             "source": self.dataset.source,
@@ -198,7 +199,7 @@ def describe(dataset: Dataset, window: Window) -> dict[str, Any]:
 
 
 def project_root(start: Path | None = None) -> Path:
-    """Return the nearest folder upward from ``start`` that holds ``runbook.yaml``, else ``start``."""
+    """Return the nearest folder from ``start`` upward that holds ``runbook.yaml``."""
     start = (start or Path.cwd()).resolve()
     for folder in (start, *start.parents):
         if (folder / "runbook.yaml").exists():

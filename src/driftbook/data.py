@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Literal
 
@@ -29,7 +30,7 @@ class Feature:
 
 @dataclass(frozen=True)
 class Window:
-    """A block of rows ``start:stop`` of the time-ordered frame; ``complete`` when none is to come."""
+    """Rows ``start:stop`` of the time-ordered frame; ``complete`` when none is to come."""
 
     name: str
     start: int
@@ -134,7 +135,8 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     for role, name in zip(("data.target", "data.timestamp"), fixed, strict=False):
         if name not in frame.columns:
             raise UsageError(
-                f"{role} {name!r} is no column of {wanted.source!r}; its columns are {_listing(frame.columns)}"
+                f"{role} {name!r} is no column of {wanted.source!r}; its columns are "
+                f"{_listing(frame.columns)}"
             )
     names = (
         [c for c in frame.columns if c not in fixed]
@@ -170,7 +172,8 @@ def _binary(values: pd.Series, name: str) -> pd.Series:
     if len(odd):
         shown = ", ".join(repr(v) for v in odd.unique()[:5].tolist())
         raise UsageError(
-            f"target {name!r} is not binary: found {shown} besides 0 and 1; recode it to 0 and 1 or choose another data.target"
+            f"target {name!r} is not binary: found {shown} besides 0 and 1; recode it to 0 and "
+            "1 or choose another data.target"
         )
     result = pd.to_numeric(values).astype("float64")
     return result.astype("int64") if result.notna().all() else result
@@ -185,7 +188,8 @@ def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.
         UsageError: a value that is no date, or more than one time zone.
     """
     if isinstance(values.dtype, pd.DatetimeTZDtype):
-        return values.dt.tz_localize(None)
+        naive: pd.Series = values.dt.tz_localize(None)
+        return naive
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values
     if pd.api.types.is_numeric_dtype(values.dtype):
@@ -200,7 +204,8 @@ def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.
     found = [str(zone) for zone in zones.fillna("none").unique()]
     if len(found) > 1:
         raise UsageError(
-            f"timestamp {name!r} mixes time zones ({', '.join(found[:5])}); store all rows in one time zone"
+            f"timestamp {name!r} mixes time zones ({', '.join(found[:5])}); store all rows in "
+            "one time zone"
         )
     try:
         parsed = pd.to_datetime(text, format="ISO8601")
@@ -209,7 +214,8 @@ def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.
     bad = text[parsed.isna()]
     if len(bad):
         raise UsageError(
-            f"timestamp {name!r} cannot be read as a date in {len(bad)} rows (first: row {bad.index[0]}, {bad.iloc[0]!r}); "
+            f"timestamp {name!r} cannot be read as a date in {len(bad)} rows (first: row "
+            f"{bad.index[0]}, {bad.iloc[0]!r}); "
             "write dates as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"
         )
     if isinstance(parsed.dtype, pd.DatetimeTZDtype):
@@ -244,12 +250,13 @@ def _kind(values: pd.Series) -> Kind:
     present = values.dropna()
     if present.empty:
         return "numeric"
-    if pd.api.types.is_string_dtype(dtype) or present.map(type).eq(str).all():
+    if pd.api.types.is_string_dtype(dtype) or all(isinstance(v, str) for v in present):
         return "categorical"
-    if present.map(type).eq(bool).all():
+    if all(isinstance(v, bool | np.bool_) for v in present):
         return "boolean"
     raise UsageError(
-        f"feature {str(values.name)!r} holds {type(present.iloc[0]).__name__} values ({dtype}); features are numbers, "
+        f"feature {str(values.name)!r} holds {type(present.iloc[0]).__name__} values "
+        f"({dtype}); features are numbers, "
         "booleans or text: convert it, or list the columns to use in data.features"
     )
 
@@ -277,7 +284,7 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
     reached = bool(times.iloc[-1] >= last.end_time - (last.end_time - last.start_time) / 20)
     return tuple(
         Window(_period_name(periods.iloc[start], size), start, stop, stop < len(frame) or reached)
-        for start, stop in zip(edges[:-1], edges[1:], strict=True)
+        for start, stop in pairwise(edges)
     )
 
 
@@ -298,7 +305,8 @@ def reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window, ...
     complete = [w for w in dataset.windows if w.complete]
     if len(complete) < wanted + 1:
         raise UsageError(
-            f"the data makes {len(complete)} complete window(s) of {settings.data.window} from {len(dataset.frame)} rows, "
+            f"the data makes {len(complete)} complete window(s) of {settings.data.window} from "
+            f"{len(dataset.frame)} rows, "
             f"but data.reference is {wanted} and one more is needed as current; "
             "give more rows, a smaller data.window or a smaller data.reference"
         )

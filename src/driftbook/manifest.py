@@ -211,7 +211,8 @@ def _lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         named = sorted(set(drift[key])) if key in drift else []
         if named != [value]:
             problems.append(
-                f"drift report names {key} {', '.join(map(str, named)) or 'none'}, the manifest {value}"
+                f"drift report names {key} {', '.join(map(str, named)) or 'none'}, the "
+                f"manifest {value}"
             )
     row = (
         tracked[tracked["run_id"] == expected["run_id"]]
@@ -222,7 +223,8 @@ def _lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         problems.append(f"runs.csv has {len(row)} rows of run {expected['run_id']}, not one")
     elif row["model_version"].iloc[0] != expected["model_version"]:
         problems.append(
-            f"runs.csv names model_version {row['model_version'].iloc[0]}, the manifest {expected['model_version']}"
+            f"runs.csv names model_version {row['model_version'].iloc[0]}, the manifest "
+            f"{expected['model_version']}"
         )
     return problems
 
@@ -245,9 +247,8 @@ def _registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
 def _moved_since(lines: Sequence[Mapping[str, Any]], document: Mapping[str, Any]) -> bool:
     """Tell whether a promotion on this run's evidence explains that the champion is another."""
     evidence = document["files"].get("policy/retrain_recommendation.json", {}).get("sha256")
-    return (
-        lines[-1]["from"] == document["model_version"] and lines[-1]["evidence_sha256"] == evidence
-    )
+    last = lines[-1]
+    return bool(last["from"] == document["model_version"] and last["evidence_sha256"] == evidence)
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -285,8 +286,8 @@ def code() -> dict[str, Any]:
         ("changes", ["status", "--porcelain", "--", "."]),
     ):
         try:
-            done = subprocess.run(
-                ["git", "-C", str(here), *words],
+            done = subprocess.run(  # noqa: S603
+                ["git", "-C", str(here), *words],  # noqa: S607
                 capture_output=True,
                 text=True,
                 timeout=10,

@@ -171,7 +171,8 @@ def load(models: Path, name: str = "champion") -> Model:
     unknown = set(skops.io.get_untrusted_types(data=contents["model.skops"])) - set(TRUSTED_TYPES)
     if unknown:
         raise IntegrityError(
-            f"model {version} holds types that are not trusted ({', '.join(sorted(unknown))}); it is not loaded"
+            f"model {version} holds types that are not trusted ({', '.join(sorted(unknown))}); "
+            "it is not loaded"
         )
     about = json.loads(contents["card.json"])
     model = Model(
@@ -212,12 +213,14 @@ def _check(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:
             content = path.read_bytes()
         except OSError as error:
             raise IntegrityError(
-                f"model {folder.name}: {name} cannot be read ({error.strerror}); restore it or roll back"
+                f"model {folder.name}: {name} cannot be read ({error.strerror}); restore it or "
+                "roll back"
             ) from error
         found = hashlib.sha256(content).hexdigest()
         if found != hashes.get(name):
             raise IntegrityError(
-                f"model {folder.name}: {name} has SHA-256 {found[:12]}… but {str(hashes.get(name))[:12]}… "
+                f"model {folder.name}: {name} has SHA-256 {found[:12]}… but "
+                f"{str(hashes.get(name))[:12]}… "
                 "was registered; it is not loaded: restore the file or roll back"
             )
         contents[name] = content
@@ -276,12 +279,14 @@ def rollback(models: Path, to: str | None, why: str) -> dict[str, Any]:
         earlier = [version for version in past if version != now]
         if not earlier:
             raise UsageError(
-                "there is no earlier champion to roll back to; the ledger names only the present one"
+                "there is no earlier champion to roll back to; the ledger names only the "
+                "present one"
             )
         chosen = _before(ledger(models), str(now)) if to is None else known.resolve(to)
         if chosen not in earlier:
             raise UsageError(
-                f"model {chosen} never was champion before; earlier champions: {', '.join(dict.fromkeys(earlier))}"
+                f"model {chosen} never was champion before; earlier champions: "
+                f"{', '.join(dict.fromkeys(earlier))}"
             )
         _check(models / chosen, known.versions[chosen]["files"])
         return _move(models, known, chosen, "rollback", why)

@@ -121,10 +121,25 @@ class PolicySettings(Section):
 
 
 class ServingSettings(Section):
-    """How the API listens."""
+    """How the API listens, what it accepts, and how it follows the registry."""
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
+    threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
+    max_batch: int = Field(default=1000, ge=1)
+    max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    timeout_s: float = Field(default=10.0, gt=0.0)
+    poll_s: float = Field(default=0.5, gt=0.0, le=2.0)
+    log_features: bool = False
+
+
+class LogSettings(Section):
+    """Where answered predictions and their feedback are kept, and for how long."""
+
+    url: str | None = None
+    max_age_days: float | None = Field(default=400.0, gt=0.0)
+    max_mb: float | None = Field(default=2000.0, gt=0.0)
+    clean_every_s: float = Field(default=600.0, gt=0.0)
 
 
 class Settings(Section):
@@ -135,6 +150,7 @@ class Settings(Section):
     drift: DriftSettings = DriftSettings()
     policy: PolicySettings = PolicySettings()
     serving: ServingSettings = ServingSettings()
+    log: LogSettings = LogSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())
 
@@ -146,7 +162,7 @@ class Settings(Section):
     def based(self, *bases: Path) -> Settings:
         """Return the same settings with the folders that a relative source is looked for in."""
         other = self.model_copy()
-        other._bases = bases
+        other._bases = bases  # noqa: SLF001
         return other
 
     @property
@@ -179,7 +195,8 @@ class Settings(Section):
             ) from error
         if not isinstance(values, Mapping | None):
             raise UsageError(
-                f"settings file {path} holds a {type(values).__name__}; it needs keys such as 'data:'"
+                f"settings file {path} holds a {type(values).__name__}; it needs keys such as "
+                "'data:'"
             )
         return cls.parse(values or {}, origin=str(path)).based(path.resolve().parent)
 

@@ -134,7 +134,8 @@ def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, list[str]]:
             return filesystem, [str(p) for p in paths]
     raise UsageError(
         f"data.source {source!r} names no file (looked in {', '.join(urls)}); "
-        "give 'flights', 'synthetic:<scenario>', 'predictions', or an existing Parquet or CSV path, glob or URL"
+        "give 'flights', 'synthetic:<scenario>', 'predictions', or an existing Parquet or CSV "
+        "path, glob or URL"
     )
 
 
@@ -173,7 +174,8 @@ def _refuse_duplicates(path: str, names: list[str]) -> None:
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UsageError(
-            f"{path} has duplicate column names: {', '.join(map(repr, repeated))}; rename them so that each is unique"
+            f"{path} has duplicate column names: {', '.join(map(repr, repeated))}; rename them "
+            "so that each is unique"
         )
 
 
@@ -184,7 +186,8 @@ def _check_agree(paths: list[str], frames: list[pd.DataFrame]) -> None:
         if set(frame.columns) != set(first.columns):
             odd = sorted(map(str, set(frame.columns) ^ set(first.columns)))
             raise UsageError(
-                f"{first_path} and {path} do not have the same columns: {', '.join(map(repr, odd))} "
+                f"{first_path} and {path} do not have the same columns: "
+                f"{', '.join(map(repr, odd))} "
                 "is only in one of them; give files of one table"
             )
         for name in frame.columns:

@@ -76,7 +76,7 @@ def _inputs(rng: np.random.Generator, rows: int, flipped: np.ndarray) -> np.ndar
 
 def _labels(rng: np.random.Generator, inputs: np.ndarray, weights: np.ndarray) -> np.ndarray:
     probability = 1.0 / (1.0 + np.exp(-(inputs @ weights + _INTERCEPT)))
-    return rng.random(len(inputs)) < probability
+    return np.asarray(rng.random(len(inputs)) < probability)
 
 
 def _at_base_rate(

@@ -140,7 +140,8 @@ def train(
     target = settings.data.target
     if target not in reference.columns:
         raise UsageError(
-            f"target {target!r} is no column of the reference; its columns are {list(reference.columns)}"
+            f"target {target!r} is no column of the reference; its columns are "
+            f"{list(reference.columns)}"
         )
     labelled = reference[target].notna().to_numpy()
     rows = reference[labelled].reset_index(drop=True)
@@ -217,7 +218,8 @@ def inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
     absent = [f.name for f in features if f.name not in frame.columns]
     if absent:
         raise UsageError(
-            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the model needs"
+            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the "
+            "model needs"
         )
     return pd.DataFrame(
         {
@@ -251,8 +253,10 @@ def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> No
         needed = 2 if part == "training" else 1
         if counts.min() < needed:
             raise UsageError(
-                f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and {counts[1]} with 1, "
-                f"but needs at least {needed} of each; give a longer reference (data.reference or data.window)"
+                f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and "
+                f"{counts[1]} with 1, "
+                f"but needs at least {needed} of each; give a longer reference (data.reference "
+                "or data.window)"
             )
 
 

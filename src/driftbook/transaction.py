@@ -50,7 +50,8 @@ def lock(artifacts: Path) -> Iterator[None]:
             stream.seek(0)
             holder = stream.read().strip() or "unknown"
             raise DriftbookError(
-                f"another driftbook command (process {holder}) is at work on {artifacts}; wait for it to end"
+                f"another driftbook command (process {holder}) is at work on {artifacts}; wait "
+                "for it to end"
             ) from error
         stream.truncate(0)
         stream.write(str(os.getpid()))
