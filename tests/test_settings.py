@@ -1,0 +1,87 @@
+"""Settings: defaults, what a source implies, and messages for what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from driftbook.errors import UsageError
+from driftbook.settings import SCENARIOS, Settings
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_tracked_runbook_is_the_default() -> None:
+    assert Settings.load(ROOT / "runbook.yaml").model_dump() == Settings().model_dump()
+
+
+def test_tracked_runbook_spells_out_every_setting() -> None:
+    written = yaml.safe_load((ROOT / "runbook.yaml").read_text(encoding="utf-8"))
+    expected = Settings().model_dump(mode="json")
+    assert {key: set(value) for key, value in written.items()} == {
+        key: set(value) for key, value in expected.items()
+    }
+
+
+def test_round_trip_through_yaml(tmp_path: Path) -> None:
+    settings = Settings.parse({"data": {"source": "synthetic:concept", "features": ["f0", "f1"]}})
+    (tmp_path / "s.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    assert Settings.load(tmp_path / "s.yaml").model_dump() == settings.model_dump()
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_synthetic_source_implies_target_and_row_windows(scenario: str) -> None:
+    chosen = Settings.parse({"data": {"source": f"synthetic:{scenario}"}}).data
+    assert (chosen.target, chosen.timestamp, chosen.window) == ("target", None, 1200)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"dta": {}}, ["unknown key 'dta'", "'data'"]),
+        ({"data": {"sorce": "x"}}, ["unknown key 'sorce'", "'source'"]),
+        ({"policy": {"retrain_costs": 1}}, ["unknown key 'retrain_costs'", "'retrain_cost'"]),
+        ({"data": {"source": "synthetic:gone"}}, ["gone", "covariate"]),
+        ({"data": {"window": 0}}, ["window is 0 rows"]),
+        ({"data": {"source": "a.csv", "window": "month"}}, ["timestamp is null"]),
+        ({"model": {"estimator": "forest"}}, ["model.estimator", "'forest'"]),
+        ({"policy": {"confidence": 1.5}}, ["policy.confidence", "1.5"]),
+        ({"policy": {"retrain_cost": float("nan")}}, ["policy.retrain_cost"]),
+    ],
+)
+def test_wrong_settings_name_the_place_and_the_value(
+    values: dict[str, object], words: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        Settings.parse(values, origin="my.yaml")
+    message = str(caught.value)
+    assert message.startswith("my.yaml: ") and "\n" not in message
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("text", ["- a\n- b\n", "data: [unclosed\n", "data:\n\t- x: 1\n"])
+def test_a_file_that_is_no_mapping_is_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "s.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(UsageError, match=r"s\.yaml"):
+        Settings.load(path)
+
+
+def test_no_such_file(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot be read"):
+        Settings.load(tmp_path / "none.yaml")
+
+
+def test_settings_are_frozen() -> None:
+    with pytest.raises(ValueError, match="frozen"):
+        Settings().data.source = "other"  # type: ignore[misc]
+
+
+def test_model_name_falls_back_to_the_target() -> None:
+    assert Settings().model_name == "delayed"
+    assert (
+        Settings.parse({"data": {"source": "a.csv", "target": "is late?"}}).model_name == "is-late"
+    )
