@@ -102,11 +102,17 @@ class ModelSettings(Section):
 
 
 class DriftSettings(Section):
-    """When a change of the inputs is called drift."""
+    """When a change of the inputs is called drift.
 
-    alpha: float = Field(default=0.02, gt=0.0, lt=1.0)
+    ``alpha``: the chance of any drift flag in a window without drift, all rows together;
+    ``min_effect``: the largest change that is harmless, in reference standard deviations;
+    ``bins``: reference-quantile bins of the PSI; ``psi_threshold``: the conventional mark for a
+    large PSI, shown beside it and never a reason for a flag.
+    """
+
+    alpha: float = Field(default=0.03, gt=0.0, lt=1.0)
     bins: int = Field(default=10, ge=2, le=100)
-    min_effect: float = Field(default=0.1, ge=0.0)
+    min_effect: float = Field(default=0.06, ge=0.0)
     psi_threshold: float = Field(default=0.2, gt=0.0)
 
 
@@ -142,6 +148,14 @@ class LogSettings(Section):
     clean_every_s: float = Field(default=600.0, gt=0.0)
 
 
+class TrackingSettings(Section):
+    """Where MLflow keeps runs and models, and how long a run waits for it."""
+
+    uri: str | None = None
+    experiment: str | None = Field(default=None, min_length=1)
+    timeout_s: float = Field(default=90.0, gt=0.0, le=3600.0)
+
+
 class Settings(Section):
     """Every setting a run depends on. ``Settings()`` is the built-in flights runbook."""
 
@@ -150,6 +164,7 @@ class Settings(Section):
     drift: DriftSettings = DriftSettings()
     policy: PolicySettings = PolicySettings()
     serving: ServingSettings = ServingSettings()
+    tracking: TrackingSettings = TrackingSettings()
     log: LogSettings = LogSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())

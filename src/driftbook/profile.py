@@ -1,0 +1,211 @@
+"""Column profiles: small tables of counts that add up, from which every statistic is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property, reduce
+from operator import add
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from driftbook.data import Kind
+from driftbook.errors import DriftbookError
+
+Counts = NDArray[np.int64]
+Values = NDArray[np.float64]
+
+# Below this many distinct reference values every statistic of ranks is exact; above it the cells
+# between the 4096 quantile edges hold at most 0.03% of the reference each.
+MAX_EDGES = 4096
+# Levels kept by name; rarer ones share the bucket "other", as do levels the reference never had.
+MAX_LEVELS = 1000
+# Guard edges past the reference's range, so that values out of range keep their magnitude: steps
+# grow by 2^(1/4), from a twentieth of the reference's width to a million times that width.
+_GUARDS = 0.05 * 2.0 ** (np.arange(98) / 4.0)
+_TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
+
+
+@dataclass(frozen=True, eq=False)
+class Bins:
+    """How the reference cuts one column into cells.
+
+    Numbers: with K ``edges`` there are 2K+1 cells: cell 2i+1 holds values equal to edge i, cell 2i
+    the open interval below it; the first and the last cell are open-ended. The edges are reference
+    values, and guards past them. Categories and booleans: a cell for each of ``levels``, the last
+    one for every other level.
+    """
+
+    kind: Kind
+    edges: Values = field(default_factory=lambda: np.empty(0))
+    levels: tuple[str, ...] = ()
+
+    @property
+    def cells(self) -> int:
+        """Return the number of cells."""
+        return 2 * len(self.edges) + 1 if self.kind == "numeric" else len(self.levels) + 1
+
+    @cached_property
+    def level_index(self) -> pd.Index[str]:
+        """Return the levels as an index for look-ups."""
+        return pd.Index(self.levels, dtype=object)
+
+    def same_as(self, other: Bins) -> bool:
+        """Return whether both cut a column into the same cells."""
+        return self is other or (
+            self.kind == other.kind
+            and self.levels == other.levels
+            and np.array_equal(self.edges, other.edges)
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class ColumnProfile:
+    """Counts of one column on given bins; ``a + b`` is the profile of both sets of rows.
+
+    ``counts``: int64, one a cell, of the present values; ``missing``: rows without a value;
+    ``invalid``: those of the missing that held text where a number is expected; ``infinite``:
+    those of the counted that are infinite. All are whole numbers, so sums are exact.
+    """
+
+    bins: Bins
+    counts: Counts
+    missing: int = 0
+    invalid: int = 0
+    infinite: int = 0
+
+    @property
+    def n(self) -> int:
+        """Return the number of present values."""
+        return int(self.counts.sum())
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows, missing ones included."""
+        return self.n + self.missing
+
+    @property
+    def missing_share(self) -> float:
+        """Return the share of rows without a value; 0 when there are no rows."""
+        return self.missing / self.rows if self.rows else 0.0
+
+    def __add__(self, other: ColumnProfile) -> ColumnProfile:
+        if not self.bins.same_as(other.bins):
+            raise DriftbookError(
+                "profiles on different bins do not add up; profile all chunks with the reference's bins"
+            )
+        return ColumnProfile(
+            self.bins,
+            self.counts + other.counts,
+            self.missing + other.missing,
+            self.invalid + other.invalid,
+            self.infinite + other.infinite,
+        )
+
+
+def bins_of(reference: pd.Series, kind: Kind) -> Bins:
+    """Return the cells that the reference values of one column define.
+
+    Numbers: every distinct finite value is an edge, or 4096 quantiles (values that occur) when
+    there are more; guards follow on both sides. Categories: the levels by falling count, then
+    name. Missing values are no cell.
+
+    >>> edges = bins_of(pd.Series([3.0, 1.0, 1.0, None]), "numeric").edges
+    >>> edges[(edges >= 1.0) & (edges <= 3.0)]
+    array([1., 3.])
+    >>> bins_of(pd.Series(["b", "a", "b"]), "categorical").levels
+    ('b', 'a')
+    """
+    if kind == "numeric":
+        values = numbers(reference)
+        return Bins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
+    if kind == "boolean":
+        return Bins(kind, levels=("False", "True"))
+    tally = levels_of(reference, kind).value_counts()
+    ordered = sorted(tally.items(), key=lambda item: (-int(item[1]), str(item[0])))
+    return Bins(kind, levels=tuple(str(level) for level, _ in ordered[:MAX_LEVELS]))
+
+
+def profile(values: pd.Series, bins: Bins) -> ColumnProfile:
+    """Return the counts of ``values`` on the reference's cells.
+
+    NaN and None are missing; text in a numeric column is missing and invalid; an infinite value
+    counts in the open-ended cell on its side.
+
+    >>> bins = bins_of(pd.Series(["a", "b"]), "categorical")
+    >>> profile(pd.Series(["b", "b", "new", None]), bins).counts
+    array([0, 2, 1])
+    """
+    if bins.kind == "numeric":
+        return _profile_numbers(values, bins)
+    text = levels_of(values, bins.kind)
+    codes = bins.level_index.get_indexer(pd.Index(text, dtype=object))
+    codes = np.where(codes < 0, len(bins.levels), codes)
+    counts = np.bincount(codes, minlength=bins.cells).astype(np.int64)
+    return ColumnProfile(bins, counts, missing=len(values) - len(text))
+
+
+def total(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
+    """Return the sum of the profiles of chunks; the same to the bit in any order and grouping.
+
+    Raises:
+        TypeError: there is no chunk.
+    """
+    return reduce(add, profiles)
+
+
+def numbers(values: pd.Series) -> Values:
+    """Return the values as float64, shape (n,); what is no number is NaN, infinities stay."""
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        values = pd.to_numeric(values, errors="coerce")
+    return values.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def levels_of(values: pd.Series, kind: Kind) -> pd.Series:
+    """Return the present values as text; booleans in whatever spelling become True and False."""
+    present = values[values.notna()]
+    if isinstance(present.dtype, pd.CategoricalDtype):
+        present = present.astype(object)
+    if present.dtype == object or not isinstance(present.dtype, pd.StringDtype):
+        present = present.map(str).astype(object)
+    if kind == "boolean":
+        lower = present.str.lower()
+        present = present.mask(lower.isin(_TRUE), "True").mask(lower.isin(_FALSE), "False")
+    return present
+
+
+def _edges(ordered: Values) -> Values:
+    """Return the distinct values or quantiles of sorted finite values, with guards around them."""
+    if not len(ordered):
+        return np.empty(0)
+    distinct = ordered[np.concatenate([[True], np.diff(ordered) > 0])]
+    if len(distinct) > MAX_EDGES:
+        ranks = np.ceil(np.linspace(0.0, 1.0, MAX_EDGES) * len(ordered)).astype(np.int64) - 1
+        distinct = np.unique(ordered[np.maximum(ranks, 0)])
+    low, high = ordered[[len(ordered) // 100, (99 * len(ordered)) // 100]]
+    width = (high - low) or (ordered[-1] - ordered[0]) or max(abs(ordered[0]), 1.0)
+    guards = width * _GUARDS
+    edges = np.concatenate([distinct[0] - guards[::-1], distinct, distinct[-1] + guards])
+    return np.unique(edges[np.isfinite(edges)])
+
+
+def _profile_numbers(values: pd.Series, bins: Bins) -> ColumnProfile:
+    found = numbers(values)
+    present = found[~np.isnan(found)]
+    below = np.searchsorted(bins.edges, present, side="left")
+    if len(bins.edges):
+        equal = bins.edges[np.minimum(below, len(bins.edges) - 1)] == present
+        cell = 2 * below + equal
+    else:
+        cell = below
+    counts = np.bincount(cell, minlength=bins.cells).astype(np.int64)
+    missing = len(found) - len(present)
+    return ColumnProfile(
+        bins,
+        counts,
+        missing=missing,
+        invalid=missing - int(values.isna().sum()),
+        infinite=int(np.isinf(present).sum()),
+    )
