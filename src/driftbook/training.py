@@ -198,14 +198,21 @@ def pipeline(features: tuple[Feature, ...], settings: ModelSettings, folds: int)
     parts = [("numeric", numbers, numeric), ("categorical", encoder, text)]
     prepare = ColumnTransformer([part for part in parts if part[2]])
     classifier = CalibratedClassifierCV(
-        _classifier(settings), method="sigmoid", cv=StratifiedKFold(folds), ensemble=False
+        _classifier(settings, width=len(numeric) + MAX_CATEGORIES * len(text)),
+        method="sigmoid",
+        cv=StratifiedKFold(folds),
+        ensemble=False,
     )
     return Pipeline([("prepare", prepare), ("classifier", classifier)])
 
 
-def _classifier(settings: ModelSettings) -> LogisticRegression | HistGradientBoostingClassifier:
+def _classifier(
+    settings: ModelSettings, width: int
+) -> LogisticRegression | HistGradientBoostingClassifier:
     if settings.estimator == "logistic_regression":
-        return LogisticRegression(max_iter=1000, random_state=settings.seed)
+        # Newton steps converge in a handful of passes; their matrix is width x width.
+        solver = "newton-cholesky" if width <= 1000 else "lbfgs"
+        return LogisticRegression(max_iter=1000, solver=solver, random_state=settings.seed)
     return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
 
 
