@@ -1,0 +1,343 @@
+"""The prediction log: every answered prediction, and the truth once it is known.
+
+One SQLite file (WAL) by default, or any PostgreSQL by URL. Rows are written before their answer is
+sent; concurrent requests share a transaction.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import sqlalchemy as sa
+from pydantic_core import from_json
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+
+from driftbook.errors import DriftbookError, UsageError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from sqlalchemy.engine import Connection, Engine
+
+    from driftbook.settings import LogSettings, Settings
+
+URL_VARIABLE = "DRIFTBOOK_LOG_URL"
+BUSY_TIMEOUT_S = 2.0
+_READ_ROWS = 10_000
+
+_metadata = sa.MetaData()
+
+# Ids begin with their time, so that the primary key alone orders and finds rows by time.
+predictions = sa.Table(
+    "predictions",
+    _metadata,
+    sa.Column("id", sa.String(36), primary_key=True),
+    sa.Column("time_us", sa.BigInteger, nullable=False),
+    sa.Column("model_name", sa.Text, nullable=False),
+    sa.Column("model_version", sa.Text, nullable=False),
+    sa.Column("features", sa.Text, nullable=False),
+    sa.Column("probability", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+feedback = sa.Table(
+    "feedback",
+    _metadata,
+    sa.Column("prediction_id", sa.String(36), primary_key=True),
+    sa.Column("label", sa.SmallInteger, nullable=False),
+    sa.Column("time_us", sa.BigInteger, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+class LogUnavailableError(DriftbookError):
+    """The prediction log cannot be written or read now."""
+
+
+class Entry(NamedTuple):
+    """One answered prediction; ``features`` is a JSON object, ``time_us`` microseconds UTC."""
+
+    id: str
+    time_us: int
+    model_name: str
+    model_version: str
+    features: str
+    probability: float
+
+
+@dataclass(frozen=True)
+class FeedbackResult:
+    """What became of a batch of labels; nothing was stored unless both refusals are empty."""
+
+    stored: int = 0
+    known: int = 0
+    unknown_ids: tuple[str, ...] = ()
+    contradicting_ids: tuple[str, ...] = ()
+
+
+def url_of(settings: Settings, artifacts: Path) -> str:
+    """Return the log's database URL: ``log.url``, else the environment's, else a file's.
+
+    The variable ``DRIFTBOOK_LOG_URL`` keeps a password out of ``runbook.yaml``.
+    """
+    default = f"sqlite:///{Path(artifacts).absolute() / 'log' / 'predictions.sqlite'}"
+    return settings.log.url or os.environ.get(URL_VARIABLE) or default
+
+
+def new_id(time_ms: int | None = None) -> str:
+    """Return a UUID of version 7: it sorts by its time in milliseconds.
+
+    Source: RFC 9562, section 5.7.
+    """
+    now = time.time_ns() // 1_000_000 if time_ms is None else time_ms
+    tail = os.urandom(10).hex()
+    variant = "89ab"[int(tail[0], 16) & 3]
+    stamp = f"{now:012x}"
+    return f"{stamp[:8]}-{stamp[8:]}-7{tail[1:4]}-{variant}{tail[4:7]}-{tail[7:19]}"
+
+
+def first_id_at(time_ms: int) -> str:
+    """Return the smallest id that a prediction at ``time_ms`` can have.
+
+    >>> first_id_at(0)
+    '00000000-0000-7000-8000-000000000000'
+    """
+    stamp = f"{max(time_ms, 0):012x}"
+    return f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000"
+
+
+def connect(url: str) -> Engine:
+    """Return an engine for the log; the database is touched at the first connection.
+
+    Raises:
+        UsageError: the URL names no database that Driftbook can use.
+    """
+    try:
+        parsed = sa.make_url(url)
+        backend = parsed.get_backend_name()
+        if backend == "sqlite":
+            return _sqlite(parsed)
+        if backend == "postgresql":
+            return sa.create_engine(
+                parsed.set(drivername="postgresql+psycopg"),
+                pool_pre_ping=True,
+                connect_args={"connect_timeout": 5},
+            )
+    except (sa.exc.ArgumentError, ImportError) as error:
+        raise UsageError(
+            f"log.url cannot be used ({type(error).__name__}); give sqlite:///FILE or "
+            "postgresql://USER@HOST/DATABASE (needs the extra `postgres`)"
+        ) from error
+    raise UsageError(
+        f"log.url is of the kind {backend!r}; known kinds: sqlite:///FILE, postgresql://…"
+    )
+
+
+def _sqlite(url: sa.URL) -> Engine:
+    engine = sa.create_engine(url, connect_args={"timeout": BUSY_TIMEOUT_S})
+
+    @sa.event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        # Freed pages go back to the file system in small steps; must precede the first table.
+        cursor.execute("PRAGMA auto_vacuum=INCREMENTAL")
+        cursor.execute("PRAGMA journal_mode=WAL")
+        # A killed process loses nothing; only a power cut may lose the last moments.
+        cursor.execute("PRAGMA synchronous=NORMAL")
+        cursor.close()
+
+    return engine
+
+
+def create(engine: Engine) -> None:
+    """Create the log's tables, and an SQLite file's folder, where they are missing.
+
+    Raises:
+        LogUnavailableError: the database cannot be reached or written.
+    """
+    try:
+        file = engine.url.database
+        if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:"):
+            Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
+        _metadata.create_all(engine)
+    except (OSError, SQLAlchemyError) as error:
+        raise unavailable(error) from error
+
+
+def unavailable(error: Exception) -> LogUnavailableError:
+    """Return the error that tells the operator why the log cannot be used, without its URL."""
+    cause = str(getattr(error, "orig", None) or error).strip().splitlines()
+    return LogUnavailableError(
+        f"the prediction log cannot be used ({cause[0] if cause else type(error).__name__}); "
+        "check log.url, the disk's free space and the folder's permissions"
+    )
+
+
+def write(connection: Connection, entries: Sequence[Entry]) -> None:
+    """Insert the entries within the connection's transaction."""
+    connection.execute(sa.insert(predictions), [entry._asdict() for entry in entries])
+
+
+def add_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
+    """Store true labels by prediction id, all of them or none.
+
+    A label that is known already counts as known; another one for the same prediction
+    contradicts. The caller commits, or rolls back where something was refused.
+    """
+    wanted: dict[str, int] = {}
+    contradicting: dict[str, None] = {}
+    for prediction_id, label in labels:
+        if wanted.setdefault(prediction_id, label) != label:
+            contradicting[prediction_id] = None
+    ids = list(wanted)
+    logged = _existing(connection, predictions.c.id, ids)
+    unknown = tuple(i for i in ids if i not in logged)
+    if unknown:
+        return FeedbackResult(unknown_ids=unknown, contradicting_ids=tuple(contradicting))
+    before = _existing(connection, feedback.c.prediction_id, ids)
+    now = time.time_ns() // 1000
+    rows = [{"prediction_id": i, "label": label, "time_us": now} for i, label in wanted.items()]
+    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    connection.execute(dialect.insert(feedback).on_conflict_do_nothing(), rows)
+    for chunk in _chunks(ids):
+        found = connection.execute(
+            sa.select(feedback.c.prediction_id, feedback.c.label).where(
+                feedback.c.prediction_id.in_(chunk)
+            )
+        )
+        contradicting.update({i: None for i, label in found if wanted[i] != label})
+    return FeedbackResult(
+        stored=0 if contradicting else len(ids) - len(before),
+        known=len(before),
+        contradicting_ids=tuple(contradicting),
+    )
+
+
+def _existing(connection: Connection, column: sa.Column[str], ids: list[str]) -> set[str]:
+    found: set[str] = set()
+    for chunk in _chunks(ids):
+        found |= set(connection.scalars(sa.select(column).where(column.in_(chunk))))
+    return found
+
+
+def _chunks(ids: list[str], size: int = 500) -> list[list[str]]:
+    return [ids[start : start + size] for start in range(0, len(ids), size)]
+
+
+def clean(engine: Engine, limits: LogSettings, now_ms: int | None = None, step: int = 500) -> int:
+    """Delete the oldest predictions, with their feedback, beyond the limits; return how many.
+
+    ``max_age_days`` counts from the prediction's time, ``max_mb`` are megabytes of stored rows,
+    without the database's own overhead. Works in short transactions, so that writers never wait
+    long.
+
+    Raises:
+        LogUnavailableError: the database cannot be reached or written.
+    """
+    now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
+    deleted = 0
+    try:
+        if limits.max_age_days is not None:
+            cutoff = first_id_at(now - round(limits.max_age_days * 86_400_000))
+            deleted += _delete_before(engine, cutoff, step)
+        if limits.max_mb is not None:
+            cutoff_id = _size_cutoff(engine, limits.max_mb * 1e6)
+            deleted += _delete_before(engine, cutoff_id, step) if cutoff_id else 0
+        if engine.dialect.name == "sqlite":
+            _reclaim(engine)
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
+    return deleted
+
+
+def _reclaim(engine: Engine) -> None:
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA incremental_vacuum(200)").all()
+        connection.commit()
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
+
+
+def _size_cutoff(engine: Engine, max_bytes: float) -> str | None:
+    """Return the id of the oldest prediction that may stay; ``None`` where all may."""
+    size = sa.func.length(predictions.c.features) + 100
+    with engine.connect() as connection:
+        rows, total = connection.execute(sa.select(sa.func.count(), sa.func.sum(size))).one()
+        if not rows or total <= max_bytes:
+            return None
+        excess = min(int(rows) - 1, int(rows * (1 - max_bytes / float(total))) + 1)
+        ids = sa.select(predictions.c.id).order_by(predictions.c.id)
+        return connection.scalar(ids.offset(excess).limit(1))
+
+
+def _delete_before(engine: Engine, cutoff: str, step: int) -> int:
+    deleted = 0
+    oldest = sa.select(predictions.c.id).where(predictions.c.id < cutoff)
+    while True:
+        with engine.begin() as connection:
+            ids = list(connection.scalars(oldest.order_by(predictions.c.id).limit(step)))
+            if not ids:
+                return deleted
+            connection.execute(sa.delete(feedback).where(feedback.c.prediction_id.in_(ids)))
+            connection.execute(sa.delete(predictions).where(predictions.c.id.in_(ids)))
+        deleted += len(ids)
+
+
+def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:
+    """Return the served traffic of this model, oldest first, for ``data.source: predictions``.
+
+    One column a feature, the target (NaN where no feedback came) and, where the settings name
+    a timestamp, the time of the answer (naive UTC) under that name.
+
+    Raises:
+        UsageError: there is no log yet, or it holds no prediction of this model.
+        LogUnavailableError: the database cannot be read.
+    """
+    import pandas as pd
+
+    engine = connect(url_of(settings, artifacts))
+    file = engine.url.database
+    if engine.dialect.name == "sqlite" and not Path(str(file)).exists():
+        raise UsageError(
+            f"there is no prediction log at {file}; serve predictions first (`make serve`) "
+            "or name the log with log.url"
+        )
+    try:
+        rows, times, labels = _read(engine, settings.model_name)
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
+    finally:
+        engine.dispose()
+    if not rows:
+        raise UsageError(
+            f"the prediction log holds no prediction of model {settings.model_name!r}; "
+            "serve predictions first, or set model.name to the name that was served"
+        )
+    frame = pd.DataFrame.from_records(rows)
+    if settings.data.timestamp is not None:
+        frame[settings.data.timestamp] = pd.to_datetime(times, unit="us")
+    frame[settings.data.target] = pd.Series(labels, dtype="float64")
+    return frame
+
+
+def _read(
+    engine: Engine, model_name: str
+) -> tuple[list[Mapping[str, Any]], list[int], list[int | None]]:
+    query = (
+        sa.select(predictions.c.features, predictions.c.time_us, feedback.c.label)
+        .outerjoin_from(predictions, feedback, feedback.c.prediction_id == predictions.c.id)
+        .where(predictions.c.model_name == model_name)
+        .order_by(predictions.c.id)
+    )
+    rows: list[Mapping[str, Any]] = []
+    times: list[int] = []
+    labels: list[int | None] = []
+    with engine.connect().execution_options(yield_per=_READ_ROWS) as connection:
+        for features, time_us, label in connection.execute(query):
+            rows.append(from_json(features))
+            times.append(time_us)
+            labels.append(label)
+    return rows, times, labels

@@ -1,0 +1,152 @@
+"""What a running API process holds: the champion, the prediction log, and how it follows both."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic_core import to_json
+
+from driftbook import champion as champions
+from driftbook import prediction_log
+from driftbook.champion import Champion
+from driftbook.errors import DriftbookError
+from driftbook.log_writer import LogWriter
+from driftbook.prediction_log import Entry, LogUnavailableError
+from driftbook.prediction_request import RequestReader
+from driftbook.problems import ProblemError
+from driftbook.scoring import Row
+from driftbook.settings import Settings
+
+_logger = logging.getLogger("driftbook.api")
+
+
+@dataclass(frozen=True)
+class Served:
+    """A champion and the reader of requests to it; requests hold one from start to end."""
+
+    champion: Champion
+    reader: RequestReader
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One scored and logged row."""
+
+    prediction_id: str
+    prediction: int
+    probability: float
+
+
+class Service:
+    """Scores with today's champion and logs every answer before it is given."""
+
+    def __init__(self, settings: Settings, artifacts: Path) -> None:
+        self.settings = settings
+        self.artifacts = artifacts
+        self.log = LogWriter(prediction_log.url_of(settings, artifacts), settings.log)
+        self.served: Served | None = None
+        self.failure = "the registry has no champion yet; run `make run` first"
+        self.load_failures = 0
+        self._models = artifacts / "models"
+        self._tried: tuple[int, int, int] | None = None
+
+    def refresh(self) -> None:
+        """Load the registry's champion if the registry changed since the last look.
+
+        A champion that fails its check is not loaded: the last verified one goes on serving, and
+        where there is none the service is not ready.
+        """
+        stamp = _stamp(self._models / "index.json")
+        if stamp == self._tried:
+            return
+        try:
+            version = champions.champion_version(self._models)
+            if version is None:
+                return
+            if self.served is None or self.served.champion.version != version:
+                self._adopt(champions.load(self._models, version))
+            self.failure = ""
+        except DriftbookError as error:
+            self.load_failures += 1
+            self.failure = str(error)
+            _logger.error("champion not loaded: %s", error)  # noqa: TRY400
+        self._tried = stamp
+
+    def _adopt(self, champion: Champion) -> None:
+        reader = RequestReader(champion.features, self.settings.serving.max_batch)
+        self.served = Served(champion, reader)
+        _logger.info(
+            "serving model %s of %s, scored by the %s scorer, loaded in %.3f s",
+            champion.version,
+            champion.name,
+            champion.scorer.kind,
+            champion.load_s,
+        )
+
+    async def follow(self) -> None:
+        """Keep the champion up to date until cancelled."""
+        while True:
+            await asyncio.sleep(self.settings.serving.poll_s)
+            if _stamp(self._models / "index.json") != self._tried:
+                await asyncio.to_thread(self.refresh)
+            if self.log.failure is not None:
+                await asyncio.to_thread(self.log.probe)
+
+    def ready(self) -> Served:
+        """Return what is being served.
+
+        Raises:
+            ProblemError: 503, no verified champion is loaded.
+        """
+        if self.served is None:
+            detail = "no verified model is loaded; the server's log says why"
+            raise ProblemError("not-ready", detail, headers={"retry-after": "1"})
+        return self.served
+
+    async def score(self, served: Served, rows: Sequence[Row]) -> list[Scored]:
+        """Return one scored row a row, after all of them are in the prediction log.
+
+        Raises:
+            ProblemError: 503, the log cannot be written.
+        """
+        champion = served.champion
+        names = served.reader.names
+        if len(rows) == 1:
+            probabilities = [champion.scorer.one(rows[0])]
+        else:
+            probabilities = champion.scorer.many(rows)
+        threshold = self.settings.serving.threshold
+        now_us = time.time_ns() // 1000
+        scored, entries = [], []
+        for row, probability in zip(rows, probabilities, strict=True):
+            prediction_id = prediction_log.new_id(now_us // 1000)
+            features = to_json(dict(zip(names, row, strict=True))).decode()
+            entries.append(
+                Entry(prediction_id, now_us, champion.name, champion.version, features, probability)
+            )
+            scored.append(Scored(prediction_id, int(probability >= threshold), probability))
+        try:
+            await self.log.store(entries)
+        except LogUnavailableError as error:
+            raise log_problem() from error
+        return scored
+
+
+def log_problem() -> ProblemError:
+    """Return the problem of an answer that could not be logged."""
+    detail = "the answer could not be logged and is not given; try again later"
+    return ProblemError("log-unavailable", detail, headers={"retry-after": "1"})
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    """Return what changes when the file is replaced; ``None`` where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_ino, found.st_size

@@ -1,0 +1,239 @@
+"""The check of the serving step: a real server process against the run's own model."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import httpx
+import numpy as np
+
+from driftbook.compilation import wire_rows
+from driftbook.errors import DriftbookError
+from driftbook.prediction_log import URL_VARIABLE
+from driftbook.settings import LogSettings, Settings
+
+if TYPE_CHECKING:
+    from driftbook.training import Model
+
+KNOWN_ROWS = 50
+TOLERANCE = 1e-9
+START_S = 60.0
+
+
+class ServingCheckError(DriftbookError):
+    """The server did not behave as the run expects."""
+
+
+class Run(Protocol):
+    """What the checks need of a run; see :class:`driftbook.artifacts.Run`."""
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's name."""
+
+    @property
+    def settings(self) -> Settings:
+        """Return the run's settings."""
+
+    @property
+    def champion(self) -> Model:
+        """Return the version that the run is about."""
+
+    def registry_of(self, version: str) -> Path:
+        """Return the registry folder that holds ``version``."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question to the running server, the answer that is right, and the answer given."""
+
+    name: str
+    expected: str
+    found: str
+    passed: bool
+
+
+@contextlib.contextmanager
+def running_server(
+    settings: Settings, artifacts: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """Yield the URL of a server process on a free loopback port, and stop it afterwards.
+
+    Raises:
+        ServingCheckError: the process ended, or did not listen within a minute.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "settings.yaml"
+        file.write_text(settings.to_yaml(), encoding="utf-8")
+        command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
+        command += ["--host", "127.0.0.1", "--settings", str(file), "--artifacts", str(artifacts)]
+        with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
+            process = subprocess.Popen(
+                command,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, **(environment or {})},
+            )
+            # Ends the wait for the first line below, and with it this check.
+            watchdog = threading.Timer(START_S, process.kill)
+            watchdog.start()
+            try:
+                yield _url(process, Path(log.name))
+            finally:
+                watchdog.cancel()
+                process.terminate()
+                process.communicate(timeout=START_S)
+
+
+def _url(process: subprocess.Popen[str], log: Path) -> str:
+    line = process.stdout.readline() if process.stdout else ""
+    if line:
+        return str(json.loads(line)["url"])
+    last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
+    raise ServingCheckError(f"the server did not start: {' '.join(last) or 'it printed nothing'}")
+
+
+def check(run: Run) -> dict[str, Any]:
+    """Return what a real server answered about the run's champion, check by check.
+
+    The server runs on a free port, against the registry that holds the run's champion and a
+    prediction log of its own, which is thrown away. A check that fails is recorded as failed, with
+    what was expected and found; :func:`demand` turns that into an error.
+
+    Raises:
+        ServingCheckError: the server did not start at all.
+    """
+    model = run.champion
+    artifacts = run.registry_of(model.version).parent
+    with tempfile.TemporaryDirectory() as folder:
+        log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
+        settings = run.settings.model_copy(update={"log": log})
+        with running_server(settings, artifacts, {URL_VARIABLE: ""}) as url:
+            checks = [*checks_of(url, model)]
+    return {
+        "passed": all(one.passed for one in checks),
+        "model_version": model.version,
+        "run_id": run.run_id,
+        "checks": [vars(one) for one in checks],
+    }
+
+
+def demand(results: Mapping[str, Any]) -> None:
+    """Return if every check passed; call it after the results are written.
+
+    Raises:
+        ServingCheckError: the message names the failed checks.
+    """
+    failed = [one for one in results["checks"] if not one["passed"]]
+    if failed:
+        shown = "; ".join(
+            f"{c['name']}: expected {c['expected']}, found {c['found']}" for c in failed
+        )
+        raise ServingCheckError(f"{len(failed)} serving check(s) failed: {shown}")
+
+
+def checks_of(url: str, model: Model) -> Iterator[Check]:
+    """Yield the checks of a server at ``url`` that should serve ``model``."""
+    with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
+        yield _status("alive", client.get("/health"), 200)
+        yield _status("ready", client.get("/ready"), 200)
+        yield _card(client.get("/model"), model)
+        yield from _known_rows(client, model)
+        yield from _refusals(client, model)
+
+
+def _status(name: str, response: httpx.Response, status: int) -> Check:
+    found = response.status_code
+    return Check(name, f"status {status}", f"status {found}", found == status)
+
+
+def _card(response: httpx.Response, model: Model) -> Check:
+    version = _field(response, "model_version" if "model_version" in response.text else "version")
+    return Check("model card", model.version, str(version), version == model.version)
+
+
+def _field(response: httpx.Response, key: str) -> Any:
+    try:
+        values = response.json()
+    except ValueError:
+        return None
+    return values.get(key) if isinstance(values, dict) else None
+
+
+def _known_rows(client: httpx.Client, model: Model) -> Iterator[Check]:
+    """Yield whether rows of the reference score as the model scores them, alone and as a batch."""
+    chosen = np.unique(np.linspace(0, len(model.reference) - 1, KNOWN_ROWS).astype(int))
+    frame = model.reference.iloc[chosen]
+    expected = model.predict_proba(frame).tolist()
+    rows = wire_rows(frame, model.features)
+    names = model.feature_names
+    single = [client.post("/predict", json={"features": row}) for row in rows]
+    yield _scores("known rows, one by one", [_field(r, "probability") for r in single], expected)
+    records = [dict(zip(names, row, strict=True)) for row in rows]
+    answer = _field(client.post("/predict", json={"records": records}), "predictions") or []
+    yield _scores("known rows, as a batch", [one["probability"] for one in answer], expected)
+    versions = {str(_field(response, "model_version")) for response in single}
+    ids = {_field(response, "prediction_id") for response in single}
+    found = f"{', '.join(sorted(versions))}; {len(ids)} ids"
+    wanted = f"{model.version}; {len(rows)} ids"
+    yield Check("version and id in every answer", wanted, found, found == wanted)
+
+
+def _scores(name: str, found: list[Any], expected: list[float]) -> Check:
+    numbers = [value for value in found if isinstance(value, float | int)]
+    wanted = f"{len(expected)} scores equal to Python's within {TOLERANCE:g}"
+    if len(numbers) != len(expected):
+        return Check(name, wanted, f"{len(numbers)} scores", False)
+    largest = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
+    return Check(name, wanted, f"largest difference {largest:.1e}", largest <= TOLERANCE)
+
+
+def _refusals(client: httpx.Client, model: Model) -> Iterator[Check]:
+    """Yield whether requests that are wrong are refused with a problem that names the field."""
+    row = wire_rows(model.reference.iloc[:1], model.features)[0]
+    record = dict(zip(model.feature_names, row, strict=True))
+    kinds = [feature.kind for feature in model.features]
+    numeric = kinds.index("numeric") if "numeric" in kinds else None
+    bodies = {
+        "one value too few": (json.dumps({"features": row[:-1]}), "features"),
+        "an empty list": ('{"features": []}', "features"),
+        "an empty body": ("", "body"),
+        "an unknown key": (json.dumps({"records": [{**record, "no_such": 1}]}), "no_such"),
+        "a missing key": (
+            json.dumps({"records": [dict(list(record.items())[1:])]}),
+            next(iter(record)),
+        ),
+    }
+    if numeric is not None:
+        name = model.feature_names[numeric]
+        for title, text in {"text for a number": '"warm"', "NaN for a number": "NaN"}.items():
+            parts = [json.dumps(value) for value in row]
+            parts[numeric] = text
+            bodies[title] = (f'{{"features": [{", ".join(parts)}]}}', name)
+    for title, (body, field) in bodies.items():
+        headers = {"content-type": "application/json"}
+        response = client.post("/predict", content=body, headers=headers)
+        yield _refused(title, response, field)
+
+
+def _refused(title: str, response: httpx.Response, field: str) -> Check:
+    errors = _field(response, "errors") or []
+    named = ", ".join(str(error.get("field")) for error in errors if isinstance(error, dict))
+    media_type = response.headers.get("content-type", "none")
+    passed = (
+        response.status_code == 422 and media_type == "application/problem+json" and field in named
+    )
+    found = f"{response.status_code}, {media_type}, naming {named or 'nothing'}"
+    wanted = f"422, application/problem+json, naming {field}"
+    return Check(f"refuses {title}", wanted, found, passed)

@@ -1,0 +1,144 @@
+"""What every request passes: its id, the token, the body's size and the time limit."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from driftbook.prediction_log import new_id
+from driftbook.problems import MEDIA_TYPE, ProblemError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+OPEN_PATHS = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
+
+# method, path, status, request id, seconds
+Observer = Callable[[str, str, int, str, float], None]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a request may cost, and the token it must carry, if any."""
+
+    max_body_bytes: int
+    timeout_s: float
+    token: str | None = None
+
+
+class Guard:
+    """ASGI wrapper around the whole application."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, observe: Observer) -> None:
+        self._app = app
+        self._limits = limits
+        self._observe = observe
+        self._token = None if limits.token is None else _digest(limits.token.encode())
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection event; only HTTP requests are guarded."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = time.perf_counter()
+        request_id, length, token, chunked = _read_headers(scope)
+        scope["request_id"] = request_id
+        status = 0
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [
+                    *message["headers"],
+                    (b"x-request-id", request_id.encode()),
+                ]
+            await send(message)
+
+        try:
+            self._admit(scope["path"], length, token)
+            limited = self._limited(receive) if chunked else receive
+            async with asyncio.timeout(self._limits.timeout_s):
+                await self._app(scope, limited, send_with_id)
+        except ProblemError as problem:
+            if not status:
+                await send_problem(send_with_id, problem, request_id)
+        except TimeoutError:
+            if not status:
+                await send_problem(send_with_id, self._timed_out(), request_id)
+        finally:
+            seconds = time.perf_counter() - started
+            self._observe(scope["method"], scope["path"], status or 500, request_id, seconds)
+
+    def _admit(self, path: str, length: int, token: bytes | None) -> None:
+        if self._token is not None and path not in OPEN_PATHS and not self._known(token):
+            raise ProblemError(
+                "unauthorised",
+                "this server needs the header 'Authorization: Bearer TOKEN'",
+                headers={"www-authenticate": "Bearer"},
+            )
+        if length > self._limits.max_body_bytes:
+            raise self._too_large()
+
+    def _known(self, token: bytes | None) -> bool:
+        # Digests have one length, so that the time taken tells nothing about the token.
+        return hmac.compare_digest(_digest(token or b""), self._token or b"")
+
+    def _limited(self, receive: Receive) -> Receive:
+        read = 0
+
+        async def counting() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > self._limits.max_body_bytes:
+                raise self._too_large()
+            return message
+
+        return counting
+
+    def _too_large(self) -> ProblemError:
+        detail = f"the body may have at most {self._limits.max_body_bytes} bytes"
+        return ProblemError("too-large", detail, headers={"connection": "close"})
+
+    def _timed_out(self) -> ProblemError:
+        detail = f"no answer within {self._limits.timeout_s:g} seconds; try again later"
+        return ProblemError("timeout", detail, headers={"retry-after": "1"})
+
+
+def _digest(token: bytes) -> bytes:
+    return hashlib.sha256(token).digest()
+
+
+def _read_headers(scope: Scope) -> tuple[str, int, bytes | None, bool]:
+    """Return request id, declared length, bearer token, and whether the body has no length."""
+    request_id, length, token, chunked = b"", 0, None, False
+    for name, value in scope["headers"]:
+        if name == b"x-request-id":
+            request_id = value if _REQUEST_ID.fullmatch(value) else b""
+        elif name == b"content-length":
+            length = int(value) if value.isdigit() else 0
+        elif name == b"transfer-encoding":
+            chunked = True
+        elif name == b"authorization" and value[:7].lower() == b"bearer ":
+            token = value[7:].strip()
+    return request_id.decode() or new_id(), length, token, chunked
+
+
+async def send_problem(send: Send, problem: ProblemError, request_id: str, **more: object) -> None:
+    """Send a problem document as the whole response."""
+    body = problem.body(request_id, **more)
+    headers = [
+        (b"content-type", MEDIA_TYPE.encode()),
+        (b"content-length", str(len(body)).encode()),
+        *((name.encode(), value.encode()) for name, value in problem.headers.items()),
+    ]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
