@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
-from nbformat import NotebookNode
-from nbformat.v4 import new_output
+from nbformat import NotebookNode, from_dict
 from papermill.clientwrap import PapermillNotebookClient
 from papermill.engines import Engine, NotebookExecutionManager, papermill_engines
 from papermill.exceptions import PapermillExecutionError
@@ -166,7 +165,7 @@ def _papermill(
     bar: dict[str, Any] | bool,
     cell_timeout_s: int,
 ) -> NotebookNode:
-    return execute_notebook(
+    node: NotebookNode = execute_notebook(
         _unformatted(notebook),
         _unformatted(output),
         parameters=dict(parameters),
@@ -179,6 +178,7 @@ def _papermill(
         kernel=kernel,
         cell_timeout_s=cell_timeout_s,
     )
+    return node
 
 
 def _unformatted(path: Path) -> str:
@@ -218,17 +218,17 @@ class _WarmClient(PapermillNotebookClient):
         # The time to hear a cell's last output is for a machine that is busy with other things.
         super().__init__(nb_man, iopub_timeout=60, record_timing=False, **options)
 
-    def execute(self, **_: Any) -> NotebookNode:
+    def execute(self, **_: Any) -> None:
         self.reset_execution_trackers()
         self.kc = self.kernel.connect()
         self.nb.metadata["language_info"] = self.kernel.language_info
         self.papermill_execute_cells()
         self.set_widgets_metadata()
-        return self.nb
 
-    def execute_cell(self, cell: NotebookNode, cell_index: int) -> NotebookNode:
+    def execute_cell(self, cell: NotebookNode, cell_index: int) -> None:
         try:
-            return super().execute_cell(cell, cell_index)
+            super().execute_cell(cell, cell_index)
+            return
         except DeadKernelError as error:
             name, cause = "KernelDied", self.kernel.obituary()
             reason: Exception = error
@@ -236,7 +236,8 @@ class _WarmClient(PapermillNotebookClient):
             name, cause = "CellTimeout", f"the cell took longer than {self.timeout} s"
             reason = error
         # As an error output, so that papermill marks the cell as for any other failure.
-        cell.outputs.append(new_output("error", ename=name, evalue=cause, traceback=[cause]))
+        error_output = {"output_type": "error", "ename": name, "evalue": cause}
+        cell.outputs.append(from_dict({**error_output, "traceback": [cause]}))
         raise CellExecutionError(cause, name, cause) from reason
 
     async def _async_check_alive(self) -> None:

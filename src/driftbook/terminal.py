@@ -64,7 +64,11 @@ class Terminal:
             from tqdm import tqdm
 
             with tqdm(total=total, **self._style(label), unit=unit) as bar:
-                yield lambda: bar.update() and None
+
+                def advance() -> None:
+                    bar.update()
+
+                yield advance
 
     def papermill_bar(self, label: str) -> dict[str, Any] | bool:
         """Return papermill's ``progress_bar`` argument: its bar in this terminal, or none."""

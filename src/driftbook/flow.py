@@ -1,0 +1,191 @@
+"""What ``driftbook run`` and ``driftbook backtest`` do, in order, from settings to publication."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from driftbook.kernel import Kernel
+from driftbook.project import BACKTEST, STEPS, Project
+from driftbook.terminal import Terminal
+
+if TYPE_CHECKING:
+    from driftbook.transaction import Staged
+
+
+@dataclass(frozen=True)
+class Job:
+    """Which notebooks to execute, on which window, and what stays with the run."""
+
+    kind: Literal["run", "backtest"]
+    notebooks: tuple[str, ...]
+    window: str | None = None
+    notes: str = ""
+    tracked: bool = False
+
+    @classmethod
+    def run(
+        cls,
+        first: str = "train-eval",
+        window: str | None = None,
+        notes: str = "",
+        tracked: bool = False,
+    ) -> Job:
+        """Return the job of ``driftbook run --from first``; earlier steps stay as published."""
+        names = list(STEPS)
+        chosen = tuple(STEPS[name] for name in names[names.index(first) :])
+        return cls("run", chosen, window, notes, tracked)
+
+    @classmethod
+    def backtest(cls) -> Job:
+        """Return the job of ``driftbook backtest``."""
+        return cls("backtest", (BACKTEST,))
+
+    def parameters(
+        self, project: Project, run_id: str | None, window: str | None
+    ) -> dict[str, Any]:
+        """Return the parameters of the notebooks; a backtest has no window."""
+        common = {
+            "settings_file": str(project.settings_file),
+            "artifacts_dir": str(project.artifacts),
+            "run_id": run_id,
+        }
+        return common if self.kind == "backtest" else {**common, "window": window}
+
+
+@dataclass(frozen=True)
+class Done:
+    """A published run and the page to read it on; no page where none was asked for."""
+
+    run_id: str
+    page: Path | None
+
+
+def perform(
+    project: Project, job: Job, terminal: Terminal, *, cell_timeout_s: int, render_pages: bool
+) -> Done:
+    """Return the run that was executed, committed and published.
+
+    Whatever a user can have got wrong is found first, before anything is written.
+
+    Raises:
+        UsageError: wrong settings, notebooks, data or window; nothing was written.
+        NotebookError: a cell failed; the last published run is as it was.
+        DriftbookError: the run is published, but its pages could not be rendered.
+    """
+    notebooks = [project.notebooks / name for name in job.notebooks]
+    settings = project.settings
+    with Kernel(project.notebooks) as kernel:
+        # Imported here because the kernel starts meanwhile.
+        from driftbook import manifest, runner, transaction
+
+        runner.check(notebooks, job.parameters(project, None, None))
+        with _checked(project, job, kernel, terminal) as found:
+            staged = transaction.stage(
+                settings, project.artifacts, found["window"], job.notes, job.kind, found["data"]
+            )
+            with _kept_whole(staged):
+                runner.execute(
+                    notebooks,
+                    job.parameters(project, staged.run_id, found["window"]),
+                    staged.folder / "executed",
+                    failed_dir=project.artifacts / "failed" / staged.run_id,
+                    kernel=kernel,
+                    terminal=terminal,
+                    cell_timeout_s=cell_timeout_s,
+                )
+                if job.kind == "run":
+                    kernel.call("driftbook.flow:record", **_record(project, job, staged))
+                transaction.commit(staged, project.artifacts, manifest.PARTS)
+            transaction.publish(project.artifacts, staged.run_id)
+            page = _render(project, kernel, terminal) if render_pages else None
+    return Done(staged.run_id, page)
+
+
+def _render(project: Project, kernel: Kernel, terminal: Terminal) -> Path:
+    with terminal.step("pages"):
+        return Path(kernel.call("driftbook.flow:render", artifacts=str(project.artifacts)))
+
+
+@contextmanager
+def _checked(
+    project: Project, job: Job, kernel: Kernel, terminal: Terminal
+) -> Iterator[dict[str, Any]]:
+    """Hold the artifacts folder and give the data; it is made only when the data are sound."""
+    from driftbook import transaction
+
+    new = not project.artifacts.exists()
+    with ExitStack() as held:
+        if not new:
+            held.enter_context(transaction.lock(project.artifacts))
+            for message in transaction.recover(project.artifacts):
+                terminal.say(message)
+        try:
+            with terminal.step("settings and data"):
+                found = kernel.call(
+                    "driftbook.flow:check",
+                    settings_file=str(project.settings_file),
+                    artifacts=str(project.artifacts),
+                    window=job.window,
+                )
+        except BaseException:
+            if new:  # the cache of the data, if it came that far
+                shutil.rmtree(project.artifacts, ignore_errors=True)
+            raise
+        if new:
+            held.enter_context(transaction.lock(project.artifacts))
+        yield found
+
+
+@contextmanager
+def _kept_whole(staged: Staged) -> Iterator[None]:
+    """Leave no trace of a run that does not reach its commit, whatever stops it."""
+    from driftbook import transaction
+
+    try:
+        yield
+    except BaseException:
+        transaction.drop(staged)
+        raise
+
+
+def _record(project: Project, job: Job, staged: Staged) -> dict[str, Any]:
+    return {
+        "artifacts": str(project.artifacts),
+        "folder": str(staged.folder),
+        "run_name": project.settings.model_name,
+        "tracked": job.tracked,
+    }
+
+
+def check(settings_file: str, artifacts: str, window: str | None) -> dict[str, Any]:
+    """Return the window to judge and what the manifest says of the data; called in the kernel.
+
+    Raises:
+        UsageError: whatever is wrong with the settings, the data or the window.
+    """
+    from driftbook import artifacts as runs
+    from driftbook.settings import Settings
+
+    dataset, chosen = runs.check(Settings.load(settings_file), Path(artifacts), window)
+    return {"window": chosen.name, "data": runs.plain(runs.describe(dataset, chosen))}
+
+
+def record(artifacts: str, folder: str, run_name: str, tracked: bool) -> None:
+    """Write the row of ``runs.csv`` and the record for MLflow; called in the kernel."""
+    from driftbook import spool, tracking
+
+    tracking.record_run(Path(artifacts), Path(folder), run_name)
+    if tracked:
+        spool.add(Path(artifacts), Path(folder), run_name)
+
+
+def render(artifacts: str) -> str:
+    """Return the path of the first page, rendered again; called in the kernel."""
+    from driftbook import report
+
+    return str(report.render(artifacts))

@@ -1,0 +1,49 @@
+"""A finished run's notebooks, as they were executed, in a copy to explore."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from driftbook.errors import DriftbookError, UsageError
+
+SCRATCH = "scratch"
+
+
+def copy(artifacts: Path, run_id: str) -> Path:
+    """Return a fresh folder with the executed notebooks of a finished run.
+
+    They name the run in their parameters, so that cells run again see its settings, its window
+    and its champion; whatever they write stays in the scratch folder.
+
+    Raises:
+        UsageError: there is no such run; the message lists the latest ones.
+    """
+    executed = artifacts / "runs" / run_id / "executed"
+    if Path(run_id).name != run_id or not executed.is_dir():
+        known = sorted(path.parent.name for path in (artifacts / "runs").glob("*/executed"))
+        listed = ", ".join(reversed(known[-5:])) or "none yet; run 'driftbook run' first"
+        raise UsageError(f"no finished run {run_id!r} under {artifacts}; latest: {listed}")
+    folder = artifacts / SCRATCH / run_id / "notebooks"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(executed, folder)
+    return folder
+
+
+def start_lab(folder: Path) -> None:
+    """Run JupyterLab on ``folder`` until it is closed.
+
+    Raises:
+        DriftbookError: JupyterLab is not installed, or ended with an error.
+    """
+    if find_spec("jupyterlab") is None:
+        raise DriftbookError(
+            f"JupyterLab is not installed; open {folder} with any notebook program, or run "
+            "'make lab' once"
+        )
+    done = subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False)
+    if done.returncode != 0:
+        raise DriftbookError(f"JupyterLab ended with exit status {done.returncode}")
