@@ -1,0 +1,194 @@
+"""The first screen: the decision, why, quality now, what would reverse it, and the next step."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any
+
+import pandas as pd
+
+from driftbook.evidence import Evidence, headline
+from driftbook.narrative import ICONS, MEANINGS, METRIC_LABELS
+from driftbook.wording import interval, listed, number
+
+
+def decision(evidence: Evidence, options: str = "") -> str:
+    """Return the decision page below its title, as Markdown with a few styled blocks.
+
+    ``options`` are command line options that lead back to these artifacts.
+    """
+    return "\n\n".join(
+        [
+            _banner(evidence),
+            _facts(evidence),
+            '<div class="reverse">',
+            _reverses(evidence.recommendation),
+            "</div>",
+            f"**Next step:** {_step_text(evidence)}",
+            f"```bash\n{next_command(evidence, options)}\n```",
+            "## The evidence",
+            _cards(evidence),
+            _made(evidence),
+        ]
+    )
+
+
+def _banner(evidence: Evidence) -> str:
+    action = str(evidence.recommendation["action"])
+    icon = f'<span aria-hidden="true">{ICONS[action]}</span>'
+    return "\n".join(
+        [
+            "```{=html}",
+            f'<div class="banner banner-{action}" role="region" aria-label="Decision">',
+            f'<p class="banner-word">{icon} {action.capitalize()}</p>',
+            f'<p class="banner-meaning">{escape(MEANINGS[action])}</p>',
+            "</div>",
+            "```",
+            "",
+            f"**Why:** {_sentence(evidence.recommendation['reason'])}",
+        ]
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip()
+    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+
+
+def _facts(evidence: Evidence) -> str:
+    now = headline(evidence.performance)
+    facts = {
+        "Champion": f"<code>{escape(str(evidence.recommendation['model_version']))}</code>",
+        "Window": escape(evidence.window),
+        _metric(now): "not judged" if now is None else _value(now, "value"),
+        "Baseline": "–" if now is None else _value(now, "baseline"),
+    }
+    items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
+    return f'```{{=html}}\n<dl class="facts">{items}</dl>\n```'
+
+
+def _metric(now: pd.Series | None) -> str:
+    return "Quality" if now is None else f"{METRIC_LABELS[now['metric']]} now, {now['basis']}"
+
+
+def _value(row: pd.Series, side: str) -> str:
+    low, high = ("ci_low", "ci_high") if side == "value" else ("baseline_low", "baseline_high")
+    return escape(interval(row[side], row[low], row[high]))
+
+
+def _reverses(recommendation: dict[str, Any]) -> str:
+    conditions = recommendation.get("reverses") or ["nothing that this run can name"]
+    return "**What would reverse it**\n\n" + "\n".join(f"- {line}" for line in conditions)
+
+
+def _step_text(evidence: Evidence) -> str:
+    texts = {
+        "hold": "judge the next window when it is complete.",
+        "monitor": "judge the next window when it is complete.",
+        "retrain": "promote the challenger; the gate checks the evidence again.",
+        "investigate": "open this run and look at the columns that are broken.",
+    }
+    return texts[str(evidence.recommendation["action"])]
+
+
+def next_command(evidence: Evidence, options: str = "") -> str:
+    """Return the one command that comes next after this decision."""
+    action = evidence.recommendation["action"]
+    if action == "retrain":
+        return f"driftbook promote{options}" if options else "make promote"
+    if action == "investigate":
+        return f".venv/bin/driftbook open {evidence.run_id}{options}"
+    return f"driftbook run --from drift{options}" if options else "make run-drift"
+
+
+def _cards(evidence: Evidence) -> str:
+    cards = [
+        ("Data quality", "02-drift.html", *_quality_card(evidence)),
+        ("Drift", "02-drift.html", *_drift_card(evidence)),
+        ("Performance", "performance.html", *_performance_card(evidence)),
+        ("Economics", "03-retrain-decision.html", *_economics_card(evidence)),
+    ]
+    items = "".join(
+        f'<a class="card card-{state}" href="{href}"><span class="card-name">{name}</span>'
+        f'<span class="card-state">{escape(word)}</span>'
+        f'<span class="card-text">{escape(text)}</span></a>'
+        for name, href, state, word, text in cards
+    )
+    return f'```{{=html}}\n<div class="cards">{items}</div>\n```'
+
+
+def _quality_card(evidence: Evidence) -> tuple[str, str, str]:
+    faults = evidence.quality
+    if faults.empty:
+        return "good", "✓ sound", "No column is broken or odd."
+    broken = faults[faults["severity"] == "broken"]
+    if broken.empty:
+        return "note", f"• {len(faults)} noted", f"Nothing is broken; noted: {_names(faults)}."
+    return "bad", f"✗ {len(broken)} broken", f"Broken: {_names(broken)}."
+
+
+def _names(faults: pd.DataFrame) -> str:
+    return ", ".join(dict.fromkeys(faults["feature"].astype(str)))
+
+
+def _drift_card(evidence: Evidence) -> tuple[str, str, str]:
+    report = evidence.drift
+    if report.empty:
+        return "note", "• not judged", "Too few rows to compare."
+    own = report[~report["kind"].isin(["prediction", "joint"])]
+    flagged = own[own["drift_flag"].astype(bool)]
+    flagged = flagged.sort_values("effect", key=abs, ascending=False)
+    matters = bool(report["matters"].astype(bool).any())
+    if flagged.empty:
+        return "good", "✓ none flagged", f"None of {len(own)} features has moved far enough."
+    names = listed(list(flagged["feature"])[:4]).replace("`", "")
+    more = "; it matters to the model." if matters else "; the model hardly leans on it."
+    return (
+        "bad" if matters else "note",
+        f"{'✗' if matters else '•'} {len(flagged)} of {len(own)} flagged",
+        f"Moved most: {names}{more}",
+    )
+
+
+def _performance_card(evidence: Evidence) -> tuple[str, str, str]:
+    judged = evidence.performance
+    ok = judged[judged["status"] == "ok"] if not judged.empty else judged
+    if ok.empty:
+        return "note", "• not judged", "No metric can be judged on this window."
+    realised = ok[ok["basis"] == "realised"]
+    basis = realised if len(realised) else ok
+    worse = basis[basis["worse"].astype(bool)]
+    how = "measured" if len(realised) else "estimated without labels"
+    if worse.empty:
+        return "good", "✓ no worse", f"No metric is worse than its baseline ({how})."
+    names = ", ".join(METRIC_LABELS.get(m, m) for m in worse["metric"])
+    return (
+        "bad",
+        f"✗ {len(worse)} of {len(basis)} worse",
+        f"Worse than the baseline: {names} ({how}).",
+    )
+
+
+def _economics_card(evidence: Evidence) -> tuple[str, str, str]:
+    parts = evidence.recommendation["evidence"]
+    best, terms = parts["challenger"], parts["economics"]
+    even = number(terms["break_even_gain"])
+    if best is None:
+        return (
+            "note",
+            "• no challenger",
+            f"None was needed; one would pay from a gain of {even} a row.",
+        )
+    gain = interval(best["gain"], best["gain_low"], best["gain_high"])
+    text = f"Gain {gain} Brier loss a row against a break-even of {even}."
+    return ("good", "✓ a retrain pays", text) if best["pays"] else ("bad", "✗ does not pay", text)
+
+
+def _made(evidence: Evidence) -> str:
+    made = (
+        str(evidence.manifest.get("created_utc", "–")).replace("T", " ").replace("+00:00", " UTC")
+    )
+    return (
+        f"Made {made} from run `{evidence.run_id}`; every number on these pages is in its "
+        "[artifacts](artifacts.qmd)."
+    )

@@ -1,0 +1,255 @@
+"""What each notebook says about its evidence, as Markdown made from tables and records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from driftbook.data import Feature
+from driftbook.wording import interval, listed, number, percent, table, with_interval
+
+ICONS = {"hold": "✓", "monitor": "◎", "retrain": "↻", "investigate": "⚠"}
+MEANINGS = {
+    "hold": "Keep serving the champion; nothing asks for action.",
+    "monitor": "Keep serving the champion and look again after the next window.",
+    "retrain": "Replace the champion by the challenger that this run trained.",
+    "investigate": "Mend the data first; nothing is learnt or judged on broken columns.",
+}
+
+
+METRIC_LABELS = {
+    "roc_auc": "ROC AUC",
+    "accuracy": "accuracy",
+    "log_loss": "log loss",
+    "brier": "Brier loss",
+    "calibration": "calibration error",
+    "n_train": "training rows",
+    "n_test": "holdout rows",
+}
+
+
+def columns_table(look: pd.DataFrame) -> str:
+    """Return the table of :func:`driftbook.exploration.columns`."""
+    return table(
+        look,
+        {
+            "feature": "feature",
+            "kind": "kind",
+            "missing_share": "missing",
+            "distinct": "distinct values",
+            "low": "5th percentile",
+            "typical": "median",
+            "high": "95th percentile",
+            "most_common": "commonest",
+        },
+    )
+
+
+def parts_table(parts: pd.DataFrame) -> str:
+    """Return the table of :func:`driftbook.exploration.parts`."""
+    return table(
+        parts,
+        {
+            "part": "part",
+            "rows": "rows",
+            "first": "first",
+            "last": "last",
+            "labelled": "labelled",
+            "positive_share": "share of ones",
+        },
+    )
+
+
+def leakage_text(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
+    """Return what the leakage check found, in two sentences and a table."""
+    suspects = list(leaks.loc[leaks["suspicious"], "feature"])
+    best = leaks.iloc[0]
+    if suspects:
+        first = f"**Suspicious:** {listed(suspects)} alone nearly give the target away."
+    else:
+        first = (
+            f"No feature alone gives the target away: the strongest, `{best['feature']}`, "
+            f"reaches an AUC of {number(best['auc_alone'])} on the holdout."
+        )
+    second = (
+        f"{number(shared['shared'])} of {number(shared['rows'])} holdout rows "
+        f"({percent(shared['share'])}) have an equal twin among the training rows."
+    )
+    heads = {
+        "feature": "feature",
+        "auc_alone": "AUC alone",
+        "n": "rows",
+        "suspicious": "suspicious",
+    }
+    return f"{first} {second}\n\n{table(leaks, heads)}"
+
+
+def metrics_table(metrics: pd.DataFrame) -> str:
+    """Return the evaluation metrics, each with its interval."""
+    shown = with_interval(metrics).assign(
+        metric=[METRIC_LABELS.get(m, m.replace("_", " ")) for m in metrics["metric"]]
+    )
+    return table(shown[["metric", "value"]], {"metric": "metric", "value": "value [95% interval]"})
+
+
+def threshold_text(costs: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
+    """Return which threshold is cheapest at these costs, and what always or never acting costs."""
+    best = costs.sort_values("cost_per_1000", kind="stable").iloc[0]
+    return (
+        f"With a false alarm at {number(false_alarm_cost)} and a miss at {number(miss_cost)}, "
+        f"acting from a probability of **{best['threshold']:.2f}** is cheapest: "
+        f"{number(best['cost_per_1000'])} per 1,000 decisions, with precision "
+        f"{percent(best['precision'])} and recall {percent(best['recall'])}."
+    )
+
+
+def decision_box(decision: Mapping[str, Any]) -> str:
+    """Return action, why, evidence and what would reverse it, as Markdown for notebook and page."""
+    action = str(decision["action"])
+    lines = [
+        f'<div class="decision decision-{action}">',
+        "",
+        f"**{ICONS[action]} {action.capitalize()}.** {MEANINGS[action]}",
+        "",
+        f"**Why:** {decision['reason']}",
+        "",
+        _place(decision),
+        "",
+        reverses(decision.get("reverses") or []),
+        "",
+        "</div>",
+    ]
+    return "\n".join(lines)
+
+
+def _place(decision: Mapping[str, Any]) -> str:
+    return (
+        f"**Window** {decision.get('window') or '–'} · "
+        f"**champion** `{decision['model_version']}` · "
+        f"**drifted features** {listed(decision.get('drifted_features') or [])}"
+    )
+
+
+def reverses(conditions: Sequence[str]) -> str:
+    """Return what would turn the decision around, as a list."""
+    if not conditions:
+        return "**What would reverse it:** nothing that this run can name."
+    return "**What would reverse it:**\n\n" + "\n".join(f"- {line}" for line in conditions)
+
+
+def quality_text(faults: pd.DataFrame) -> str:
+    """Return the data-quality findings as a table, or that there are none."""
+    heads = {
+        "feature": "column",
+        "fault": "finding",
+        "severity": "severity",
+        "reference_value": "in the reference",
+        "current_value": "now",
+        "detail": "detail",
+    }
+    return table(faults, heads, empty="No fault was found: every column is sound.")
+
+
+def drift_text(report: pd.DataFrame) -> str:
+    """Return in words which features drifted, the largest change, and whether it matters."""
+    own = report[~report["kind"].isin(["prediction", "joint"])]
+    flagged = own[own["drift_flag"].fillna(False).astype(bool)]
+    if flagged.empty:
+        return f"**No feature is flagged**, out of {len(own)}."
+    largest = flagged.sort_values("effect", key=abs, ascending=False, na_position="last").iloc[0]
+    matters = list(report.loc[report["matters"].fillna(False).astype(bool), "feature"])
+    return (
+        f"**{len(flagged)} of {len(own)} features are flagged:** "
+        f"{listed(list(flagged['feature']))}. "
+        f"The largest change is in `{largest['feature']}`, with an effect of "
+        f"{interval(largest['effect'], largest['effect_low'], largest['effect_high'])} "
+        f"and a PSI of {number(largest['psi'])}. Drift that matters: {listed(matters)}."
+    )
+
+
+def drift_table(report: pd.DataFrame) -> str:
+    """Return the drift report with readable headings."""
+    shown = report.assign(
+        value=report["effect"], ci_low=report["effect_low"], ci_high=report["effect_high"]
+    )
+    heads = {
+        "feature": "column",
+        "status": "status",
+        "value": "effect [interval]",
+        "psi": "PSI",
+        "ks_stat": "KS",
+        "pvalue_adjusted": "p, corrected",
+        "drift_flag": "flagged",
+        "matters": "matters",
+    }
+    return table(with_interval(shown), heads)
+
+
+def flagged_features(report: pd.DataFrame, features: Sequence[Feature]) -> list[Feature]:
+    """Return the model's features that the report flags, largest effect first."""
+    flagged = report[report["drift_flag"].fillna(False).astype(bool)]
+    order = list(flagged.sort_values("effect", key=abs, ascending=False)["feature"])
+    known = {feature.name: feature for feature in features}
+    return [known[name] for name in order if name in known]
+
+
+def performance_table(performance: pd.DataFrame) -> str:
+    """Return performance now, its baseline, the change and the verdict."""
+    if performance.empty:
+        return "Performance was not judged."
+    rows = [
+        {
+            "metric": row["metric"].replace("_", " "),
+            "basis": row["basis"],
+            "now": interval(row["value"], row["ci_low"], row["ci_high"]),
+            "baseline": interval(row["baseline"], row["baseline_low"], row["baseline_high"]),
+            "change": interval(row["change"], row["change_low"], row["change_high"]),
+            "verdict": _verdict(row),
+        }
+        for _, row in performance.iterrows()
+    ]
+    return table(pd.DataFrame(rows))
+
+
+def _verdict(row: pd.Series) -> str:
+    if row["status"] != "ok":
+        return str(row["status"]).replace("_", " ")
+    return "**worse**" if bool(row["worse"]) else "no worse"
+
+
+def candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the graded challengers of a recommendation; no rows when none was trained."""
+    challenger = recommendation["evidence"]["challenger"] or {}
+    return pd.DataFrame(challenger.get("candidates") or [])
+
+
+def economics_text(evidence: Mapping[str, Any]) -> str:
+    """Return the economics of a retrain in words: price, horizon, break-even and best gain."""
+    terms = evidence["economics"]
+    price = (
+        f"A retrain costs {number(terms['retrain_cost'])} and pays back over "
+        f"{number(terms['horizon'])} windows at {number(terms['error_cost'])} for one unit of "
+        "mean Brier loss, so it breaks even at a gain of "
+        f"**{number(terms['break_even_gain'])}** a row."
+    )
+    best = evidence["challenger"]
+    if best is None:
+        return f"{price} No challenger was trained."
+    gain = interval(best["gain"], best["gain_low"], best["gain_high"])
+    verdict = "pays" if best["pays"] else "is not sure to pay"
+    return (
+        f"{price} The best challenger (recipe `{best['recipe']}`, trained on "
+        f"{number(best['n_train'])} rows) gains {gain} on {number(best['n_gate'])} rows "
+        f"that trained neither model: it **{verdict}**."
+    )
+
+
+def checks_table(checks: Mapping[str, Any]) -> str:
+    """Return the serving checks as a table under one sentence that says whether all passed."""
+    rows = pd.DataFrame(checks["checks"])
+    passed = int(rows["passed"].sum())
+    state = "All" if passed == len(rows) else f"**Only {passed} of**"
+    names = {"name": "check", "expected": "expected", "found": "answer", "passed": "passed"}
+    return f"{state} {len(rows)} checks passed.\n\n{table(rows, names)}"

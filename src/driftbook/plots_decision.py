@@ -1,0 +1,143 @@
+"""Figures behind the decision: performance now, what a retrain would bring, and over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from driftbook.plots import nothing
+from driftbook.theme import (
+    ACCENT,
+    CURRENT,
+    FAINT,
+    GOOD,
+    INK,
+    REFERENCE,
+    Picture,
+    count,
+    sheet,
+)
+
+METRIC_NAMES = {
+    "roc_auc": "ROC AUC (higher is better)",
+    "accuracy": "accuracy (higher is better)",
+    "log_loss": "log loss (lower is better)",
+    "brier": "Brier loss (lower is better)",
+    "calibration": "calibration error (lower is better)",
+}
+_SIDES = (
+    ("baseline", REFERENCE, "o"),
+    ("realised", CURRENT, "D"),
+    ("estimated", ACCENT, "s"),
+)
+
+
+def performance(table: pd.DataFrame) -> Picture:
+    """Return each metric now against its baseline, with 95% intervals; a row a metric.
+
+    Metrics without any value are left out; each has its own scale.
+    """
+    judged = table.dropna(subset=["value"])
+    metrics = list(dict.fromkeys(judged["metric"]))
+    if not metrics:
+        return nothing("No metric could be judged on this window.")
+    with sheet(
+        "Performance now against the baseline", 0.9 + 0.95 * len(metrics), len(metrics)
+    ) as page:
+        for axes, metric in zip(page.axes, metrics, strict=True):
+            _metric(axes, judged[judged["metric"] == metric])
+            axes.set_title(METRIC_NAMES.get(metric, metric.replace("_", " ")))
+        handles, labels = page.axes[0].get_legend_handles_labels()
+        for axes in page.axes[1:]:
+            more, names = axes.get_legend_handles_labels()
+            handles += [h for h, n in zip(more, names, strict=True) if n not in labels]
+            labels += [n for n in names if n not in labels]
+        page.figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        page.figure.supxlabel(
+            f"metric value (n = {count(judged['n'].max())} rows now)", fontsize=10
+        )
+    return page.picture
+
+
+def _metric(axes: Axes, rows: pd.DataFrame) -> None:
+    base = rows.iloc[0]
+    points = [("baseline", base["baseline"], base["baseline_low"], base["baseline_high"])]
+    points += [(r["basis"], r["value"], r["ci_low"], r["ci_high"]) for _, r in rows.iterrows()]
+    styles = {name: (colour, marker) for name, colour, marker in _SIDES}
+    for place, (name, value, low, high) in enumerate(points):
+        colour, marker = styles.get(name, (INK, "x"))
+        axes.plot([low, high], [-place, -place], color=colour, linewidth=2.5)
+        axes.plot(value, -place, marker, color=colour, markersize=7, label=name)
+    axes.set_ylim(-len(points) + 0.4, 0.6)
+    axes.set_yticks([])
+    axes.margins(x=0.15)
+    axes.spines["left"].set_visible(False)
+
+
+def gains(candidates: pd.DataFrame, break_even: float) -> Picture:
+    """Return what each challenger would gain over the champion, against the break-even gain."""
+    if candidates.empty:
+        return nothing("No challenger was trained for this window.")
+    shown = candidates.sort_values("gain_low", ignore_index=True)
+    text = "Gain of each challenger against the break-even gain"
+    with sheet(text, 1.5 + 0.45 * len(shown)) as page:
+        axes = page.axes[0]
+        axes.axvline(0, color=FAINT, linewidth=1)
+        axes.axvline(break_even, color=INK, linestyle="--", linewidth=1.2)
+        axes.annotate(
+            f"break-even {break_even:.2g}",
+            (break_even, 1),
+            xycoords=("data", "axes fraction"),
+            xytext=(4, 3),
+            textcoords="offset points",
+            fontsize=9,
+        )
+        numbers = shown[["gain", "gain_low", "gain_high"]].to_numpy(dtype=float)
+        for place, (gain, low, high) in enumerate(numbers):
+            pays = low > break_even
+            colour = GOOD if pays else REFERENCE
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.5)
+            axes.plot(gain, place, "^" if pays else "o", color=colour, markersize=9)
+        axes.set_yticks(range(len(shown)), list(shown["recipe"]))
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel(
+            "fall of mean Brier loss a row against the champion   (▲ pays, ● does not)\n"
+            f"n = {count(shown['n_gate'].max())} gate rows that trained neither"
+        )
+        axes.grid(axis="y", visible=False)
+    return page.picture
+
+
+def over_time(
+    record: pd.DataFrame, series: dict[str, tuple[str, str, str]], ylabel: str
+) -> Picture:
+    """Return lines over windows, each with its band.
+
+    ``record`` has a column ``window`` and for each entry of ``series`` (label → value, low and
+    high column) its numbers; a missing number breaks the line.
+    """
+    if record.empty:
+        return nothing("No window has been judged yet.")
+    colours = (CURRENT, ACCENT, GOOD, REFERENCE)
+    with sheet(ylabel + " over time", 3.5) as page:
+        axes = page.axes[0]
+        x = np.arange(len(record))
+        for (label, (value, low, high)), colour in zip(series.items(), colours, strict=False):
+            if low in record and high in record:
+                axes.fill_between(
+                    x, record[low], record[high], color=colour, alpha=0.18, linewidth=0
+                )
+            marker = "o" if len(record) <= 40 else None
+            axes.plot(x, record[value], color=colour, marker=marker, markersize=4.5, label=label)
+        _window_ticks(axes, list(record["window"].astype(str)))
+        axes.set_ylabel(ylabel)
+        axes.legend(loc="best")
+    return page.picture
+
+
+def _window_ticks(axes: Axes, names: list[str]) -> None:
+    step = -(-len(names) // 14)
+    places = list(range(0, len(names), step))
+    axes.set_xticks(places, [names[p] for p in places], rotation=35, ha="right")
+    axes.set_xlabel(f"window ({len(names)} in all)")

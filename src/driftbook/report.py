@@ -1,0 +1,182 @@
+"""The HTML runbook: sources assembled, rendered by Quarto or nbconvert, swapped in by renames."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from driftbook import artifacts as runs
+from driftbook import cells, chapters, evidence, frontpage, pages
+from driftbook.cells import Cell
+from driftbook.errors import DriftbookError
+from driftbook.evidence import NOTEBOOKS, Evidence
+from driftbook.theme import Picture
+
+SOURCE_PREFIX = "reports/executed/"
+QUARTO_TIMEOUT_S = 600
+_ABSENT = {
+    "05-backtest": "The backtest has not been run yet; `make backtest` replays every window of "
+    "the data."
+}
+_LEVEL_UP = re.compile(r"\]\(\.\./(?:reports|notebooks)/")
+
+
+def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> Path:
+    """Return the path of ``index.html`` after the published run has been rendered.
+
+    Sources go to ``<reports>/executed``, pages to ``<reports>/html``; both are swapped in whole, so
+    that a failed render leaves the earlier pages as they were. ``reports_dir`` is by default the
+    project's ``reports`` for its own artifacts folder, else ``<artifacts>/reports``.
+
+    Raises:
+        DriftbookError: no run is published, a source is missing, or Quarto failed.
+    """
+    artifacts = runs.resolve(artifacts_dir)
+    reports = _reports(artifacts, reports_dir)
+    found = evidence.load(artifacts)
+    build, html = reports / "executed-new", reports / "html-new"
+    for folder in (build, html):
+        shutil.rmtree(folder, ignore_errors=True)
+    try:
+        quarto = assemble(found, build)
+        if quarto_program() is None:
+            _render_with_nbconvert(build, quarto, html)
+        else:
+            _render_with_quarto(build, html)
+        _swap(build, reports / "executed")
+        _swap(html, reports / "html")
+    finally:
+        for folder in (build, html):
+            shutil.rmtree(folder, ignore_errors=True)
+    return reports / "html" / "index.html"
+
+
+def renderer() -> str:
+    """Return the name of the renderer in use: ``quarto`` where it is found, else ``nbconvert``."""
+    return "nbconvert" if quarto_program() is None else "quarto"
+
+
+def quarto_program() -> str | None:
+    """Return the path of the Quarto program, or None."""
+    return shutil.which("quarto")
+
+
+def _reports(artifacts: Path, reports_dir: str | Path | None) -> Path:
+    if reports_dir is not None:
+        return runs.resolve(reports_dir)
+    root = runs.project_root()
+    return root / "reports" if artifacts == root / "artifacts" else artifacts / "reports"
+
+
+def assemble(found: Evidence, build: Path) -> dict[str, Any]:
+    """Return the site's Quarto settings after all its sources were written into ``build``.
+
+    Raises:
+        DriftbookError: the project's hand-written pages or an executed notebook are missing.
+    """
+    root = _project()
+    build.mkdir(parents=True)
+    for source in sorted((root / "reports").glob("*.qmd")):
+        text = _LEVEL_UP.sub("](", source.read_text(encoding="utf-8"))
+        (build / source.name).write_text(text, encoding="utf-8")
+    options = _options(found.artifacts)
+    _write(build, "decision", frontpage.decision(found, options), {})
+    _write(build, "performance", *chapters.performance(found))
+    _write(build, "history", *chapters.history(found))
+    _write(build, "artifacts", *chapters.artifacts(found))
+    for name in NOTEBOOKS:
+        cells.write(build / f"{name}.ipynb", _notebook(found, name))
+    for name in ("driftbook.css", "dark.scss", "after-body.html"):
+        shutil.copyfile(pages.TEMPLATES / name, build / name)
+    text = (root / "_quarto.yml").read_text(encoding="utf-8")
+    text = text.replace("output-dir: reports/html", "output-dir: _site").replace(SOURCE_PREFIX, "")
+    (build / "_quarto.yml").write_text(text, encoding="utf-8")
+    quarto: dict[str, Any] = yaml.safe_load(text)
+    return quarto
+
+
+def _project() -> Path:
+    """Return the folder with the hand-written pages: the project at hand, else this package's."""
+    for root in (runs.project_root(), Path(__file__).resolve().parents[2]):
+        if (root / "reports" / "index.qmd").is_file() and (root / "_quarto.yml").is_file():
+            return root
+    raise DriftbookError(
+        "the hand-written pages (reports/*.qmd, _quarto.yml) are not here; "
+        "run from the project's folder"
+    )
+
+
+def _options(artifacts: Path) -> str:
+    default = runs.project_root() / "artifacts"
+    return "" if artifacts == default else f" --artifacts {artifacts}"
+
+
+def _write(build: Path, name: str, text: str, pictures: dict[str, Picture]) -> None:
+    (build / f"_{name}.md").write_text(text + "\n", encoding="utf-8")
+    for file, picture in pictures.items():
+        picture.save(build / "figures" / file)
+
+
+def _notebook(found: Evidence, name: str) -> list[Cell]:
+    """Return the executed cells as they are rendered: no injected one, no tool's metadata."""
+    path = found.executed(name)
+    if path is None:
+        return _placeholder(name)
+    clean = [{**cell, "metadata": {}} for cell in cells.shown(cells.read(path))]
+    for cell in clean:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _LEVEL_UP.sub("](", cell["source"])
+    return clean
+
+
+def _placeholder(name: str) -> list[Cell]:
+    title = name.partition("-")[2].replace("-", " ").capitalize()
+    text = _ABSENT.get(name, "This notebook was not executed in the run that these pages show.")
+    return [cells.raw(f'---\ntitle: "{title}"\n---'), cells.markdown(text)]
+
+
+def _render_with_nbconvert(build: Path, quarto: dict[str, Any], html: Path) -> None:
+    sources = [_source(build, entry.stem) for entry in pages.navigation(quarto)]
+    pages.write_site(sources, quarto, html)
+    if (build / "figures").is_dir():
+        shutil.copytree(build / "figures", html / "figures", dirs_exist_ok=True)
+
+
+def _source(build: Path, stem: str) -> Path:
+    for suffix in (".qmd", ".ipynb"):
+        if (build / f"{stem}{suffix}").is_file():
+            return build / f"{stem}{suffix}"
+    raise DriftbookError(f"_quarto.yml lists page {stem!r}, which is missing; mend its sidebar")
+
+
+def _render_with_quarto(build: Path, html: Path) -> None:
+    command = [str(quarto_program()), "render", str(build), "--no-execute"]
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=QUARTO_TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DriftbookError(
+            f"quarto gave no result within {QUARTO_TIMEOUT_S} s; try by hand: {' '.join(command)}"
+        ) from error
+    if done.returncode != 0 or not (build / "_site" / "index.html").is_file():
+        last = (done.stderr.strip() or done.stdout.strip() or "it said nothing").splitlines()[-1]
+        raise DriftbookError(
+            f"quarto could not render the pages ({last}); the earlier pages are unchanged"
+        )
+    (build / "_site").rename(html)
+    shutil.rmtree(build / ".quarto", ignore_errors=True)
+
+
+def _swap(new: Path, place: Path) -> None:
+    old = place.with_name(f"{place.name}-old")
+    shutil.rmtree(old, ignore_errors=True)
+    if place.exists():
+        place.rename(old)
+    new.rename(place)
+    shutil.rmtree(old, ignore_errors=True)

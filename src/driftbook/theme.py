@@ -1,0 +1,135 @@
+"""One look for every figure, and the picture that a notebook or a page shows."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette (2008): told apart with every common form of colour blindness.
+REFERENCE = "#56748C"
+CURRENT = "#D55E00"
+ACCENT = "#0072B2"
+GOOD = "#009E73"
+WARN = "#E69F00"
+PURPLE = "#8C5FA8"
+INK = "#24292F"
+FAINT = "#8C959F"
+GRID = "#E6E9ED"
+
+ACTION_COLOURS = {"hold": GOOD, "monitor": ACCENT, "retrain": CURRENT, "investigate": PURPLE}
+ACTION_MARKERS = {"hold": "o", "monitor": "s", "retrain": "^", "investigate": "X"}
+
+WIDTH_IN = 6.6
+SCREEN_DPI = 100
+PRINT_DPI = 200
+
+STYLE: Any = {
+    "font.family": "DejaVu Sans",
+    "font.size": 10.0,
+    "axes.titlesize": 10.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 10.0,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "axes.linewidth": 0.8,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": GRID,
+    "grid.linewidth": 0.8,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9.0,
+    "ytick.labelsize": 9.5,
+    "text.color": INK,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "lines.linewidth": 1.8,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "svg.hashsalt": "driftbook",
+    "path.simplify": True,
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A finished PNG: equal input gives equal bytes; ``width`` and ``height`` are CSS pixels."""
+
+    png: bytes
+    width: int
+    height: int
+    text: str
+
+    def _repr_mimebundle_(self, **_: object) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
+        data = base64.b64encode(self.png).decode("ascii")
+        size = {"width": self.width, "height": self.height}
+        return {"image/png": data, "text/plain": self.text}, {"image/png": size}
+
+    def save(self, path: Path) -> Path:
+        """Return ``path`` after the PNG was written there."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(self.png)
+        return path
+
+
+class Sheet:
+    """A figure under work: its ``axes`` while drawing, its ``picture`` once drawn."""
+
+    def __init__(self, figure: Figure, axes: list[Axes]) -> None:
+        self.figure = figure
+        self.axes = axes
+        self._picture: Picture | None = None
+
+    @property
+    def picture(self) -> Picture:
+        """Return the finished picture."""
+        if self._picture is None:
+            raise RuntimeError("the sheet is still being drawn; leave its with-block first")
+        return self._picture
+
+    def finish(self, text: str) -> None:
+        """Turn the figure into a picture that carries no date and no program version."""
+        buffer = BytesIO()
+        self.figure.savefig(buffer, format="png", dpi=PRINT_DPI, metadata={"Software": None})
+        width, height = self.figure.get_size_inches()
+        self._picture = Picture(
+            buffer.getvalue(), round(width * SCREEN_DPI), round(height * SCREEN_DPI), text
+        )
+
+
+@contextmanager
+def sheet(
+    text: str, height: float = 3.6, rows: int = 1, columns: int = 1, **grid: Any
+) -> Iterator[Sheet]:
+    """Return a sheet in the theme; leaving the block turns it into a picture.
+
+    ``text`` says what is shown, for terminals and plain-text views; ``height`` is in inches;
+    ``grid`` goes to matplotlib's ``subplots``.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
+        axes = figure.subplots(rows, columns, squeeze=False, **grid)
+        page = Sheet(figure, list(axes.ravel()))
+        yield page
+        page.finish(text)
+
+
+def count(number: float) -> str:
+    """Return a row count with thin separators: ``12,345``.
+
+    >>> count(12345)
+    '12,345'
+    """
+    return f"{round(number):,}"

@@ -1,0 +1,137 @@
+"""Numbers, intervals, lists and tables as a reader wants them, in Markdown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from numbers import Integral, Real
+from typing import Any
+
+import pandas as pd
+
+Columns = Mapping[str, str]
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """Return a value as a reader wants it: 1,234 · 0.0123 · yes · – for what is not known.
+
+    >>> number(12482), number(0.0123456), number(float("nan")), number(True)
+    ('12,482', '0.0123', '–', 'yes')
+    """
+    if value is None or (isinstance(value, Real) and math.isnan(float(value))):
+        return "–"
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return "yes" if value else "no"
+    if isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer()):
+        return f"{int(float(value)):,}".replace("-", "−")
+    if isinstance(value, Real):
+        return _real(float(value), digits)
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _real(value: float, digits: int) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "−∞"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}".replace("-", "−")
+    if abs(value) < 1e-4:
+        return f"{value:.1e}".replace("-", "−")
+    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:.{places}f}".replace("-", "−")
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value, ``< 0.001`` where it is smaller.
+
+    >>> p_value(1e-9), p_value(0.0421), p_value(None)
+    ('< 0.001', '0.042', '–')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def percent(value: float | None, places: int = 1) -> str:
+    """Return a share in percent.
+
+    >>> percent(0.2327), percent(None)
+    ('23.3%', '–')
+    """
+    if value is None or math.isnan(value):
+        return "–"
+    return f"{100 * value:.{places}f}%"
+
+
+def interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a value with its interval: ``0.632 [0.621, 0.643]``.
+
+    >>> interval(0.63214, 0.6208, 0.64301), interval(4.0, None, None)
+    ('0.632 [0.621, 0.643]', '4')
+    """
+    known = [x for x in (low, high) if x is not None and not math.isnan(x)]
+    if len(known) < 2:
+        return number(value)
+    return f"{number(value)} [{number(low)}, {number(high)}]"
+
+
+def table(frame: pd.DataFrame, columns: Columns | None = None, empty: str = "Nothing.") -> str:
+    """Return the frame as a Markdown table under readable headings; ``empty`` when it has no rows.
+
+    ``columns`` picks columns and gives their headings; those the frame lacks are left out. Text
+    columns are set flush left, all others flush right.
+    """
+    if frame.empty:
+        return empty
+    names = {old: new for old, new in (columns or _same(frame)).items() if old in frame.columns}
+    flush = [
+        ":---" if pd.api.types.is_object_dtype(frame[c]) or _is_text(frame[c]) else "---:"
+        for c in names
+    ]
+    lines = [_row(names.values()), _row(flush)]
+    rows = frame[list(names)].itertuples(index=False, name=None)
+    lines += [
+        _row(_cell(name, value) for name, value in zip(names, row, strict=True)) for row in rows
+    ]
+    return "\n".join(lines)
+
+
+def _same(frame: pd.DataFrame) -> dict[str, str]:
+    return {str(column): str(column).replace("_", " ") for column in frame.columns}
+
+
+def _is_text(values: pd.Series) -> bool:
+    return bool(pd.api.types.is_string_dtype(values))
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return number(value)
+    if name.startswith("p") and ("pvalue" in name or name == "p"):
+        return p_value(value)
+    if name.endswith("share"):
+        return percent(value)
+    return number(value)
+
+
+def _row(cells: Any) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def with_interval(frame: pd.DataFrame, low: str = "ci_low", high: str = "ci_high") -> pd.DataFrame:
+    """Return the frame with ``value`` and its interval joined into one readable column."""
+    joined = [
+        interval(v, a, b) for v, a, b in zip(frame["value"], frame[low], frame[high], strict=True)
+    ]
+    return frame.assign(value=joined).drop(columns=[low, high])
+
+
+def listed(names: Sequence[str]) -> str:
+    """Return names as a readable list in code type.
+
+    >>> listed(["a", "b", "c"]), listed([])
+    ('`a`, `b` and `c`', 'none')
+    """
+    quoted = [f"`{name}`" for name in names]
+    if len(quoted) < 2:
+        return quoted[0] if quoted else "none"
+    return ", ".join(quoted[:-1]) + " and " + quoted[-1]
