@@ -21,9 +21,25 @@ _KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "nam
 
 
 def read(path: Path) -> list[Cell]:
-    """Return the notebook's cells, each source as one string."""
+    """Return the notebook's cells; texts that the file holds as lists of lines are joined."""
     cells: list[Cell] = json.loads(path.read_text(encoding="utf-8"))["cells"]
-    return [{**cell, "source": "".join(cell["source"])} for cell in cells]
+    return [_joined(cell) for cell in cells]
+
+
+def _joined(cell: Cell) -> Cell:
+    joined = {**cell, "source": _text(cell["source"])}
+    if "outputs" in cell:
+        joined["outputs"] = [
+            {**output, "data": {kind: _text(value) for kind, value in output["data"].items()}}
+            if "data" in output
+            else output
+            for output in cell["outputs"]
+        ]
+    return joined
+
+
+def _text(value: Any) -> Any:
+    return "".join(value) if isinstance(value, list) else value
 
 
 def write(path: Path, cells: Sequence[Cell]) -> None:
