@@ -43,10 +43,15 @@ def _text(value: Any) -> Any:
 
 
 def write(path: Path, cells: Sequence[Cell]) -> None:
-    """Write the cells as a notebook of format 4.5; those without an id get their position."""
+    """Write the cells as a notebook of format 4.5."""
+    text = json.dumps(notebook(cells), indent=1, ensure_ascii=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def notebook(cells: Sequence[Cell]) -> dict[str, Any]:
+    """Return a notebook of these cells; those without an id get their position."""
     numbered = [{"id": f"cell-{index}", **cell} for index, cell in enumerate(cells)]
-    notebook = {"cells": numbered, "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
-    path.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return {"cells": numbered, "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
 
 
 def shown(cells: Sequence[Cell]) -> list[Cell]:

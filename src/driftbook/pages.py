@@ -196,9 +196,7 @@ def _node(cells: Sequence[Cell]) -> Any:
     import nbformat
 
     library: Any = nbformat
-    return library.from_dict(
-        {"cells": list(cells), "metadata": {}, "nbformat": 4, "nbformat_minor": 5}
-    )
+    return library.from_dict(notebooks.notebook(cells))
 
 
 def _finished(html: str) -> str:
