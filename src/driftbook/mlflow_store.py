@@ -129,17 +129,17 @@ def experiment_of(client: MlflowClient, artifacts: Path, name: str) -> str:
 
 def register(client: MlflowClient, artifacts: Path, version: str, run_id: str | None = None) -> str:
     """Return the number of a Driftbook version in MLflow's registry, logged there if need be."""
-    model = registry.load(artifacts / "models", version)
-    for known in client.search_model_versions(f"name = '{model.name}'"):
+    name = tracking.card_of(artifacts, artifacts, version)["name"]
+    for known in client.search_model_versions(f"name = '{name}'"):
         if known.tags.get(VERSION_TAG) == version:
             return str(known.version)
     if run_id is None:  # the registry knew it before MLflow was used
-        mlflow.set_experiment(experiment_id=experiment_of(client, artifacts, model.name))
+        mlflow.set_experiment(experiment_id=experiment_of(client, artifacts, name))
     else:
         mlflow.set_experiment(experiment_id=client.get_run(run_id).info.experiment_id)
-    logged = log_model(model, run_id)
+    logged = log_model(registry.load(artifacts / "models", version), run_id)
     made = mlflow.register_model(
-        logged, model.name, await_registration_for=30, tags={VERSION_TAG: version}
+        logged, name, await_registration_for=30, tags={VERSION_TAG: version}
     )
     return str(made.version)
 
@@ -168,7 +168,7 @@ def sync_aliases(client: MlflowClient, artifacts: Path) -> None:
     champion = aliases.get("champion")
     if champion is None:
         return
-    name = registry.load(artifacts / "models", champion).name
+    name = tracking.card_of(artifacts, artifacts, champion)["name"]
     for alias in ALIASES:
         version = aliases.get(alias)
         now = _numbers_by_alias(client, name).get(alias)

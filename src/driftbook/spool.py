@@ -41,11 +41,10 @@ class Delivery:
     def __str__(self) -> str:
         """Return one sentence for the user."""
         if self.problem is None:
-            return f"MLflow has {_runs(self.sent)} more, in {self.uri}"
-        return (
-            f"MLflow at {self.uri} did not take everything ({self.problem}); "
-            f"{_runs(self.waiting)} kept for the next run with tracking"
-        )
+            taken = f"{_runs(self.sent)} more and " if self.sent else ""
+            return f"MLflow at {self.uri} has {taken}the registry's aliases"
+        kept = f"{_runs(self.waiting)} and the aliases" if self.waiting else "the aliases"
+        return f"MLflow at {self.uri}: {self.problem}; the next run with tracking sends {kept}"
 
 
 def _runs(count: int) -> str:
@@ -206,7 +205,7 @@ def environment() -> dict[str, str]:
     """Return the child's environment: short waits, no telemetry, no bars; the user's own win."""
     quiet = {
         "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "MLFLOW_DISABLE_TELEMETRY": "true",
         "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
         "MLFLOW_LOGGING_LEVEL": "ERROR",

@@ -79,6 +79,7 @@ def row_of(artifacts: Path, folder: Path, run_name: str) -> dict[str, Any]:
     note, decision = read_json(folder / "run.json"), read_json(folder / DECISION)
     card = card_of(artifacts, folder, decision["model_version"])
     holdout = {metric["metric"]: metric["value"] for metric in card["metrics"]}
+    counts = {name: int(value) for name, value in holdout.items() if name.startswith("n_")}
     gain = (decision["evidence"].get("challenger") or {}).get("gain")
     row = {
         "run_id": note["run_id"],
@@ -87,6 +88,7 @@ def row_of(artifacts: Path, folder: Path, run_name: str) -> dict[str, Any]:
         "notes": note["notes"],
         "model_version": decision["model_version"],
         **holdout,
+        **counts,
         "window": decision["window"],
         "action": decision["action"],
         "drift_ratio": decision["drift_ratio"],
