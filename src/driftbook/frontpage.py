@@ -123,12 +123,14 @@ def _quality_card(evidence: Evidence) -> tuple[str, str, str]:
         return "good", "✓ sound", "No column is broken or odd."
     broken = faults[faults["severity"] == "broken"]
     if broken.empty:
-        return "note", f"• {len(faults)} noted", f"Nothing is broken; noted: {_names(faults)}."
-    return "bad", f"✗ {len(broken)} broken", f"Broken: {_names(broken)}."
+        return "note", f"• {len(faults)} noted", f"Nothing is broken; noted: {_findings(faults)}."
+    return "bad", f"✗ {len(broken)} broken", f"{_findings(broken)}."
 
 
-def _names(faults: pd.DataFrame) -> str:
-    return ", ".join(dict.fromkeys(faults["feature"].astype(str)))
+def _findings(faults: pd.DataFrame, most: int = 3) -> str:
+    words = [f"{row['feature']}: {row['detail']}" for _, row in faults.head(most).iterrows()]
+    more = f"; and {len(faults) - most} more" if len(faults) > most else ""
+    return "; ".join(words) + more
 
 
 def _drift_card(evidence: Evidence) -> tuple[str, str, str]:

@@ -254,7 +254,7 @@ def importance_shift(report: pd.DataFrame) -> Picture:
             "size of the drift effect, 0 = same   "
             f"(n = {count(shown['n_current'].max())} current rows)"
         )
-        axes.set_ylabel("importance: rise of Brier loss\nwhen the column is shuffled")
+        axes.set_ylabel("share of the model's importance\n(rise of loss when shuffled)")
         axes.legend(loc="best")
     return page.picture
 

@@ -53,7 +53,7 @@ def performance(table: pd.DataFrame) -> Picture:
             more, names = axes.get_legend_handles_labels()
             handles += [h for h, n in zip(more, names, strict=True) if n not in labels]
             labels += [n for n in names if n not in labels]
-        page.figure.legend(handles, labels, loc="outside lower center", ncols=3)
+        page.figure.legend(handles, labels, loc="outside upper left", ncols=3)
         page.figure.supxlabel(
             f"metric value (n = {count(judged['n'].max())} rows now)", fontsize=10
         )

@@ -31,7 +31,7 @@ def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> 
 
     Sources go to ``<reports>/executed``, pages to ``<reports>/html``; both are swapped in whole, so
     that a failed render leaves the earlier pages as they were. ``reports_dir`` is by default the
-    project's ``reports`` for its own artifacts folder, else ``<artifacts>/reports``.
+    ``reports`` folder with the hand-written pages beside ``artifacts``, else ``<artifacts>/reports``.
 
     Raises:
         DriftbookError: no run is published, a source is missing, or Quarto failed.
@@ -69,8 +69,9 @@ def quarto_program() -> str | None:
 def _reports(artifacts: Path, reports_dir: str | Path | None) -> Path:
     if reports_dir is not None:
         return runs.resolve(reports_dir)
-    root = runs.project_root()
-    return root / "reports" if artifacts == root / "artifacts" else artifacts / "reports"
+    beside = artifacts.parent / "reports"
+    own = artifacts.name == "artifacts" and (beside / "index.qmd").is_file()
+    return beside if own else artifacts / "reports"
 
 
 def assemble(found: Evidence, build: Path) -> dict[str, Any]:

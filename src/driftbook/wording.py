@@ -65,13 +65,14 @@ def percent(value: float | None, places: int = 1) -> str:
 def interval(value: float | None, low: float | None, high: float | None) -> str:
     """Return a value with its interval: ``0.632 [0.621, 0.643]``.
 
-    >>> interval(0.63214, 0.6208, 0.64301), interval(4.0, None, None)
+    >>> interval(0.63214, 0.6208, 0.64301).replace("\u00a0", " "), interval(4.0, None, None)
     ('0.632 [0.621, 0.643]', '4')
     """
     known = [x for x in (low, high) if x is not None and not math.isnan(x)]
     if len(known) < 2:
         return number(value)
-    return f"{number(value)} [{number(low)}, {number(high)}]"
+    # No-break spaces: a line may end before the interval but not inside it.
+    return f"{number(value)} [{number(low)},\u00a0{number(high)}]"
 
 
 def table(frame: pd.DataFrame, columns: Columns | None = None, empty: str = "Nothing.") -> str:
