@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from driftbook.kernel import Kernel
 from driftbook.project import BACKTEST, STEPS, Project
@@ -81,7 +82,9 @@ def perform(
     settings = project.settings
     with Kernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
-        from driftbook import manifest, runner, transaction
+        with _without("rfc3987_syntax"):
+            from driftbook import runner
+        from driftbook import manifest, transaction
 
         runner.check(notebooks, job.parameters(project, None, None))
         with _checked(project, job, kernel, terminal) as found:
@@ -109,6 +112,23 @@ def perform(
 def _render(project: Project, kernel: Kernel, terminal: Terminal) -> Path:
     with terminal.step("pages"):
         return Path(kernel.call("driftbook.flow:render", artifacts=str(project.artifacts)))
+
+
+@contextmanager
+def _without(package: str) -> Iterator[None]:
+    """Hide an optional package from imports.
+
+    The one that checks IRIs for jsonschema compiles a grammar for a second; a notebook has none.
+    """
+    modules = cast("dict[str, Any]", sys.modules)
+    if package in modules:
+        yield
+        return
+    modules[package] = None
+    try:
+        yield
+    finally:
+        del modules[package]
 
 
 @contextmanager
@@ -186,6 +206,7 @@ def record(artifacts: str, folder: str, run_name: str, tracked: bool) -> None:
 
 def render(artifacts: str) -> str:
     """Return the path of the first page, rendered again; called in the kernel."""
-    from driftbook import report
+    with _without("rfc3987_syntax"):
+        from driftbook import report
 
     return str(report.render(artifacts))

@@ -12,8 +12,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from driftbook import registry
 from driftbook.errors import DriftbookError
 from driftbook.settings import Settings
@@ -193,6 +191,8 @@ def _check_file(path: Path, name: str, entry: Mapping[str, Any]) -> list[str]:
 
 def _lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     """Check that recommendation, drift report, tracked run and champion name one run and model."""
+    import pandas as pd
+
     expected = {"run_id": document["run_id"], "model_version": document["model_version"]}
     try:
         recommendation = json.loads(

@@ -1,0 +1,110 @@
+"""What running notebooks costs: ``driftbook run`` against the same cells as one plain script.
+
+Both do the same work on the same data from the same state: a copy of an artifacts folder that
+holds the prepared data and no model yet. The script is the code cells of 01 to 04 one after the
+other, with the parameters that a run injects, run by plain python with matplotlib's Agg backend.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from driftbook import data, transaction
+from driftbook.project import STEPS, Project, locate
+
+BOUND = 1.6
+
+
+def main() -> int:
+    """Return 0 when the ratio of the medians is within the bound, 1 otherwise."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--settings", type=Path, help="settings file (default: runbook.yaml)")
+    parser.add_argument("--repeats", type=int, default=5, help="timed runs of each kind")
+    options = parser.parse_args()
+    project = locate(options.settings)
+    with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as scratch:
+        base = Path(scratch) / "base"
+        data.load(project.settings, base)  # the prepared data are there before either starts
+        base.mkdir(exist_ok=True)
+        seconds: dict[str, list[float]] = {"script": [], "driftbook run": []}
+        for turn in range(options.repeats + 1):
+            for kind, measure in (("script", time_script), ("driftbook run", time_run)):
+                place = Path(scratch) / f"{kind}-{turn}".replace(" ", "-")
+                shutil.copytree(base, place)
+                taken = measure(Project(project.settings_file, place))
+                if turn:  # the first turn warms the disk's cache
+                    seconds[kind].append(taken)
+                shutil.rmtree(place)
+    return report(seconds)
+
+
+def time_run(project: Project) -> float:
+    """Return the seconds of ``driftbook run`` without rendering, start of Python included."""
+    command = [sys.executable, "-m", "driftbook", "run", "--no-render", "--quiet"]
+    where = ["--settings", str(project.settings_file), "--artifacts", str(project.artifacts)]
+    return timed([*command, *where], project)
+
+
+def time_script(project: Project) -> float:
+    """Return the seconds of the same cells as one script, start of Python included."""
+    staged = transaction.stage(project.settings, project.artifacts)
+    parameters = {
+        "settings_file": str(project.settings_file),
+        "artifacts_dir": str(project.artifacts),
+        "window": None,
+        "run_id": staged.run_id,
+    }
+    script = project.artifacts / "plain.py"
+    script.write_text(script_of(project.notebooks, parameters), encoding="utf-8")
+    return timed([sys.executable, str(script)], project)
+
+
+def script_of(notebooks: Path, parameters: dict[str, Any]) -> str:
+    """Return the code cells of the four notebooks with these parameters, in order."""
+    assigned = "\n".join(f"{name} = {value!r}" for name, value in parameters.items())
+    cells = []
+    for name in STEPS.values():
+        for cell in json.loads((notebooks / name).read_text(encoding="utf-8"))["cells"]:
+            if cell["cell_type"] == "code":
+                cells.append("".join(cell["source"]))
+                if "parameters" in cell["metadata"].get("tags", []):
+                    cells.append(assigned)
+    return "\n\n".join(cells) + "\n"
+
+
+def timed(command: list[str], project: Project) -> float:
+    """Return the wall seconds of a command that must succeed."""
+    started = time.perf_counter()
+    subprocess.run(
+        command,
+        cwd=project.notebooks,
+        env={**os.environ, "MPLBACKEND": "Agg"},
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - started
+
+
+def report(seconds: dict[str, list[float]]) -> int:
+    """Print the medians and their ratio; return the exit code."""
+    medians = {kind: statistics.median(taken) for kind, taken in seconds.items()}
+    for kind, taken in seconds.items():
+        shown = " ".join(f"{value:.2f}" for value in sorted(taken))
+        print(f"{kind:<16} median {medians[kind]:6.2f} s   of {shown}")
+    ratio = medians["driftbook run"] / medians["script"]
+    print(f"{'ratio':<16} {ratio:13.2f}     bound {BOUND}")
+    return 0 if ratio <= BOUND else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
