@@ -68,13 +68,13 @@ test: $(ON)dev ## tests
 
 lint: $(ON)dev ## ruff and mypy
 	@.venv/bin/ruff check .
-	@.venv/bin/ruff format --check src tests scripts
+	@.venv/bin/ruff format --check .
 	@.venv/bin/mypy
 
 check: lint test ## lint, types and tests
 
 bench: $(ON)dev ## benchmarks
-	@.venv/bin/python scripts/bench.py $(ARGS)
+	@for file in bench/*.py; do .venv/bin/python "$$file" $(ARGS) || failed=1; done; test -z "$$failed"
 
 lock: $(ON)core ## write requirements.lock again (UPGRADE=1: newest versions)
 	@uv pip compile pyproject.toml --quiet --all-extras --group bootstrap --universal \
