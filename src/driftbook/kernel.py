@@ -54,6 +54,7 @@ class Kernel:
         self._scratch = tempfile.TemporaryDirectory(prefix="driftbook-kernel-")
         self._log = Path(self._scratch.name) / "log"
         self._client: AsyncKernelClient | None = None
+        self._stopped = False
         self.language_info: dict[str, Any] = {}
         self.manager = AsyncKernelManager(
             kernel_spec_manager=_ThisPython(),
@@ -192,10 +193,10 @@ class Kernel:
         Args:
             now: kill at once; otherwise let the interpreter run its exit handlers first.
         """
-        provisioner = self.manager.provisioner
-        if provisioner is None:
+        if self._stopped:
             return
-        group = getattr(provisioner, "pgid", None)
+        self._stopped = True
+        group = getattr(self.manager.provisioner, "pgid", None)
         try:
             _wait(_cancel_pending())
             if self._client is not None:
