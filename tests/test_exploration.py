@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Hashable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,13 +12,17 @@ import pytest
 from scipy import stats
 
 from driftbook import exploration
-from driftbook.data import Feature
+from driftbook.columns import Feature
 
 NUMBER, TEXT, FLAG = (
     Feature("x", "numeric"),
     Feature("c", "categorical"),
     Feature("b", "boolean"),
 )
+
+
+def records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table.to_dict("records")
 
 
 @pytest.fixture
@@ -30,18 +36,18 @@ def frame() -> pd.DataFrame:
 
 def test_columns_counts_gaps_and_places_most_values() -> None:
     frame = pd.DataFrame({"x": [0.0, 10.0, 20.0, np.nan], "c": ["a", "a", None, "b"]})
-    look = exploration.columns(frame, [NUMBER, TEXT]).set_index("feature")
-    assert look.loc["x", "missing"] == 1
-    assert look.loc["x", "missing_share"] == 0.25
-    assert look.loc["x", "typical"] == 10.0
-    assert look.loc["x", "low"] == pytest.approx(1.0)  # 5% of the way from 0 to 20
-    assert look.loc["c", "distinct"] == 2
-    assert look.loc["c", "most_common"] == "a (67%)"
-    assert math.isnan(look.loc["c", "typical"])
+    x, c = records(exploration.columns(frame, [NUMBER, TEXT]))
+    assert x["missing"] == 1
+    assert x["missing_share"] == 0.25
+    assert x["typical"] == 10.0
+    assert x["low"] == pytest.approx(1.0)  # 5% of the way from 0 to 20
+    assert c["distinct"] == 2
+    assert c["most_common"] == "a (67%)"
+    assert math.isnan(c["typical"])
 
 
 def test_columns_of_a_column_without_any_value() -> None:
-    look = exploration.columns(pd.DataFrame({"x": [np.nan, np.nan]}), [NUMBER]).iloc[0]
+    (look,) = records(exploration.columns(pd.DataFrame({"x": [np.nan, np.nan]}), [NUMBER]))
     assert look["missing"] == 2
     assert look["distinct"] == 0
     assert math.isnan(look["typical"])
@@ -49,7 +55,7 @@ def test_columns_of_a_column_without_any_value() -> None:
 
 
 def test_correlation_and_its_interval_agree_with_scipy(frame: pd.DataFrame) -> None:
-    row = exploration.associations(frame, [NUMBER], "y").iloc[0]
+    (row,) = records(exploration.associations(frame, [NUMBER], "y"))
     oracle = stats.pearsonr(frame["x"], frame["y"])
     interval = oracle.confidence_interval(0.95)
     assert row["value"] == pytest.approx(oracle.statistic, abs=1e-12)
@@ -61,11 +67,11 @@ def test_cramers_v_is_one_for_a_copy_and_near_zero_for_noise() -> None:
     y = rng.integers(0, 2, 2000)
     frame = pd.DataFrame({"c": np.where(y == 1, "yes", "no"), "n": rng.choice(list("abc"), 2000)})
     frame["y"] = y.astype(float)
-    table = exploration.associations(
-        frame, [Feature("c", "categorical"), Feature("n", "categorical")], "y"
-    ).set_index("feature")
-    assert table.loc["c", "value"] == pytest.approx(1.0, abs=1e-3)
-    assert table.loc["n", "value"] < 0.06
+    features = [Feature("c", "categorical"), Feature("n", "categorical")]
+    copy, noise = records(exploration.associations(frame, features, "y"))
+    assert (copy["feature"], noise["feature"]) == ("c", "n")
+    assert copy["value"] == pytest.approx(1.0, abs=1e-3)
+    assert noise["value"] < 0.06
 
 
 def test_association_that_cannot_be_had_is_not_a_number() -> None:
@@ -76,18 +82,19 @@ def test_association_that_cannot_be_had_is_not_a_number() -> None:
 
 def test_association_leaves_out_rows_with_a_gap(frame: pd.DataFrame) -> None:
     gap = frame.assign(x=frame["x"].where(frame.index >= 50))
-    assert exploration.associations(gap, [NUMBER], "y").iloc[0]["n"] == 350
-    whole = exploration.associations(frame.iloc[50:], [NUMBER], "y").iloc[0]["value"]
-    assert exploration.associations(gap, [NUMBER], "y").iloc[0]["value"] == pytest.approx(whole)
+    (row,) = records(exploration.associations(gap, [NUMBER], "y"))
+    (whole,) = records(exploration.associations(frame.iloc[50:], [NUMBER], "y"))
+    assert row["n"] == 350
+    assert row["value"] == pytest.approx(whole["value"])
 
 
 def test_leakage_is_the_share_of_pairs_in_the_right_order(frame: pd.DataFrame) -> None:
     train, holdout = frame.iloc[:300], frame.iloc[300:]
-    found = exploration.leakage(train, holdout, [NUMBER], "y").iloc[0]["auc_alone"]
+    (row,) = records(exploration.leakage(train, holdout, [NUMBER], "y"))
     ones = holdout.loc[holdout["y"] == 1, "x"].to_numpy()
     zeros = holdout.loc[holdout["y"] == 0, "x"].to_numpy()
     wins = sum((one > zero) + 0.5 * (one == zero) for one in ones for zero in zeros)
-    assert found == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
+    assert row["auc_alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -95,22 +102,23 @@ def test_a_copy_of_the_target_is_suspicious_in_either_direction(
     frame: pd.DataFrame, sign: float
 ) -> None:
     leaky = frame.assign(x=sign * frame["y"])
-    found = exploration.leakage(leaky.iloc[:300], leaky.iloc[300:], [NUMBER, FLAG], "y")
-    assert list(found["suspicious"]) == [True, False]
-    assert found.iloc[0]["feature"] == "x"
-    assert found.iloc[0]["auc_alone"] == 1.0
+    first, second = records(
+        exploration.leakage(leaky.iloc[:300], leaky.iloc[300:], [NUMBER, FLAG], "y")
+    )
+    assert first == {"feature": "x", "auc_alone": 1.0, "n": 100, "suspicious": True}
+    assert not second["suspicious"]
 
 
 def test_a_text_that_names_the_answer_is_suspicious(frame: pd.DataFrame) -> None:
     leaky = frame.assign(c=np.where(frame["y"] == 1, "late", "on time"))
     leaky.loc[399, "c"] = "never seen"
-    found = exploration.leakage(leaky.iloc[:300], leaky.iloc[300:], [TEXT], "y").iloc[0]
+    (found,) = records(exploration.leakage(leaky.iloc[:300], leaky.iloc[300:], [TEXT], "y"))
     assert found["suspicious"]
 
 
 def test_leakage_without_both_classes_is_not_a_number(frame: pd.DataFrame) -> None:
     one_class = frame[frame["y"] == 1]
-    found = exploration.leakage(frame, one_class, [NUMBER], "y").iloc[0]
+    (found,) = records(exploration.leakage(frame, one_class, [NUMBER], "y"))
     assert math.isnan(found["auc_alone"])
     assert not found["suspicious"]
 
@@ -126,10 +134,16 @@ def test_shared_rows_counts_twins_and_treats_gaps_as_equal() -> None:
 def test_parts_say_where_rows_went() -> None:
     early = pd.DataFrame({"t": ["2020-01", "2020-02"], "y": [1.0, 0.0]})
     late = pd.DataFrame({"t": ["2020-03"]})
-    table = exploration.parts({"training": early, "current": late}, "y", "t").set_index("part")
-    assert table.loc["training", ["rows", "first", "last", "positive_share"]].tolist() == [
-        2, "2020-01", "2020-02", 0.5,
-    ]  # fmt: skip
-    assert table.loc["current", "labelled"] == 0
-    assert math.isnan(table.loc["current", "positive_share"])
-    assert exploration.parts({"all": early}, "y")["first"].item() == ""
+    training, current = records(exploration.parts({"training": early, "current": late}, "y", "t"))
+    assert training == {
+        "part": "training",
+        "rows": 2,
+        "first": "2020-01",
+        "last": "2020-02",
+        "labelled": 2,
+        "positive_share": 0.5,
+    }
+    assert current["labelled"] == 0
+    assert math.isnan(current["positive_share"])
+    (untimed,) = records(exploration.parts({"all": early}, "y"))
+    assert untimed["first"] == ""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from driftbook.data import Feature
+from driftbook.columns import Feature
 
 # A convention: a column that ranks the target this well alone is more often a leak than a find.
 LEAK_AUC = 0.95

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from driftbook.data import Feature
+from driftbook.columns import Feature
 from driftbook.wording import interval, listed, number, percent, table, with_interval
 
 ICONS = {"hold": "✓", "monitor": "◎", "retrain": "↻", "investigate": "⚠"}

@@ -38,10 +38,10 @@ def performance(table: pd.DataFrame) -> Picture:
 
     Metrics without any value are left out; each has its own scale.
     """
-    judged = table.dropna(subset=["value"])
-    metrics = list(dict.fromkeys(judged["metric"]))
-    if not metrics:
+    judged = table.dropna(subset=["value"]) if "value" in table else table.iloc[:0]
+    if judged.empty:
         return nothing("No metric could be judged on this window.")
+    metrics = list(dict.fromkeys(judged["metric"]))
     with sheet(
         "Performance now against the baseline", 0.9 + 0.95 * len(metrics), len(metrics)
     ) as page:

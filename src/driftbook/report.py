@@ -29,9 +29,10 @@ _LEVEL_UP = re.compile(r"\]\(\.\./(?:reports|notebooks)/")
 def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> Path:
     """Return the path of ``index.html`` after the published run has been rendered.
 
-    Sources go to ``<reports>/executed``, pages to ``<reports>/html``; both are swapped in whole, so
-    that a failed render leaves the earlier pages as they were. ``reports_dir`` is by default the
-    ``reports`` folder with the hand-written pages beside ``artifacts``, else ``<artifacts>/reports``.
+    Sources go to ``<reports>/executed``, pages to ``<reports>/html``; both are swapped in whole,
+    so that a failed render leaves the earlier pages as they were. ``reports_dir`` is by default
+    the ``reports`` folder beside ``artifacts`` that holds the hand-written pages, else
+    ``<artifacts>/reports``.
 
     Raises:
         DriftbookError: no run is published, a source is missing, or Quarto failed.

@@ -6,6 +6,7 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -118,12 +119,19 @@ def sheet(
     ``text`` says what is shown, for terminals and plain-text views; ``height`` is in inches;
     ``grid`` goes to matplotlib's ``subplots``.
     """
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(_style()):
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, **grid)
         page = Sheet(figure, list(axes.ravel()))
         yield page
         page.finish(text)
+
+
+@cache
+def _style() -> Any:
+    """Return the theme over matplotlib's own defaults: a user's settings change no figure."""
+    defaults = mpl.rcParamsDefault
+    return {key: defaults[key] for key in defaults if not key.startswith("backend")} | STYLE
 
 
 def count(number: float) -> str:

@@ -36,7 +36,8 @@ def _real(value: float, digits: int) -> str:
         return f"{value:,.0f}".replace("-", "−")
     if abs(value) < 1e-4:
         return f"{value:.1e}".replace("-", "−")
-    places = max(digits - 1 - math.floor(math.log10(abs(value))), 0)
+    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    places = max(digits - 1 - magnitude, 0)
     return f"{value:.{places}f}".replace("-", "−")
 
 
@@ -68,8 +69,7 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     >>> interval(0.63214, 0.6208, 0.64301).replace("\u00a0", " "), interval(4.0, None, None)
     ('0.632 [0.621, 0.643]', '4')
     """
-    known = [x for x in (low, high) if x is not None and not math.isnan(x)]
-    if len(known) < 2:
+    if any(x is None or math.isnan(x) for x in (value, low, high)):
         return number(value)
     # No-break spaces: a line may end before the interval but not inside it.
     return f"{number(value)} [{number(low)},\u00a0{number(high)}]"

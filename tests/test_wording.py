@@ -1,0 +1,73 @@
+"""Numbers, intervals and tables as readers see them."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftbook import wording
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        (0, "0"),
+        (12482, "12,482"),
+        (np.int64(-1200), "−1,200"),
+        (3.0, "3"),
+        (0.123456, "0.123"),
+        (-0.0123456, "−0.0123"),
+        (9.999, "10.0"),
+        (1234.56, "1,235"),
+        (0.0000123, "1.2e−05"),
+        (math.inf, "∞"),
+        (math.nan, "–"),
+        (None, "–"),
+        (True, "yes"),
+        (np.bool_(False), "no"),
+        ("a|b\nc", "a\\|b c"),
+    ],
+)
+def test_number(value: object, shown: str) -> None:
+    assert wording.number(value) == shown
+
+
+def test_interval_never_breaks_inside_and_is_left_out_when_unknown() -> None:
+    assert wording.interval(0.5, 0.4, 0.6) == "0.500 [0.400,\u00a00.600]"
+    assert wording.interval(0.5, math.nan, 0.6) == "0.500"
+    assert wording.interval(math.nan, 0.1, 0.2) == "–"
+
+
+def test_interval_of_what_is_not_known_shows_no_interval() -> None:
+    assert wording.interval(None, None, None) == "–"
+
+
+def test_table_aligns_picks_and_escapes() -> None:
+    frame = pd.DataFrame({"name": ["a|b", "c"], "pvalue": [1e-9, 0.04], "left_out": [1, 2]})
+    assert wording.table(frame, {"name": "Name", "pvalue": "p", "absent": "x"}).splitlines() == [
+        "| Name | p |",
+        "| :--- | ---: |",
+        "| a\\|b | < 0.001 |",
+        "| c | 0.040 |",
+    ]
+
+
+def test_table_without_rows_says_so() -> None:
+    assert wording.table(pd.DataFrame({"a": []}), empty="No finding.") == "No finding."
+
+
+def test_with_interval_joins_the_columns() -> None:
+    frame = pd.DataFrame({"m": ["a"], "value": [0.5], "ci_low": [0.25], "ci_high": [0.75]})
+    joined = wording.with_interval(frame)
+    assert list(joined.columns) == ["m", "value"]
+    assert joined["value"].item() == "0.500 [0.250,\u00a00.750]"
+
+
+def test_percent_and_p_value() -> None:
+    assert wording.percent(0.12345) == "12.3%"
+    assert wording.percent(math.nan) == "–"
+    assert wording.p_value(0.0009) == "< 0.001"
+    assert wording.p_value(math.nan) == "–"
