@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from driftbook import data, sources
+from driftbook.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
 
@@ -93,7 +94,7 @@ def test_missing_values_anywhere_are_kept(tmp_path: Path) -> None:
     frame.to_parquet(tmp_path / "f.parquet")
     loaded = data.load(_settings(str(tmp_path / "f.parquet"), timestamp="when"))
     assert loaded.frame.loc[3, ["x", "colour", "target"]].isna().all()
-    assert len(loaded.frame) == 60 and loaded.features[-1] == data.Feature("empty", "numeric")
+    assert len(loaded.frame) == 60 and loaded.features[-1] == Feature("empty", "numeric")
 
 
 def test_rows_without_a_timestamp_are_dropped_and_counted(tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_an_empty_column_agrees_with_any_type(tmp_path: Path) -> None:
     _frame().assign(x="many").to_csv(tmp_path / "a.csv", index=False)
     _frame().assign(x=np.nan).to_csv(tmp_path / "b.csv", index=False)
     loaded = data.load(_settings(str(tmp_path / "*.csv"), timestamp="when"))
-    assert loaded.features[0] == data.Feature("x", "categorical")
+    assert loaded.features[0] == Feature("x", "categorical")
 
 
 def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:

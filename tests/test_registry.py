@@ -13,8 +13,8 @@ import pytest
 import skops.io
 from sklearn.ensemble import RandomForestClassifier
 
-from driftbook import registry, synthetic, training
-from driftbook.errors import UsageError
+from driftbook import ledger, registry, synthetic, training
+from driftbook.errors import IntegrityError, UsageError
 from driftbook.settings import Settings
 from driftbook.training import Model
 
@@ -68,14 +68,14 @@ def test_one_flipped_byte_is_not_loaded(models: Path, versions: list[Model], nam
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
-    with pytest.raises(registry.IntegrityError, match=name):
+    with pytest.raises(IntegrityError, match=name):
         registry.load(models)
 
 
 @pytest.mark.parametrize("name", registry.FILES)
 def test_a_missing_file_is_named(models: Path, versions: list[Model], name: str) -> None:
     (models / versions[0].version / name).unlink()
-    with pytest.raises(registry.IntegrityError, match=name):
+    with pytest.raises(IntegrityError, match=name):
         registry.load(models)
 
 
@@ -88,7 +88,7 @@ def test_a_type_outside_the_list_is_not_loaded(models: Path, versions: list[Mode
         path.read_bytes()
     ).hexdigest()
     (models / "index.json").write_text(json.dumps(index), encoding="utf-8")
-    with pytest.raises(registry.IntegrityError, match="not trusted"):
+    with pytest.raises(IntegrityError, match="not trusted"):
         registry.load(models)
 
 
@@ -114,7 +114,7 @@ def test_promotion_and_rollback_are_ledger_lines(models: Path, versions: list[Mo
     assert registry.index(models).aliases["champion"] == b
     registry.rollback(models, None, why="worse still")
     assert registry.index(models).aliases["champion"] == a
-    lines = registry.ledger(models)
+    lines = ledger.read(models)
     assert [(x["event"], x["from"], x["to"]) for x in lines] == [
         ("first", None, a),
         ("promotion", a, b),
@@ -147,7 +147,7 @@ def test_promoting_the_champion_or_a_stranger_is_refused(
 
 def test_a_damaged_challenger_is_not_promoted(models: Path, versions: list[Model]) -> None:
     (models / versions[1].version / "model.skops").write_bytes(b"")
-    with pytest.raises(registry.IntegrityError):
+    with pytest.raises(IntegrityError):
         registry.promote(models, versions[1].version, why="x", evidence_sha256=None)
     assert registry.index(models).aliases["champion"] == versions[0].version
 
@@ -165,8 +165,8 @@ def test_an_altered_ledger_is_noticed(models: Path, versions: list[Model], damag
     else:
         lines[1] = lines[1][:20]
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    with pytest.raises(registry.IntegrityError, match="ledger"):
-        registry.ledger(models)
+    with pytest.raises(IntegrityError, match="ledger"):
+        ledger.read(models)
 
 
 def test_a_promotion_stopped_half_way_is_finished(models: Path, versions: list[Model]) -> None:
@@ -178,9 +178,18 @@ def test_a_promotion_stopped_half_way_is_finished(models: Path, versions: list[M
     assert registry.settle(models) is None
 
 
+def test_a_line_that_was_never_finished_took_no_effect(models: Path, versions: list[Model]) -> None:
+    path = models / "ledger.jsonl"
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"event": "promotion", "from": "m')
+    assert len(ledger.read(models)) == 1
+    registry.promote(models, versions[1].version, why="x", evidence_sha256=None)
+    assert path.read_bytes().startswith(whole + b"{") and len(ledger.read(models)) == 2
+
+
 def test_a_torn_index_is_an_error_not_an_empty_registry(models: Path) -> None:
     (models / "index.json").write_text('{"versions": {', encoding="utf-8")
-    with pytest.raises(registry.IntegrityError, match="cannot be read"):
+    with pytest.raises(IntegrityError, match="cannot be read"):
         registry.load(models)
 
 

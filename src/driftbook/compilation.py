@@ -15,7 +15,7 @@ from driftbook.training import inputs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from driftbook.data import Feature
+    from driftbook.columns import Feature
     from driftbook.training import Model
 
 TOLERANCE = 1e-6

@@ -13,3 +13,7 @@ class UsageError(DriftbookError):
     """Wrong settings, arguments or data: nothing was written; exit code 2."""
 
     exit_code = 2
+
+
+class IntegrityError(DriftbookError):
+    """A stored model or ledger is not the one that was registered; it is not used."""

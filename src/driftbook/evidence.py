@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from driftbook import ledger as champions
 from driftbook import registry
 from driftbook.errors import DriftbookError
 
@@ -20,6 +23,25 @@ NOTEBOOKS = {
     "04-serving": "serving",
     "05-backtest": "backtest",
 }
+
+
+OVER_WINDOWS = (
+    "run_id", "window", "action", "model_version", "drift_ratio", "baseline",
+    "realised", "realised_low", "realised_high", "estimated", "estimated_low", "estimated_high",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Past:
+    """A finished run: its recommendation and that file's hash, as the ledger names it."""
+
+    document: dict[str, Any]
+    sha256: str
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id."""
+        return str(self.document["run_id"])
 
 
 @dataclass(frozen=True)
@@ -34,7 +56,7 @@ class Evidence:
     quality: pd.DataFrame
     metrics: pd.DataFrame
     checks: dict[str, Any]
-    history: pd.DataFrame
+    history: tuple[Past, ...]
     ledger: list[dict[str, Any]]
     champion: str | None
     backtest: pd.DataFrame
@@ -79,41 +101,38 @@ def load(artifacts: Path) -> Evidence:
         metrics=_csv(artifacts / "metrics" / "train_eval_summary.csv"),
         checks=_json(artifacts / "serving" / "api_checks.json"),
         history=history(artifacts),
-        ledger=registry.ledger(models),
+        ledger=champions.read(models),
         champion=registry.index(models).aliases.get("champion"),
         backtest=_csv(artifacts / "backtest" / "windows.csv"),
     )
 
 
-def history(artifacts: Path) -> pd.DataFrame:
-    """Return a row a finished run, oldest first: window, action, reason, drift and performance.
+def history(artifacts: Path) -> tuple[Past, ...]:
+    """Return every finished run that holds a recommendation, oldest first."""
+    found = []
+    for path in sorted((artifacts / "runs").glob("*/policy/retrain_recommendation.json")):
+        content = path.read_bytes()
+        found.append(Past(json.loads(content), hashlib.sha256(content).hexdigest()))
+    return tuple(found)
 
-    ``metric``, ``now``, ``now_low``, ``now_high`` and ``baseline`` describe the Brier loss of the
-    run's window (realised where labels were known, else estimated); NaN where it was not judged.
+
+def over_windows(past: Sequence[Past]) -> pd.DataFrame:
+    """Return a row a run: window, action, drift and the Brier loss, realised and estimated.
+
+    Numbers that a run could not have are NaN; ``baseline`` is the champion's of that run.
     """
-    rows = [
-        _past(path) for path in sorted((artifacts / "runs").glob("*/policy/*_recommendation.json"))
-    ]
-    columns = [
-        "run_id", "model_version", "window", "action", "reason", "drift_ratio",
-        "basis", "now", "now_low", "now_high", "baseline",
-    ]  # fmt: skip
-    return pd.DataFrame(rows, columns=columns)
+    return pd.DataFrame([_row(one.document) for one in past], columns=list(OVER_WINDOWS))
 
 
-def _past(path: Path) -> dict[str, Any]:
-    document = _json(path)
-    judged = headline(pd.DataFrame(document["evidence"]["performance"] or []))
-    keys = ("run_id", "model_version", "window", "action", "reason", "drift_ratio")
+def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("run_id", "window", "action", "model_version", "drift_ratio")
     row = {key: document.get(key) for key in keys}
-    if judged is not None:
-        row |= {
-            "basis": judged["basis"],
-            "now": judged["value"],
-            "now_low": judged["ci_low"],
-            "now_high": judged["ci_high"],
-            "baseline": judged["baseline"],
-        }
+    for judged in document["evidence"]["performance"] or []:
+        if judged["metric"] == "brier" and judged["value"] is not None:
+            basis = judged["basis"]
+            row[basis] = judged["value"]
+            row[f"{basis}_low"], row[f"{basis}_high"] = judged["ci_low"], judged["ci_high"]
+            row["baseline"] = judged["baseline"]
     return row
 
 

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from driftbook import registry
+from driftbook import ledger, registry
 from driftbook.errors import DriftbookError
 from driftbook.settings import Settings
 
@@ -232,7 +232,7 @@ def _lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
 def _registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     models = artifacts / "models"
     try:
-        lines, champion = registry.ledger(models), registry.index(models).aliases["champion"]
+        lines, champion = ledger.read(models), registry.index(models).aliases["champion"]
         registry.verified_bytes(models, "champion")
     except DriftbookError as error:
         return [str(error)]
@@ -286,7 +286,7 @@ def code() -> dict[str, Any]:
         ("changes", ["status", "--porcelain", "--", "."]),
     ):
         try:
-            done = subprocess.run(  # noqa: S603
+            done = subprocess.run(
                 ["git", "-C", str(here), *words],  # noqa: S607
                 capture_output=True,
                 text=True,

@@ -1,9 +1,8 @@
-"""Model versions on disk: hashed folders, two aliases, and a ledger that is only appended to."""
+"""Model versions on disk: hashed folders, and the aliases champion and challenger."""
 
 from __future__ import annotations
 
 import fcntl
-import getpass
 import hashlib
 import io
 import json
@@ -17,7 +16,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driftbook.errors import DriftbookError, UsageError
+from driftbook import ledger
+from driftbook.errors import IntegrityError, UsageError
 
 if TYPE_CHECKING:
     from driftbook.training import Model
@@ -32,10 +32,6 @@ TRUSTED_TYPES = (
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     "sklearn.model_selection._split.StratifiedKFold",
 )
-
-
-class IntegrityError(DriftbookError):
-    """A stored model is not the one that was registered; it is not loaded."""
 
 
 @dataclass(frozen=True)
@@ -161,7 +157,7 @@ def load(models: Path, name: str = "champion") -> Model:
     import pandas as pd
     import skops.io
 
-    from driftbook.data import Feature
+    from driftbook.columns import Feature
     from driftbook.training import Model
 
     known = index(models)
@@ -275,14 +271,15 @@ def rollback(models: Path, to: str | None, why: str) -> dict[str, Any]:
     with _locked(models):
         known = index(models)
         now = known.aliases.get("champion")
-        past = [line["to"] for line in ledger(models)]
+        lines = ledger.read(models)
+        past = [line["to"] for line in lines]
         earlier = [version for version in past if version != now]
         if not earlier:
             raise UsageError(
                 "there is no earlier champion to roll back to; the ledger names only the "
                 "present one"
             )
-        chosen = _before(ledger(models), str(now)) if to is None else known.resolve(to)
+        chosen = ledger.before(lines, str(now)) if to is None else known.resolve(to)
         if chosen not in earlier:
             raise UsageError(
                 f"model {chosen} never was champion before; earlier champions: "
@@ -290,40 +287,6 @@ def rollback(models: Path, to: str | None, why: str) -> dict[str, Any]:
             )
         _check(models / chosen, known.versions[chosen]["files"])
         return _move(models, known, chosen, "rollback", why)
-
-
-def _before(lines: list[dict[str, Any]], now: str) -> str:
-    """Return whom ``now`` replaced when it was promoted, following rollbacks back."""
-    for line in reversed(lines):
-        if line["to"] == now and line["event"] != "rollback" and line["from"]:
-            return str(line["from"])
-    raise UsageError(f"model {now} was the first champion; name another with --to")
-
-
-def ledger(models: Path) -> list[dict[str, Any]]:
-    """Return the ledger's lines, oldest first.
-
-    Raises:
-        IntegrityError: a line was altered or removed: each line holds the hash of the one before.
-    """
-    path = models / "ledger.jsonl"
-    if not path.exists():
-        return []
-    lines, previous = [], ""
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        try:
-            line = json.loads(text)
-        except ValueError as error:
-            raise IntegrityError(
-                f"the ledger {path} has a broken line {number}; restore the file"
-            ) from error
-        if line.get("previous_sha256") != previous:
-            raise IntegrityError(
-                f"the ledger {path} was altered before line {number}; restore the file"
-            )
-        previous = hashlib.sha256(text.encode()).hexdigest()
-        lines.append(line)
-    return lines
 
 
 def _move(
@@ -335,42 +298,34 @@ def _move(
     evidence_sha256: str | None = None,
     forced: bool = False,
 ) -> dict[str, Any]:
-    lines = ledger(models)
-    path = models / "ledger.jsonl"
-    kept = path.read_text(encoding="utf-8") if path.exists() else ""
-    last = kept.splitlines()[-1] if kept else None
-    line = {
-        "seq": len(lines) + 1,
-        "event": event,
-        "who": _user(),
-        "when": datetime.now(UTC).isoformat(timespec="seconds"),
-        "from": known.aliases.get("champion"),
-        "to": version,
-        "why": why,
-        "evidence_sha256": evidence_sha256,
-        "forced": forced,
-        "previous_sha256": "" if last is None else hashlib.sha256(last.encode()).hexdigest(),
-    }
-    with path.open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(line, sort_keys=True) + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
+    """Write the ledger's line first, then the index: a stop in between is finished by settle."""
+    line = ledger.append(
+        models,
+        event=event,
+        old=known.aliases.get("champion"),
+        new=version,
+        why=why,
+        evidence_sha256=evidence_sha256,
+        forced=forced,
+    )
+    _write_index(models, _with_champion(known, version))
+    return line
+
+
+def _with_champion(known: Index, version: str) -> Index:
     challenger = known.aliases.get("challenger")
     aliases = {"champion": version, "challenger": None if challenger == version else challenger}
-    _write_index(models, Index(known.versions, aliases))
-    return line
+    return Index(known.versions, aliases)
 
 
 def settle(models: Path) -> str | None:
     """Finish a promotion that stopped between ledger and index; return a message if it did."""
     with _locked(models):
-        lines, known = ledger(models), index(models)
+        lines, known = ledger.read(models), index(models)
         if not lines or lines[-1]["to"] == known.aliases.get("champion"):
             return None
         version = lines[-1]["to"]
-        challenger = known.aliases.get("challenger")
-        aliases = {"champion": version, "challenger": None if challenger == version else challenger}
-        _write_index(models, Index(known.versions, aliases))
+        _write_index(models, _with_champion(known, version))
         return f"finished the {lines[-1]['event']} of {version} that had stopped half-way"
 
 
@@ -392,13 +347,6 @@ def _locked(models: Path) -> Iterator[None]:
     with (models / ".lock").open("a") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
         yield
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):
-        return f"uid {os.getuid()}"
 
 
 def _sha256(path: Path) -> str:

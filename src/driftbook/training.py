@@ -20,8 +20,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from driftbook import data, scores
-from driftbook.data import Feature
+from driftbook import columns, data, scores
+from driftbook.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.settings import ModelSettings, Settings
 
@@ -149,13 +149,13 @@ def train(
     n_train = len(rows) - max(1, round(len(rows) * settings.model.holdout))
     labels = rows[target].to_numpy(dtype=np.int64)
     _check_trainable(labels, n_train, target)
-    features = data.features_of(rows, settings)
-    columns = [
+    features = columns.features_of(rows, settings)
+    kept = [
         c
         for c in (settings.data.timestamp, *(f.name for f in features), target)
         if c in rows.columns
     ]
-    rows = rows[columns]
+    rows = rows[kept]
     folds = min(FOLDS, int(np.bincount(labels[:n_train], minlength=2).min()))
     estimator = pipeline(features, settings.model, folds)
     fitting = {} if row_weights is None else {"classifier__sample_weight": row_weights[:n_train]}
