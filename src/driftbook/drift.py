@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from driftbook import joint, shift
-from driftbook.data import Feature
+from driftbook.columns import Feature
 from driftbook.profile import ColumnProfile, Counts, Values, profile
 from driftbook.reference import Reference, log_odds, reference_of
 from driftbook.settings import DriftSettings, Settings
@@ -182,7 +182,7 @@ def _numeric(
         spread_p = max(spread_p, shift.material_pvalue(width / math.sqrt((before.kurtosis - 1.0) / 4.0 + 1e-9), slack, m, n))
     shape_p = shift.banded_ks(reference, current, slack * before.sd)[1]
     pvalue = shift.combine(np.array([location_p, shape_p, spread_p]), np.array([LOCATION, SHAPE, SPREAD]))
-    error = 1.96 * math.sqrt((before.sd**2 / m + after.sd**2 / n)) / unit
+    error = 1.96 * math.sqrt(before.sd**2 / m + after.sd**2 / n) / unit
     return found | {
         "test": "rank scores + KS", "statistic": z, "pvalue": pvalue,
         "effect": effect, "effect_low": effect - error, "effect_high": effect + error, "effect_unit": "sd",

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from driftbook.data import Feature
+from driftbook.columns import Feature
 from driftbook.profile import Values, levels_of, numbers
 
 MAX_ROWS = 5000

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from driftbook.data import Kind
+from driftbook.columns import Kind
 from driftbook.errors import DriftbookError
 
 Counts = NDArray[np.int64]

@@ -11,7 +11,7 @@ import pandas as pd
 from scipy import special
 
 from driftbook import shift
-from driftbook.data import Feature
+from driftbook.columns import Feature
 from driftbook.profile import ColumnProfile, Values, profile
 from driftbook.reference import reference_of
 from driftbook.settings import Settings
