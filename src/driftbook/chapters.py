@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from driftbook import narrative, plots_decision
-from driftbook.evidence import Evidence
+from driftbook import narrative, plots_decision, run_page
+from driftbook.evidence import Evidence, Past, over_windows
 from driftbook.theme import Picture
-from driftbook.wording import interval, number, table
+from driftbook.wording import table
+
+_SERIES = {
+    "realised": ("realised", "realised_low", "realised_high"),
+    "estimated without labels": ("estimated", "estimated_low", "estimated_high"),
+    "the champion's baseline": ("baseline", "", ""),
+}
 
 
 def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
@@ -26,61 +32,56 @@ def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
         narrative.performance_table(evidence.performance),
         "## Over time",
     ]
-    past = evidence.history.dropna(subset=["now"]).drop_duplicates("window", keep="last")
-    if len(past) < 2:
+    past = over_windows(evidence.history).drop_duplicates("window", keep="last")
+    past = past.sort_values("window", ignore_index=True)
+    if past["baseline"].notna().sum() < 2:
         body.append(
             "One window has been judged so far; a line over time appears with the second. "
             "`make backtest` replays all windows of the data at once."
         )
         return "\n\n".join(body), pictures
-    series = {
-        "Brier loss in the window": ("now", "now_low", "now_high"),
-        "the champion's baseline": ("baseline", "", ""),
-    }
-    ordered = past.sort_values("window")
-    pictures["performance-time.png"] = plots_decision.over_time(ordered, series, "Brier loss")
+    pictures["performance-time.png"] = plots_decision.over_time(past, _SERIES, "Brier loss")
     body.append(
         _figure(
             "performance-time",
-            "Brier loss of every window judged so far against the champion's baseline of that run.",
-            "Two lines over windows: the Brier loss with its interval and the baseline.",
+            "Brier loss of every window judged so far, with 95% intervals, and its baseline.",
+            "Lines over windows: the realised and the estimated Brier loss, and the baseline.",
         )
     )
     return "\n\n".join(body), pictures
 
 
 def history(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
-    """Return the history page's body and its pictures: every decision and every promotion."""
-    past = evidence.history
-    shown = pd.DataFrame(
-        {
-            "run": [f"`{run}`" for run in past["run_id"]],
-            "window": past["window"],
-            "decision": [f"{narrative.ICONS.get(a, '')} {a}" for a in past["action"]],
-            "champion": [f"`{version}`" for version in past["model_version"]],
-            "Brier loss": [
-                interval(v, a, b)
-                for v, a, b in zip(past["now"], past["now_low"], past["now_high"], strict=True)
-            ],
-            "drifted share": [number(ratio) for ratio in past["drift_ratio"]],
-            "reason": past["reason"],
-        }
-    )
+    """Return the history page's body after its listing, and its pictures."""
+    past = over_windows(evidence.history).sort_values("window", kind="stable", ignore_index=True)
+    pictures = {"history.png": plots_decision.decisions(past)}
+    older = evidence.history[: -run_page.MOST]
     body = [
-        "## Decisions",
         _runs_text(evidence),
-        table(shown[::-1], empty="No run has finished yet."),
+        *([f"Older runs, without a page: {_older(older)}"] if older else []),
+        "## Over windows",
+        _figure(
+            "history",
+            "Every decision by window: the Brier loss of the window and the share of drifted "
+            "features.",
+            "Two panels over windows, a mark for each run in the colour and shape of its decision.",
+        ),
         "## Champions",
         "Every change of the served model, from the ledger that is only appended to.",
-        _ledger(evidence.ledger),
+        _ledger(evidence),
     ]
-    return "\n\n".join(body), {}
+    return "\n\n".join(body), pictures
+
+
+def _older(past: Sequence[Past]) -> str:
+    names = [f"`{one.run_id}` ({one.document['action']})" for one in reversed(past)]
+    return ", ".join(names)
 
 
 def _runs_text(evidence: Evidence) -> str:
     return (
-        f"{len(evidence.history)} finished run(s), newest first. These pages show "
-        f"`{evidence.run_id}`; any other opens with `.venv/bin/driftbook open RUN_ID`."
+        f"{len(evidence.history)} finished run(s). These pages show `{evidence.run_id}`; any other "
+        "opens in JupyterLab with `.venv/bin/driftbook open RUN_ID`."
     )
 
 
@@ -93,7 +94,8 @@ def _manifest_text(evidence: Evidence) -> str:
     )
 
 
-def _ledger(lines: list[dict[str, Any]]) -> str:
+def _ledger(evidence: Evidence) -> str:
+    pages = {one.sha256: one.run_id for one in evidence.history[-run_page.MOST :]}
     shown = pd.DataFrame(
         {
             "no.": line["seq"],
@@ -104,10 +106,17 @@ def _ledger(lines: list[dict[str, Any]]) -> str:
             "who": line.get("who") or "–",
             "why": line.get("why") or "–",
             "forced": bool(line.get("forced")),
+            "evidence": _evidence_link(line.get("evidence_sha256"), pages),
         }
-        for line in reversed(lines)
+        for line in reversed(evidence.ledger)
     )
     return table(shown, empty="No version has been served yet.")
+
+
+def _evidence_link(digest: str | None, pages: Mapping[str, str]) -> str:
+    if digest is None:
+        return "–"
+    return f"[run](run-{pages[digest]}.qmd)" if digest in pages else f"`{digest[:12]}…`"
 
 
 def artifacts(evidence: Evidence) -> tuple[str, dict[str, Picture]]:

@@ -31,6 +31,7 @@ _FIGURE = re.compile(
 )
 _REFERENCE = re.compile(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)")
 _PAGE_LINK = re.compile(r"^(?!\w+:)([\w./-]+)\.(?:ipynb|qmd)(#.*)?$")
+_LISTING = re.compile(r"^::: \{#([\w-]+)\}\n:::$", re.MULTILINE)
 _NAMES = {"fig": "Figure", "tbl": "Table"}
 
 
@@ -74,7 +75,8 @@ def read(path: Path) -> Page:
         found = [notebooks.markdown(rest), *found[1:]] if front else found
     else:
         front, text = notebooks.front_matter(path.read_text(encoding="utf-8"))
-        found = [notebooks.markdown(_included(text, path.parent))]
+        text = _listed(_included(text, path.parent), front.get("listing"), path.parent)
+        found = [notebooks.markdown(text)]
     cells = [_prepared(cell) for cell in found if cell["source"].strip()]
     _number(cells)
     return Page(path.stem, front.get("title", path.stem), front.get("subtitle", ""), cells)
@@ -90,6 +92,32 @@ def _included(text: str, folder: Path) -> str:
         return _included(path.read_text(encoding="utf-8"), folder)
 
     return _INCLUDE.sub(content, text)
+
+
+def _listed(text: str, listing: Mapping[str, Any] | None, folder: Path) -> str:
+    """Return the text with the listing of its front matter as a table, newest first."""
+    if listing is None:
+        return text
+    found = [
+        (path, notebooks.front_matter(path.read_text(encoding="utf-8"))[0])
+        for path in sorted(folder.glob(listing["contents"]), reverse=True)
+    ]
+    names = listing["field-display-names"]
+    head = "".join(f"<th>{names[field]}</th>" for field in listing["fields"])
+    rows = "".join(
+        "<tr>" + "".join(_field(path, front, field) for field in listing["fields"]) + "</tr>"
+        for path, front in found
+    )
+    table = f"<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>"
+    html = f"```{{=html}}\n{table}\n```"
+    return _LISTING.sub(lambda m: html if m.group(1) == listing["id"] else m.group(0), text)
+
+
+def _field(path: Path, front: Mapping[str, Any], field: str) -> str:
+    value = str(front.get(field, ""))
+    if field == "title":
+        return f'<td><a href="{path.stem}.html">{escape(value)}</a></td>'
+    return f"<td>{value[:10] if field == 'date' else value}</td>"
 
 
 def _prepared(cell: Cell) -> Cell:

@@ -9,6 +9,8 @@ from matplotlib.axes import Axes
 from driftbook.plots import nothing
 from driftbook.theme import (
     ACCENT,
+    ACTION_COLOURS,
+    ACTION_MARKERS,
     CURRENT,
     FAINT,
     GOOD,
@@ -133,6 +135,37 @@ def over_time(
         _window_ticks(axes, list(record["window"].astype(str)))
         axes.set_ylabel(ylabel)
         axes.legend(loc="best")
+    return page.picture
+
+
+def decisions(past: pd.DataFrame) -> Picture:
+    """Return every decision by window: the window's Brier loss above, its drifted share below.
+
+    ``past`` comes from :func:`driftbook.evidence.over_windows`, in the order of windows; the loss
+    is realised where it is known, else estimated. One window judged twice has two marks.
+    """
+    if past.empty:
+        return nothing("No run has finished yet.")
+    windows = list(dict.fromkeys(past["window"]))
+    place = np.array([windows.index(window) for window in past["window"]])
+    loss = past["realised"].astype(float).fillna(past["estimated"].astype(float)).to_numpy()
+    drifted = 100 * past["drift_ratio"].to_numpy(dtype=float)
+    with sheet("Every decision by window", 4.6, rows=2, sharex=True) as page:
+        top, bottom = page.axes
+        top.plot(place, past["baseline"].astype(float), "_", color=FAINT, markersize=14)
+        for action, colour in ACTION_COLOURS.items():
+            chosen = (past["action"] == action).to_numpy()
+            if not chosen.any():
+                continue
+            marker = ACTION_MARKERS[action]
+            top.scatter(place[chosen], loss[chosen], s=55, c=colour, marker=marker, label=action)
+            bottom.scatter(place[chosen], drifted[chosen], s=55, c=colour, marker=marker)
+        top.set_ylabel("Brier loss\n(– baseline)")
+        bottom.set_ylabel("drifted features, %")
+        bottom.set_ylim(-5, 105)
+        page.figure.legend(loc="outside upper left", ncols=4)
+        _window_ticks(bottom, windows)
+        bottom.set_xlabel(f"window (n = {len(past)} runs)")
     return page.picture
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from driftbook import artifacts as runs
-from driftbook import cells, chapters, evidence, frontpage, pages
+from driftbook import cells, chapters, evidence, frontpage, pages, run_page
 from driftbook.cells import Cell
 from driftbook.errors import DriftbookError
 from driftbook.evidence import NOTEBOOKS, Evidence
@@ -91,6 +91,8 @@ def assemble(found: Evidence, build: Path) -> dict[str, Any]:
     _write(build, "performance", *chapters.performance(found))
     _write(build, "history", *chapters.history(found))
     _write(build, "artifacts", *chapters.artifacts(found))
+    for past in found.history[-run_page.MOST :]:
+        (build / run_page.name(past)).write_text(run_page.text(past), encoding="utf-8")
     for name in NOTEBOOKS:
         cells.write(build / f"{name}.ipynb", _notebook(found, name))
     for name in ("driftbook.css", "dark.scss", "after-body.html"):
@@ -144,7 +146,7 @@ def _placeholder(name: str) -> list[Cell]:
 
 def _render_with_nbconvert(build: Path, quarto: dict[str, Any], html: Path) -> None:
     sources = [_source(build, entry.stem) for entry in pages.navigation(quarto)]
-    pages.write_site(sources, quarto, html)
+    pages.write_site([*sources, *sorted(build.glob("run-*.qmd"))], quarto, html)
     if (build / "figures").is_dir():
         shutil.copytree(build / "figures", html / "figures", dirs_exist_ok=True)
 
