@@ -14,7 +14,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -160,9 +159,10 @@ def settle_renderer(uv: str) -> None:
         )
         run([str(VENV / "bin" / "quarto"), "--version"], 60)
     except (SetupError, OSError) as error:
-        reason = str(getattr(error, "reason", error)).splitlines()[0]
+        reached = isinstance(error, SetupError)
+        reason = "can't be installed" if reached else "has a release page that can't be reached"
         say(
-            f"Quarto {version} can't be fetched ({reason}); pages are rendered by nbconvert "
+            f"Quarto {version} {reason}; pages are rendered by nbconvert "
             "('make sync-quarto' tries again)"
         )
     else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 import re
 import shutil
+import socket
 import subprocess
 import tomllib
 from importlib.metadata import requires
@@ -96,6 +98,37 @@ def test_a_command_that_fails_shows_its_last_words(bootstrap: ModuleType) -> Non
 )
 def test_version_of(bootstrap: ModuleType, text: str, version: tuple[int, ...]) -> None:
     assert bootstrap.version_of(text) == version
+
+
+def test_quarto_on_path_is_used(
+    bootstrap: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    quarto = tmp_path / "quarto"
+    quarto.write_text("#!/bin/sh\necho 9.9.9\n", encoding="utf-8")
+    quarto.chmod(0o755)
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path / "empty")
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    bootstrap.settle_renderer("no-uv")
+    assert capsys.readouterr().out == "set-up: pages are rendered by Quarto 9.9.9\n"
+
+
+def test_quarto_out_of_reach_is_one_line_and_no_failure(
+    bootstrap: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(bootstrap, "VENV", tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        monkeypatch.setattr(bootstrap, "RELEASES", f"http://127.0.0.1:{closed.getsockname()[1]}/")
+        bootstrap.settle_renderer("no-uv")
+    (line,) = capsys.readouterr().out.splitlines()
+    assert "release page that can't be reached; pages are rendered by nbconvert" in line
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")
