@@ -29,6 +29,7 @@ from driftbook import wording
         (True, "yes"),
         (np.bool_(False), "no"),
         ("a|b\nc", "a\\|b c"),
+        ("2 * 3 < 7, _x_", "2 \\* 3 \\< 7, \\_x\\_"),
     ],
 )
 def test_number(value: object, shown: str) -> None:
@@ -53,6 +54,15 @@ def test_table_aligns_picks_and_escapes() -> None:
         "| a\\|b | < 0.001 |",
         "| c | 0.040 |",
     ]
+
+
+def test_columns_that_hold_markdown_are_left_alone() -> None:
+    frame = pd.DataFrame({"a": ["**yes**"], "b": ["*"]})
+    assert wording.table(frame, markup=["a"]).splitlines()[-1] == "| **yes** | \\* |"
+
+
+def test_code_cannot_be_broken_out_of() -> None:
+    assert wording.code("a`b|c") == "`a'b¦c`"
 
 
 def test_table_without_rows_says_so() -> None:

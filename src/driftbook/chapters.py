@@ -10,7 +10,7 @@ import pandas as pd
 from driftbook import narrative, plots_decision, run_page
 from driftbook.evidence import Evidence, Past, over_windows
 from driftbook.theme import Picture
-from driftbook.wording import table
+from driftbook.wording import code, table
 
 _SERIES = {
     "realised": ("realised", "realised_low", "realised_high"),
@@ -101,8 +101,8 @@ def _ledger(evidence: Evidence) -> str:
             "no.": line["seq"],
             "when": str(line["when"]).replace("T", " ")[:19],
             "event": line["event"],
-            "from": f"`{line['from']}`" if line.get("from") else "–",
-            "to": f"`{line['to']}`",
+            "from": code(line.get("from")),
+            "to": code(line["to"]),
             "who": line.get("who") or "–",
             "why": line.get("why") or "–",
             "forced": bool(line.get("forced")),
@@ -110,7 +110,7 @@ def _ledger(evidence: Evidence) -> str:
         }
         for line in reversed(evidence.ledger)
     )
-    return table(shown, empty="No version has been served yet.")
+    return table(shown, empty="No version has been served yet.", markup=["from", "to", "evidence"])
 
 
 def _evidence_link(digest: str | None, pages: Mapping[str, str]) -> str:
@@ -124,16 +124,16 @@ def artifacts(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     manifest = evidence.manifest
     files = pd.DataFrame(
         {
-            "path": f"`{path}`",
+            "path": code(path),
             "bytes": entry["bytes"],
-            "SHA-256": f"`{entry['sha256'][:16]}…`",
+            "SHA-256": code(entry["sha256"][:16] + "…"),
         }
         for path, entry in manifest["files"].items()
     )
     body = [
         _manifest_text(evidence),
         "## Files",
-        table(files),
+        table(files, markup=["path", "SHA-256"]),
         "## Settings",
         _pairs(_flat(manifest.get("settings", {})), "setting"),
         "## Data, code and packages",
@@ -155,9 +155,9 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _pairs(values: Mapping[str, Any], heading: str) -> str:
     rows = pd.DataFrame(
-        {heading: [f"`{key}`" for key in values], "value": [_plain(v) for v in values.values()]}
+        {heading: [code(key) for key in values], "value": [_plain(v) for v in values.values()]}
     )
-    return table(rows, empty="Nothing was recorded.")
+    return table(rows, empty="Nothing was recorded.", markup=[heading])
 
 
 def _plain(value: Any) -> str:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from driftbook.evidence import Evidence, headline
 from driftbook.narrative import ICONS, MEANINGS, METRIC_LABELS
-from driftbook.wording import interval, listed, number
+from driftbook.wording import interval, listed, number, prose
 
 
 def decision(evidence: Evidence, options: str = "") -> str:
@@ -21,7 +21,7 @@ def decision(evidence: Evidence, options: str = "") -> str:
         [
             _banner(evidence),
             _facts(evidence),
-            '<div class="reverse">',
+            '<div class="db-reverse">',
             _reverses(evidence.recommendation),
             "</div>",
             f"**Next step:** {_step_text(evidence)}",
@@ -39,9 +39,9 @@ def _banner(evidence: Evidence) -> str:
     return "\n".join(
         [
             "```{=html}",
-            f'<div class="banner banner-{action}" role="region" aria-label="Decision">',
-            f'<p class="banner-word">{icon} {action.capitalize()}</p>',
-            f'<p class="banner-meaning">{escape(MEANINGS[action])}</p>',
+            f'<div class="db-banner db-banner-{action}" role="region" aria-label="Decision">',
+            f'<p class="db-banner-word">{icon} {action.capitalize()}</p>',
+            f'<p class="db-banner-meaning">{escape(MEANINGS[action])}</p>',
             "</div>",
             "```",
             "",
@@ -52,7 +52,8 @@ def _banner(evidence: Evidence) -> str:
 
 def _sentence(text: str) -> str:
     text = text.strip()
-    return text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    text = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
+    return prose(text)
 
 
 def _facts(evidence: Evidence) -> str:
@@ -64,7 +65,7 @@ def _facts(evidence: Evidence) -> str:
         "Baseline": "–" if now is None else _value(now, "baseline"),
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
-    return f'```{{=html}}\n<dl class="facts">{items}</dl>\n```'
+    return f'```{{=html}}\n<dl class="db-facts">{items}</dl>\n```'
 
 
 def _metric(now: pd.Series | None) -> str:
@@ -78,7 +79,7 @@ def _value(row: pd.Series, side: str) -> str:
 
 def _reverses(recommendation: dict[str, Any]) -> str:
     conditions = recommendation.get("reverses") or ["nothing that this run can name"]
-    return "**What would reverse it**\n\n" + "\n".join(f"- {line}" for line in conditions)
+    return "**What would reverse it**\n\n" + "\n".join(f"- {prose(c)}" for c in conditions)
 
 
 def _step_text(evidence: Evidence) -> str:
@@ -109,12 +110,12 @@ def _cards(evidence: Evidence) -> str:
         ("Economics", "03-retrain-decision.html", *_economics_card(evidence)),
     ]
     items = "".join(
-        f'<a class="card card-{state}" href="{href}"><span class="card-name">{name}</span>'
-        f'<span class="card-state">{escape(word)}</span>'
-        f'<span class="card-text">{escape(text)}</span></a>'
+        f'<a class="db-card db-card-{state}" href="{href}"><span class="db-card-name">{name}</span>'
+        f'<span class="db-card-state">{escape(word)}</span>'
+        f'<span class="db-card-text">{escape(text)}</span></a>'
         for name, href, state, word, text in cards
     )
-    return f'```{{=html}}\n<div class="cards">{items}</div>\n```'
+    return f'```{{=html}}\n<div class="db-cards">{items}</div>\n```'
 
 
 def _quality_card(evidence: Evidence) -> tuple[str, str, str]:

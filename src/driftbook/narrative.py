@@ -8,7 +8,16 @@ from typing import Any
 import pandas as pd
 
 from driftbook.columns import Feature
-from driftbook.wording import interval, listed, number, percent, table, with_interval
+from driftbook.wording import (
+    code,
+    interval,
+    listed,
+    number,
+    percent,
+    prose,
+    table,
+    with_interval,
+)
 
 ICONS = {"hold": "✓", "monitor": "◎", "retrain": "↻", "investigate": "⚠"}
 MEANINGS = {
@@ -70,7 +79,7 @@ def leakage_text(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
         first = f"**Suspicious:** {listed(suspects)} alone nearly give the target away."
     else:
         first = (
-            f"No feature alone gives the target away: the strongest, `{best['feature']}`, "
+            f"No feature alone gives the target away: the strongest, {code(best['feature'])}, "
             f"reaches an AUC of {number(best['auc_alone'])} on the holdout."
         )
     second = (
@@ -109,11 +118,11 @@ def decision_box(decision: Mapping[str, Any]) -> str:
     """Return action, why, evidence and what would reverse it, as Markdown for notebook and page."""
     action = str(decision["action"])
     lines = [
-        f'<div class="decision decision-{action}">',
+        f'<div class="db-decision db-decision-{action}">',
         "",
         f"**{ICONS[action]} {action.capitalize()}.** {MEANINGS[action]}",
         "",
-        f"**Why:** {decision['reason']}",
+        f"**Why:** {prose(str(decision['reason']))}",
         "",
         _place(decision),
         "",
@@ -136,7 +145,7 @@ def reverses(conditions: Sequence[str]) -> str:
     """Return what would turn the decision around, as a list."""
     if not conditions:
         return "**What would reverse it:** nothing that this run can name."
-    return "**What would reverse it:**\n\n" + "\n".join(f"- {line}" for line in conditions)
+    return "**What would reverse it:**\n\n" + "\n".join(f"- {prose(c)}" for c in conditions)
 
 
 def quality_text(faults: pd.DataFrame) -> str:
@@ -163,7 +172,7 @@ def drift_text(report: pd.DataFrame) -> str:
     return (
         f"**{len(flagged)} of {len(own)} features are flagged:** "
         f"{listed(list(flagged['feature']))}. "
-        f"The largest change is in `{largest['feature']}`, with an effect of "
+        f"The largest change is in {code(largest['feature'])}, with an effect of "
         f"{interval(largest['effect'], largest['effect_low'], largest['effect_high'])} "
         f"and a PSI of {number(largest['psi'])}. Drift that matters: {listed(matters)}."
     )
@@ -210,7 +219,7 @@ def performance_table(performance: pd.DataFrame) -> str:
         }
         for _, row in performance.iterrows()
     ]
-    return table(pd.DataFrame(rows))
+    return table(pd.DataFrame(rows), markup=["verdict"])
 
 
 def _verdict(row: pd.Series) -> str:

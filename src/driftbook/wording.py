@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import pandas as pd
 
 Columns = Mapping[str, str]
+
+# An underscore inside a word is no markup, neither for Pandoc nor for CommonMark.
+_MARKUP = re.compile(r"[\\`*<$|~^]|(?<!\w)_|_(?!\w)")
 
 
 def number(value: Any, digits: int = 3) -> str:
@@ -26,7 +30,16 @@ def number(value: Any, digits: int = 3) -> str:
         return f"{int(float(value)):,}".replace("-", "−")
     if isinstance(value, Real):
         return _real(float(value), digits)
-    return str(value).replace("|", "\\|").replace("\n", " ")
+    return prose(str(value))
+
+
+def prose(text: str) -> str:
+    r"""Return free text, such as a reason or a column's name, so that no character is markup.
+
+    >>> prose("a*b | <$5> _x_ retrain_cost")
+    'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost'
+    """
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
 
 
 def _real(value: float, digits: int) -> str:
@@ -75,11 +88,16 @@ def interval(value: float | None, low: float | None, high: float | None) -> str:
     return f"{number(value)} [{number(low)},\u00a0{number(high)}]"
 
 
-def table(frame: pd.DataFrame, columns: Columns | None = None, empty: str = "Nothing.") -> str:
+def table(
+    frame: pd.DataFrame,
+    columns: Columns | None = None,
+    empty: str = "Nothing.",
+    markup: Collection[str] = (),
+) -> str:
     """Return the frame as a Markdown table under readable headings; ``empty`` when it has no rows.
 
     ``columns`` picks columns and gives their headings; those the frame lacks are left out. Text
-    columns are set flush left, all others flush right.
+    columns are set flush left, all others flush right; those in ``markup`` hold Markdown already.
     """
     if frame.empty:
         return empty
@@ -91,7 +109,11 @@ def table(frame: pd.DataFrame, columns: Columns | None = None, empty: str = "Not
     lines = [_row(names.values()), _row(flush)]
     rows = frame[list(names)].itertuples(index=False, name=None)
     lines += [
-        _row(_cell(name, value) for name, value in zip(names, row, strict=True)) for row in rows
+        _row(
+            value if name in markup else _cell(name, value)
+            for name, value in zip(names, row, strict=True)
+        )
+        for row in rows
     ]
     return "\n".join(lines)
 
@@ -126,13 +148,22 @@ def with_interval(frame: pd.DataFrame, low: str = "ci_low", high: str = "ci_high
     return frame.assign(value=joined).drop(columns=[low, high])
 
 
+def code(text: object) -> str:
+    """Return text in code type; a backtick in it, which would end the code, becomes a quote.
+
+    >>> code("temp"), code(None)
+    ('`temp`', '–')
+    """
+    return "–" if text is None else "`" + str(text).replace("`", "'").replace("|", "¦") + "`"
+
+
 def listed(names: Sequence[str]) -> str:
     """Return names as a readable list in code type.
 
     >>> listed(["a", "b", "c"]), listed([])
     ('`a`, `b` and `c`', 'none')
     """
-    quoted = [f"`{name}`" for name in names]
+    quoted = [code(name) for name in names]
     if len(quoted) < 2:
         return quoted[0] if quoted else "none"
     return ", ".join(quoted[:-1]) + " and " + quoted[-1]
