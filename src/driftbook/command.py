@@ -63,7 +63,7 @@ def one_line_errors() -> Iterator[None]:
         raise
     except click.UsageError as error:
         hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
-        _end(f"{error.format_message()}{hint}", error.exit_code)
+        _end(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
     except KeyboardInterrupt:
         _end("stopped; what was published before is as it was", INTERRUPTED)
 
