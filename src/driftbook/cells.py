@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,11 @@ def write(path: Path, cells: Sequence[Cell]) -> None:
 
 
 def notebook(cells: Sequence[Cell]) -> dict[str, Any]:
-    """Return a notebook of these cells; those without an id get their position."""
-    numbered = [{"id": f"cell-{index}", **cell} for index, cell in enumerate(cells)]
-    return {"cells": numbered, "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
+    """Return a notebook of these cells; those without an id get one that no other has."""
+    taken = {cell.get("id") for cell in cells}
+    free = (f"cell-{number}" for number in count(1) if f"cell-{number}" not in taken)
+    named = [cell if "id" in cell else {"id": next(free), **cell} for cell in cells]
+    return {"cells": named, "metadata": _KERNEL, "nbformat": 4, "nbformat_minor": 5}
 
 
 def shown(cells: Sequence[Cell]) -> list[Cell]:

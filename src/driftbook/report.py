@@ -38,7 +38,7 @@ def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> 
         DriftbookError: no run is published, a source is missing, or Quarto failed.
     """
     artifacts = runs.resolve(artifacts_dir)
-    reports = _reports(artifacts, reports_dir)
+    reports = folder_for(artifacts) if reports_dir is None else runs.resolve(reports_dir)
     found = evidence.load(artifacts)
     build, html = reports / "executed-new", reports / "html-new"
     for folder in (build, html):
@@ -67,9 +67,8 @@ def quarto_program() -> str | None:
     return shutil.which("quarto")
 
 
-def _reports(artifacts: Path, reports_dir: str | Path | None) -> Path:
-    if reports_dir is not None:
-        return runs.resolve(reports_dir)
+def folder_for(artifacts: Path) -> Path:
+    """Return where the pages of ``artifacts`` go by default: see :func:`render`."""
     beside = artifacts.parent / "reports"
     own = artifacts.name == "artifacts" and (beside / "index.qmd").is_file()
     return beside if own else artifacts / "reports"

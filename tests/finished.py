@@ -1,0 +1,110 @@
+"""A finished run made without notebooks: the real decision, published, with stand-in pages."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from driftbook import artifacts as runs
+from driftbook import cells, drift, policy, quality, synthetic, transaction
+from driftbook.evidence import NOTEBOOKS
+from driftbook.plots import nothing
+from driftbook.settings import Settings
+
+ROWS, WINDOW = 2400, 300
+
+
+def settings(folder: Path, scenario: str = "covariate") -> Settings:
+    """Return settings for a small table with gaps and a text column, written into ``folder``."""
+    path = folder / f"{scenario}.csv"
+    if not path.exists():
+        frame = synthetic.table(scenario, rows=ROWS, seed=3)
+        rng = np.random.default_rng(0)
+        frame["route"] = rng.choice(["north", "south", "a|b"], len(frame))
+        frame.loc[frame.index % 41 == 0, "f5"] = np.nan
+        frame.to_csv(path, index=False)
+    data = {"source": str(path), "target": "target", "window": WINDOW, "reference": 3}
+    return Settings.parse({"data": data})
+
+
+def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str:
+    """Return the id of a run that was assessed for real, committed and published."""
+    artifacts.mkdir(parents=True, exist_ok=True)
+    staged = transaction.stage(chosen, artifacts, window)
+    run = runs.open_run("runbook.yaml", artifacts, window, staged.run_id)
+    run = replace(run, settings=chosen)
+    split, champion = run.split, run.champion
+    assessment = policy.assess(champion, split.current, chosen, split.history)
+    proposed = (
+        run.save_challenger(assessment.challenger.model)
+        if assessment.challenger is not None and assessment.action == "retrain"
+        else None
+    )
+    run.write_csv("metrics/train_eval_summary.csv", champion.metrics, champion)
+    run.write_csv("drift/drift_report.csv", drift.compare(champion, split.current, chosen))
+    run.write_csv("drift/quality.csv", quality.check(champion, split.current, chosen))
+    run.write_csv("policy/performance.csv", assessment.performance)
+    document = assessment.to_dict() | {"challenger_version": proposed}
+    run.write_json("policy/retrain_recommendation.json", document)
+    run.write_json("serving/api_checks.json", {"passed": True, "checks": []})
+    _track(artifacts, staged.folder, staged.run_id, champion.version)
+    for name in list(NOTEBOOKS)[:4]:
+        write_notebook(staged.folder / "executed" / f"{name}.ipynb", name)
+    transaction.commit(staged, artifacts)
+    transaction.publish(artifacts, staged.run_id)
+    return staged.run_id
+
+
+def _track(artifacts: Path, folder: Path, run_id: str, version: str) -> None:
+    past = artifacts / "tracking" / "runs.csv"
+    row = pd.DataFrame([{"run_id": run_id, "model_version": version}])
+    table = pd.concat([pd.read_csv(past), row]) if past.exists() else row
+    (folder / "tracking").mkdir()
+    table.to_csv(folder / "tracking" / "runs.csv", index=False)
+
+
+def write_notebook(path: Path, name: str) -> None:
+    """Write a small executed notebook as papermill leaves one."""
+    picture, size = nothing(f"The figure of {name}.")._repr_mimebundle_()
+    content: list[dict[str, Any]] = [
+        cells.raw(f'---\ntitle: "Title of {name}"\nsubtitle: "Subtitle"\n---'),
+        cells.markdown(
+            "## A heading: what, why?\n\nSee @fig-one, @tbl-one and [02](02-drift.ipynb)."
+        ),
+        _code("window = None", ["parameters"]),
+        _code('run_id = "secret-parameter"', ["injected-parameters"]),
+        _code(
+            '#| label: fig-one\n#| fig-cap: "A <caption>."\n'
+            "#| fig-alt: >-\n#|   An alt\n#|   text.\nplot()",
+            output={"data": picture, "metadata": size},
+        ),
+        _code(
+            '#| label: tbl-one\n#| tbl-cap: "A table."\ntable()',
+            output={"data": {"text/markdown": "| a |\n| --- |\n| 1 |"}, "metadata": {}},
+        ),
+        _code(
+            "#| label: words\nshow()",
+            output={"data": {"text/markdown": ["**bold**", " words"]}, "metadata": {}},
+        ),
+        cells.markdown("Back to [the decision](../reports/index.qmd#the-evidence)."),
+    ]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells.write(path, content)
+
+
+def _code(
+    source: str, tags: list[str] | None = None, output: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    result = {"output_type": "execute_result", "execution_count": 1, **(output or {})}
+    return {
+        "cell_type": "code",
+        "execution_count": 1,
+        "metadata": {"tags": tags or [], "papermill": {"duration": 0.1}},
+        "outputs": [json.loads(json.dumps(result))] if output else [],
+        "source": source,
+    }
