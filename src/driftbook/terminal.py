@@ -6,12 +6,14 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from shutil import get_terminal_size
 from threading import Event, Thread
 from time import perf_counter
 from typing import Any, TextIO
 
 TICK_S = 0.5
 _LABEL_WIDTH = 22
+_WIDEST = 100
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {unit} [{elapsed}]"
 
 
@@ -76,7 +78,15 @@ class Terminal:
 
     def _style(self, label: str) -> dict[str, Any]:
         desc = f"{label:{_LABEL_WIDTH}}"
-        return {"desc": desc, "file": self.stream, "bar_format": _BAR_FORMAT, "leave": True}
+        # Given outright, because tqdm draws nothing on a terminal that does not tell its size.
+        size = get_terminal_size()
+        return {
+            "desc": desc,
+            "file": self.stream,
+            "bar_format": _BAR_FORMAT,
+            "ncols": min(size.columns, _WIDEST),
+            "nrows": size.lines,
+        }
 
     @contextmanager
     def _ticking(self, label: str) -> Iterator[None]:
