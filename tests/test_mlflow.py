@@ -291,6 +291,10 @@ def test_a_record_of_a_run_that_never_was_committed_is_dropped(
     (folder / "run.json").write_text(json.dumps({**note, "run_id": "ghost"}), encoding="utf-8")
     record = spool.add(artifacts, folder, "ghost")
     client = client_of(f"sqlite:///{artifacts}/tracking/mlflow.db")
+    (artifacts / ".staging" / "ghost").mkdir(parents=True)
+    mlflow_store.send_run(client, artifacts, record)
+    assert record.exists()  # the run is still at work
+    (artifacts / ".staging" / "ghost").rmdir()
     mlflow_store.send_run(client, artifacts, record)
     assert not record.exists()
     assert client.get_experiment_by_name("demo") is None

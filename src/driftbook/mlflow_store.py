@@ -65,11 +65,17 @@ def _first_line(error: Exception) -> str:
 
 
 def send_run(client: MlflowClient, artifacts: Path, path: Path) -> None:
-    """Send one spooled record and remove it; a run that was never committed is only removed."""
+    """Send one spooled record and remove it.
+
+    A run still at work keeps its record; one that never was committed has it removed unsent.
+    """
     record = json.loads(path.read_text(encoding="utf-8"))
-    folder = artifacts / "runs" / record["run_id"]
+    run_id = record["run_id"]
+    if (artifacts / ".staging" / run_id).is_dir():
+        return
+    folder = artifacts / "runs" / run_id
     known = set(tracking.read_runs(artifacts / tracking.RUNS)["run_id"])
-    if folder.is_dir() or record["run_id"] in known:
+    if folder.is_dir() or run_id in known:
         log_run(client, artifacts, folder, record)
     path.unlink()
 
