@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", UserWarning)
     from starlette.testclient import TestClient
 
-__all__ = ["TestClient", "champion_in", "enthrone", "mixed_rows", "numeric_rows", "settings_of"]
+__all__ = ["TestClient"]
 
 
 def settings_of(estimator: str = "logistic_regression", **sections: Any) -> Settings:
@@ -66,3 +67,15 @@ def enthrone(artifacts: Path, model: Model) -> Model:
 def champion_in(artifacts: Path, frame: pd.DataFrame, settings: Settings) -> Model:
     """Train a model on ``frame`` and make it champion under ``artifacts``."""
     return enthrone(artifacts, training.train(frame, settings))
+
+
+@functools.cache
+def numeric_model(seed: int = 0) -> Model:
+    """Return a model of eight numbers, trained once a test process for each seed."""
+    return training.train(numeric_rows(seed=seed), settings_of())
+
+
+@functools.cache
+def mixed_model() -> Model:
+    """Return a model of every kind of feature, trained once a test process."""
+    return training.train(mixed_rows(), settings_of())

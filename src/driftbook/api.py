@@ -7,6 +7,7 @@ import contextlib
 import ipaddress
 import os
 import socket
+import sys
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +16,13 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from driftbook import endpoints
+from driftbook import contract, endpoints, inference_protocol
 from driftbook.errors import UsageError
 from driftbook.problems import MEDIA_TYPE, ProblemError
 from driftbook.serving import Service
 from driftbook.serving_guard import Guard, Limits
-from driftbook.serving_output import announce, configure_logging
+from driftbook.serving_http import http_protocol
+from driftbook.serving_output import AccessLog, announce, configure_logging
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -28,7 +30,6 @@ if TYPE_CHECKING:
 
     from driftbook.settings import Settings
 
-VERSION = "1.0.0"
 TOKEN_VARIABLE = "DRIFTBOOK_API_TOKEN"  # noqa: S105  (a name, not a token)
 
 
@@ -42,24 +43,44 @@ class _App(FastAPI):
 
     def build_middleware_stack(self) -> ASGIApp:
         """Return the application with the guard around it."""
-        return Guard(super().build_middleware_stack(), self._limits, _observe)
+        return Guard(super().build_middleware_stack(), self._limits, self.service.observe)
+
+    def openapi(self) -> dict[str, Any]:
+        """Return the contract for the model that is served, or for the built-in runbook's."""
+        served, auth = self.service.served, self._limits.token is not None
+        if served is None:
+            return contract.document(auth=auth)
+        champion = served.champion
+        return contract.document(champion.name, champion.features, champion.version, auth)
 
 
-def _observe(_method: str, _path: str, _status: int, _request_id: str, _seconds: float) -> None:
-    return
-
-
-def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    artifacts_dir: str | Path,
+    token: str | None = None,
+    access: AccessLog | None = None,
+) -> FastAPI:
     """Return the API on the registry and the prediction log of ``artifacts_dir``.
 
     The champion is verified and loaded here; without one the API starts and says that it is not
-    ready. ``token`` is the bearer token that requests must carry, apart from health checks.
+    ready. ``token`` is the bearer token that requests must carry, apart from health checks;
+    ``access`` is where a line a request goes, if anywhere.
     """
-    service = Service(settings, Path(artifacts_dir))
+    service = Service(settings, Path(artifacts_dir), access)
     service.refresh()
     limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
-    app = _App(service, limits, title="Driftbook", version=VERSION, lifespan=_lifespan)
-    for path, endpoint, method in endpoints.ROUTES:
+    # The stock documentation pages load scripts from elsewhere.
+    app = _App(
+        service,
+        limits,
+        title="Driftbook",
+        version=contract.VERSION,
+        openapi_url=None,
+        lifespan=_lifespan,
+        docs_url=None,
+        redoc_url=None,
+    )
+    for path, endpoint, method in (*endpoints.ROUTES, *inference_protocol.ROUTES):
         app.add_route(path, endpoint, methods=[method], include_in_schema=False)
     app.add_exception_handler(ProblemError, _problem)
     app.add_exception_handler(HTTPException, _http_problem)
@@ -96,15 +117,17 @@ def serve(
         )
     listener = _listen(host, port)
     configure_logging()
+    access = AccessLog(sys.stderr.buffer)
     config = uvicorn.Config(
-        create_app(settings, artifacts_dir, token),
+        create_app(settings, artifacts_dir, token, access),
+        http=http_protocol(),
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_keep_alive=30,
         timeout_graceful_shutdown=round(settings.serving.timeout_s) + 1,
     )
-    with listener:
+    with listener, access:
         announce(host, listener.getsockname()[1])
         uvicorn.Server(config).run(sockets=[listener])
 
@@ -151,10 +174,8 @@ async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
 
 
 def _problem_response(request: Request, problem: ProblemError) -> Response:
-    request_id = request.scope["request_id"]
-    return Response(
-        problem.body(request_id), problem.status, dict(problem.headers), media_type=MEDIA_TYPE
-    )
+    body = problem.body(request.scope["request_id"], request.scope["path"])
+    return Response(body, problem.status, dict(problem.headers), media_type=MEDIA_TYPE)
 
 
 async def _problem(request: Request, error: Exception) -> Response:

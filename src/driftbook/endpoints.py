@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from pydantic_core import to_json
 from starlette.responses import Response
 
-from driftbook.prediction_log import LogUnavailableError
+from driftbook import serving_metrics
+from driftbook.prediction_log import FeedbackResult, LogUnavailableError
 from driftbook.prediction_request import describe, parse_json
 from driftbook.problems import ProblemError, invalid
 from driftbook.serving import Scored, Service, log_problem
@@ -47,6 +48,17 @@ async def model(request: Request) -> Response:
     return json_response({**champion.card, "scorer": champion.scorer.kind})
 
 
+async def metrics(request: Request) -> Response:
+    """Return the metrics in the Prometheus text format."""
+    text = serving_metrics.exposition(service_of(request))
+    return Response(text, headers={"content-type": serving_metrics.CONTENT_TYPE})
+
+
+async def openapi(request: Request) -> Response:
+    """Return the contract, made for the model that is served."""
+    return json_response(request.app.openapi())
+
+
 async def predict(request: Request) -> Response:
     """Return the scores of one row or a batch, each logged under its id."""
     service = service_of(request)
@@ -54,6 +66,7 @@ async def predict(request: Request) -> Response:
     _require_json(request)
     single, rows = served.reader.read(parse_json(await request.body()))
     scored = await service.score(served, rows)
+    service.note(request.scope, served, rows, scored)
     version = served.champion.version
     if single:
         return json_response(_answer(scored[0], version))
@@ -83,6 +96,7 @@ async def feedback(request: Request) -> Response:
         result = await service.log.add_feedback(labels)
     except LogUnavailableError as error:
         raise log_problem() from error
+    _count_feedback(service, result, len(labels))
     if result.unknown_ids:
         raise ProblemError(
             "not-found",
@@ -96,6 +110,15 @@ async def feedback(request: Request) -> Response:
             _by_id(result.contradicting_ids, "the label that is known", "the other label"),
         )
     return json_response({"stored": result.stored, "known": result.known})
+
+
+def _count_feedback(service: Service, result: FeedbackResult, labels: int) -> None:
+    counts = service.metrics.feedback
+    if result.refused:
+        counts["unknown" if result.unknown_ids else "contradicting"] += labels
+    else:
+        counts["stored"] += result.stored
+        counts["known"] += result.known
 
 
 def _by_id(ids: tuple[str, ...], expected: str, found: str) -> list[dict[str, str]]:
@@ -129,22 +152,29 @@ def _label(item: Any, place: str) -> tuple[str, int]:
     return prediction_id, int(label)
 
 
+def media_type_of(request: Request) -> str:
+    """Return the body's media type without parameters, in lower case; "" where none is given."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
+
+
 def _require_json(request: Request) -> None:
     """Refuse a body of another media type than JSON.
 
     Raises:
         ProblemError: 415.
     """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != "application/json":
+    if media_type_of(request) != "application/json":
         detail = "send the header 'Content-Type: application/json'"
         raise ProblemError("unsupported-media-type", detail)
 
 
+# The router asks them in this order.
 ROUTES = (
+    ("/predict", predict, "POST"),
+    ("/feedback", feedback, "POST"),
     ("/health", health, "GET"),
     ("/ready", ready, "GET"),
     ("/model", model, "GET"),
-    ("/predict", predict, "POST"),
-    ("/feedback", feedback, "POST"),
+    ("/metrics", metrics, "GET"),
+    ("/openapi.json", openapi, "GET"),
 )

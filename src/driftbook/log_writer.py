@@ -7,9 +7,8 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -22,64 +21,62 @@ if TYPE_CHECKING:
     from driftbook.settings import LogSettings
 
 MAX_PENDING = 20_000
-MAX_GROUP = 1024
+CHECKPOINT_EVERY_S = 1.0
 
 _logger = logging.getLogger("driftbook.api")
 
 
-@dataclass(frozen=True, slots=True)
-class _Job:
+class _Job(NamedTuple):
     """Entries or labels to store, and the future of the request that waits for it."""
 
-    loop: asyncio.AbstractEventLoop
     done: asyncio.Future[FeedbackResult]
+    entries: Sequence[Entry]
+    labels: Sequence[tuple[str, int]]
+
+
+class _Batch(NamedTuple):
+    """The jobs of one turn of the event loop."""
+
+    loop: asyncio.AbstractEventLoop
     submitted: float
-    entries: Sequence[Entry] = ()
-    labels: Sequence[tuple[str, int]] = ()
-
-
-_Answer = tuple[_Job, FeedbackResult | LogUnavailableError]
+    jobs: list[_Job]
 
 
 class LogWriter:
     """Writes predictions and feedback in the order they come, one transaction a group.
 
     A group is whatever arrived while the last one was being committed, so that a lone request
-    waits for nothing and many share the price of a commit.
+    waits for nothing and many share the price of a commit. Requests come from one event loop.
     """
 
     def __init__(self, url: str, limits: LogSettings) -> None:
         self._engine = prediction_log.connect(url)
         self._limits = limits
-        self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
-        self._pending = 0
+        self._turn: list[_Job] = []
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._lock = threading.Lock()
-        self._thread: threading.Thread | None = None
-        self._cleaner: threading.Thread | None = None
+        self._threads: list[threading.Thread] = []
         self._stopped = threading.Event()
-        self._ready = False
+        self._created = False
+        self.pending = 0
         self.failure: str | None = None
-        self.lag_s = 0.0
+        self._last_lag_s = 0.0
+        self._waiting_since: float | None = None
         self.written = 0
         self.failed = 0
         self.deleted = 0
 
-    @property
-    def pending(self) -> int:
-        """Return the number of requests whose rows are not committed yet."""
-        return self._pending
-
     def open(self) -> None:
         """Create the tables and start the threads; a log that cannot be used is only noted."""
         with self._lock:
-            if self._thread is None:
+            if not self._threads:
                 self.probe()
-                self._thread = threading.Thread(
-                    target=self._work, name="prediction-log", daemon=True
-                )
-                self._cleaner = threading.Thread(target=self._keep_clean, daemon=True)
-                self._thread.start()
-                self._cleaner.start()
+                self._threads = [
+                    threading.Thread(target=self._work, name="prediction-log", daemon=True),
+                    threading.Thread(target=self._keep_clean, name="log-cleaning", daemon=True),
+                ]
+                for thread in self._threads:
+                    thread.start()
 
     def probe(self) -> bool:
         """Return whether the log can be used, after trying to create its tables."""
@@ -88,19 +85,23 @@ class LogWriter:
         except LogUnavailableError as error:
             self._note_failure(error)
             return False
-        self._ready, self.failure = True, None
+        self._created, self.failure = True, None
         return True
 
     def close(self) -> None:
         """Write what is pending and stop the threads."""
         with self._lock:
             self._stopped.set()
-            if self._thread is not None and self._cleaner is not None:
-                self._jobs.put(None)
-                self._thread.join()
-                self._cleaner.join()
-                self._thread = self._cleaner = None
+            self._batches.put(None)
+            for thread in self._threads:
+                thread.join()
+            self._threads = []
             self._engine.dispose()
+
+    def lag(self) -> float:
+        """Return the seconds that the last rows, or those still waiting, took to be committed."""
+        since = self._waiting_since
+        return self._last_lag_s if since is None else max(0.0, time.monotonic() - since)
 
     async def store(self, entries: Sequence[Entry]) -> None:
         """Return once the entries are committed.
@@ -121,83 +122,87 @@ class LogWriter:
     def _submit(
         self, entries: Sequence[Entry], labels: Sequence[tuple[str, int]]
     ) -> asyncio.Future[FeedbackResult]:
-        if self._thread is None:
-            self.open()
-        if self._pending >= MAX_PENDING:
+        if self.pending >= MAX_PENDING:
             raise LogUnavailableError(
-                f"the prediction log is behind by {self._pending} requests; try again later"
+                f"the prediction log is behind by {self.pending} requests; try again later"
             )
+        if not self._threads:
+            self.open()
         loop = asyncio.get_running_loop()
-        job = _Job(loop, loop.create_future(), time.monotonic(), entries, labels)
-        self._pending += 1
-        self._jobs.put(job)
+        job = _Job(loop.create_future(), entries, labels)
+        if not self._turn:
+            loop.call_soon(self._hand_over, loop)
+        self._turn.append(job)
+        self.pending += 1
         return job.done
+
+    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Wake the thread once for all requests of this turn of the loop."""
+        turn, self._turn = self._turn, []
+        self._batches.put(_Batch(loop, time.monotonic(), turn))
 
     def _work(self) -> None:
         connection: Connection | None = None
-        while True:
-            group, last = self._next_group()
-            if group:
-                connection = self._commit(group, connection)
-            if last:
-                break
+        last = False
+        while not last:
+            batches, last = self._next_batches()
+            if batches:
+                connection = self._commit(batches, connection)
         if connection is not None:
             connection.close()
 
-    def _next_group(self) -> tuple[list[_Job], bool]:
-        """Return all waiting jobs, at least one, and whether the writer shall stop after them."""
-        group: list[_Job] = []
-        job = self._jobs.get()
-        while job is not None:
-            group.append(job)
-            if len(group) >= MAX_GROUP:
-                return group, False
+    def _next_batches(self) -> tuple[list[_Batch], bool]:
+        """Return all waiting batches, at least one, and whether they are the last ones."""
+        found: list[_Batch] = []
+        batch = self._batches.get()
+        while batch is not None:
+            found.append(batch)
             try:
-                job = self._jobs.get_nowait()
+                batch = self._batches.get_nowait()
             except Empty:
-                return group, False
-        return group, True
+                return found, False
+        return found, True
 
-    def _commit(self, group: list[_Job], connection: Connection | None) -> Connection | None:
-        """Commit the group and answer it; return the connection to go on with, if any."""
+    def _commit(self, batches: list[_Batch], connection: Connection | None) -> Connection | None:
+        """Commit the batches and answer them; return the connection to go on with, if any."""
+        jobs = [job for batch in batches for job in batch.jobs]
+        self._waiting_since = batches[0].submitted
+        results: Sequence[FeedbackResult | LogUnavailableError]
         try:
-            if not self._ready:
+            if not self._created:
                 prediction_log.create(self._engine)
-                self._ready = True
+                self._created = True
             connection = connection or self._engine.connect()
-            results = self._store(group, connection)
+            results = self._store(jobs, connection)
+            self.failure = None
         except (SQLAlchemyError, LogUnavailableError) as error:
-            failure = (
-                error
-                if isinstance(error, LogUnavailableError)
-                else prediction_log.unavailable(error)
-            )
+            failure = prediction_log.unavailable(error)
             if connection is not None:
                 connection.invalidate()
                 connection.close()
-            self._ready = False
-            self.failed += len(group)
+                connection = None
+            self._created = False
+            self.failed += len(jobs)
             self._note_failure(failure)
-            self._answer(group, [failure] * len(group))
-            return None
-        self.failure = None
-        self.lag_s = time.monotonic() - group[0].submitted
-        self._answer(group, results)
+            results = [failure] * len(jobs)
+        self._last_lag_s = time.monotonic() - batches[0].submitted
+        self._waiting_since = None
+        self._answer(batches, results)
         return connection
 
-    def _store(self, group: list[_Job], connection: Connection) -> list[FeedbackResult]:
+    def _store(self, jobs: list[_Job], connection: Connection) -> list[FeedbackResult]:
         """Commit all entries, then the labels job by job, so that a refused one harms no other."""
-        results = []
-        entries = [entry for job in group for entry in job.entries]
+        entries = [entry for job in jobs for entry in job.entries]
         if entries:
             prediction_log.write(connection, entries)
             connection.commit()
             self.written += len(entries)
-        for job in group:
+        results = []
+        for job in jobs:
             result = FeedbackResult()
             if job.labels:
                 result = prediction_log.add_feedback(connection, job.labels)
-                if result.unknown_ids or result.contradicting_ids:
+                if result.refused:
                     connection.rollback()
                 else:
                     connection.commit()
@@ -205,20 +210,22 @@ class LogWriter:
         return results
 
     def _answer(
-        self, group: list[_Job], results: Sequence[FeedbackResult | LogUnavailableError]
+        self, batches: list[_Batch], results: Sequence[FeedbackResult | LogUnavailableError]
     ) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
-        for job, result in zip(group, results, strict=True):
-            by_loop.setdefault(job.loop, []).append((job, result))
-        for loop, answers in by_loop.items():
+        start = 0
+        for loop, _, jobs in batches:
+            part = results[start : start + len(jobs)]
+            start += len(jobs)
             try:
-                loop.call_soon_threadsafe(self._settle, answers)
-            except RuntimeError:  # that server has stopped; nobody waits any more
-                self._pending -= len(answers)
+                loop.call_soon_threadsafe(self._settle, jobs, part)
+            except RuntimeError:  # that loop is closed; nobody waits any more
+                self.pending -= len(jobs)
 
-    def _settle(self, answers: list[_Answer]) -> None:
-        self._pending -= len(answers)
-        for job, result in answers:
+    def _settle(
+        self, jobs: list[_Job], results: Sequence[FeedbackResult | LogUnavailableError]
+    ) -> None:
+        self.pending -= len(jobs)
+        for job, result in zip(jobs, results, strict=True):
             if job.done.done():  # the request ran out of time; its rows stay in the log
                 continue
             if isinstance(result, LogUnavailableError):
@@ -232,8 +239,12 @@ class LogWriter:
         self.failure = str(error)
 
     def _keep_clean(self) -> None:
-        while not self._stopped.wait(self._limits.clean_every_s):
+        cleaned = time.monotonic()
+        while not self._stopped.wait(CHECKPOINT_EVERY_S):
             try:
-                self.deleted += prediction_log.clean(self._engine, self._limits)
+                prediction_log.checkpoint(self._engine)
+                if time.monotonic() - cleaned >= self._limits.clean_every_s:
+                    cleaned = time.monotonic()
+                    self.deleted += prediction_log.clean(self._engine, self._limits)
             except LogUnavailableError as error:
-                _logger.warning("old predictions were not deleted: %s", error)
+                _logger.warning("the prediction log was not cleaned: %s", error)

@@ -6,7 +6,10 @@ sent; concurrent requests share a transaction.
 
 from __future__ import annotations
 
+import functools
+import importlib
 import os
+import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +18,6 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import sqlalchemy as sa
 from pydantic_core import from_json
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftbook.errors import DriftbookError, UsageError
@@ -29,6 +31,9 @@ if TYPE_CHECKING:
 URL_VARIABLE = "DRIFTBOOK_LOG_URL"
 BUSY_TIMEOUT_S = 2.0
 _READ_ROWS = 10_000
+
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+_random = random.Random(os.urandom(32))  # noqa: S311  (no secret)
 
 _metadata = sa.MetaData()
 
@@ -78,6 +83,11 @@ class FeedbackResult:
     unknown_ids: tuple[str, ...] = ()
     contradicting_ids: tuple[str, ...] = ()
 
+    @property
+    def refused(self) -> bool:
+        """Return whether the batch was refused as a whole."""
+        return bool(self.unknown_ids or self.contradicting_ids)
+
 
 def url_of(settings: Settings, artifacts: Path) -> str:
     """Return the log's database URL: ``log.url``, else the environment's, else a file's.
@@ -94,10 +104,12 @@ def new_id(time_ms: int | None = None) -> str:
     Source: RFC 9562, section 5.7.
     """
     now = time.time_ns() // 1_000_000 if time_ms is None else time_ms
-    tail = os.urandom(10).hex()
-    variant = "89ab"[int(tail[0], 16) & 3]
+    # The system's own source would let go of the interpreter lock at every call. Ids are unique,
+    # not secret.
+    tail = f"{_random.getrandbits(76):019x}"
     stamp = f"{now:012x}"
-    return f"{stamp[:8]}-{stamp[8:]}-7{tail[1:4]}-{variant}{tail[4:7]}-{tail[7:19]}"
+    variant = "89ab"[now & 3]
+    return f"{stamp[:8]}-{stamp[8:]}-7{tail[:3]}-{variant}{tail[3:6]}-{tail[6:18]}"
 
 
 def first_id_at(time_ms: int) -> str:
@@ -123,7 +135,7 @@ def connect(url: str) -> Engine:
             return _sqlite(parsed)
         if backend == "postgresql":
             return sa.create_engine(
-                parsed.set(drivername="postgresql+psycopg"),
+                parsed.set(drivername=_DRIVERS[backend]),
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": 5},
             )
@@ -148,6 +160,8 @@ def _sqlite(url: sa.URL) -> Engine:
         cursor.execute("PRAGMA journal_mode=WAL")
         # A killed process loses nothing; only a power cut may lose the last moments.
         cursor.execute("PRAGMA synchronous=NORMAL")
+        # Left to `checkpoint`, so that no answer waits for the disk.
+        cursor.execute("PRAGMA wal_autocheckpoint=0")
         cursor.close()
 
     return engine
@@ -170,6 +184,8 @@ def create(engine: Engine) -> None:
 
 def unavailable(error: Exception) -> LogUnavailableError:
     """Return the error that tells the operator why the log cannot be used, without its URL."""
+    if isinstance(error, LogUnavailableError):
+        return error
     cause = str(getattr(error, "orig", None) or error).strip().splitlines()
     return LogUnavailableError(
         f"the prediction log cannot be used ({cause[0] if cause else type(error).__name__}); "
@@ -179,7 +195,18 @@ def unavailable(error: Exception) -> LogUnavailableError:
 
 def write(connection: Connection, entries: Sequence[Entry]) -> None:
     """Insert the entries within the connection's transaction."""
-    connection.execute(sa.insert(predictions), [entry._asdict() for entry in entries])
+    text, positional = _insert_text(connection.dialect.name)
+    # Past SQLAlchemy's own parameter handling, which costs as much as the insert itself.
+    rows: list[Any] = list(entries) if positional else [entry._asdict() for entry in entries]
+    connection.exec_driver_sql(text, rows)
+
+
+@functools.cache
+def _insert_text(dialect: str) -> tuple[str, bool]:
+    compiled = sa.insert(predictions).compile(
+        dialect=sa.make_url(f"{_DRIVERS[dialect]}://").get_dialect()()
+    )
+    return str(compiled), bool(getattr(compiled, "positional", False))
 
 
 def add_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
@@ -201,7 +228,7 @@ def add_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> F
     before = _existing(connection, feedback.c.prediction_id, ids)
     now = time.time_ns() // 1000
     rows = [{"prediction_id": i, "label": label, "time_us": now} for i, label in wanted.items()]
-    dialect = postgresql if connection.dialect.name == "postgresql" else sqlite
+    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
     connection.execute(dialect.insert(feedback).on_conflict_do_nothing(), rows)
     for chunk in _chunks(ids):
         found = connection.execute(
@@ -255,10 +282,28 @@ def clean(engine: Engine, limits: LogSettings, now_ms: int | None = None, step: 
 
 
 def _reclaim(engine: Engine) -> None:
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         connection.exec_driver_sql("PRAGMA incremental_vacuum(200)").all()
-        connection.commit()
-        connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").all()
+
+
+def checkpoint(engine: Engine, restart_pages: int = 16_384) -> None:
+    """Move what SQLite's write-ahead log holds into the database file; nothing elsewhere.
+
+    Writers go on meanwhile; only when the write-ahead log has grown to ``restart_pages`` they are
+    held up for a moment, so that it starts again from the front.
+
+    Raises:
+        LogUnavailableError: the database cannot be written.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    try:
+        with engine.connect() as connection:
+            _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
+            if pages >= restart_pages:
+                connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
+    except SQLAlchemyError as error:
+        raise unavailable(error) from error
 
 
 def _size_cutoff(engine: Engine, max_bytes: float) -> str | None:

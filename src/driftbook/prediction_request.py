@@ -124,6 +124,10 @@ class RequestReader:
             raise invalid(errors[:MAX_ERRORS])
         return rows
 
+    def kind_of(self, name: str) -> str:
+        """Return the kind of a feature."""
+        return self._kinds[self.names.index(name)]
+
     def check_batch(self, rows: int, field: str) -> None:
         """Refuse a batch that is larger than the server takes.
 

@@ -11,6 +11,7 @@ MEDIA_TYPE = "application/problem+json"
 
 # kind -> (status, title); the kind is the last part of the problem's type.
 KINDS: Mapping[str, tuple[int, str]] = {
+    "bad-request": (400, "The request is no valid HTTP"),
     "invalid-request": (422, "The request is not valid"),
     "unauthorised": (401, "A valid bearer token is needed"),
     "not-found": (404, "There is no such resource"),
@@ -46,10 +47,13 @@ class ProblemError(Exception):
         self.errors = tuple(errors)
         self.headers = dict(headers or {})
 
-    def document(self, request_id: str, **more: Any) -> dict[str, Any]:
+    def document(self, request_id: str, path: str) -> dict[str, Any]:
         """Return the problem document; ``request_id`` names this occurrence of the problem.
 
-        Source: RFC 9457, section 3.1.
+        Under ``/v2`` it carries the member ``error`` that clients of the Open Inference Protocol
+        read.
+
+        Source: RFC 9457, sections 3.1 and 3.2.
         """
         document: dict[str, Any] = {
             "type": f"urn:driftbook:problem:{self.kind}",
@@ -60,11 +64,13 @@ class ProblemError(Exception):
         }
         if self.errors:
             document["errors"] = [dict(error) for error in self.errors]
-        return {**document, **more}
+        if path == "/v2" or path.startswith("/v2/"):
+            document["error"] = self.detail
+        return document
 
-    def body(self, request_id: str, **more: Any) -> bytes:
+    def body(self, request_id: str, path: str) -> bytes:
         """Return the problem document as JSON text."""
-        return to_json(self.document(request_id, **more))
+        return to_json(self.document(request_id, path))
 
 
 def invalid(errors: Sequence[Mapping[str, str]]) -> ProblemError:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from pydantic_core import to_json
 
@@ -20,7 +21,13 @@ from driftbook.prediction_log import Entry, LogUnavailableError
 from driftbook.prediction_request import RequestReader
 from driftbook.problems import ProblemError
 from driftbook.scoring import Row
+from driftbook.serving_metrics import RequestMetrics
+from driftbook.serving_output import AccessLog
 from driftbook.settings import Settings
+
+Scope = MutableMapping[str, Any]
+
+NOTED_IDS = 10
 
 _logger = logging.getLogger("driftbook.api")
 
@@ -31,6 +38,7 @@ class Served:
 
     champion: Champion
     reader: RequestReader
+    since: float
 
 
 @dataclass(frozen=True)
@@ -45,10 +53,14 @@ class Scored:
 class Service:
     """Scores with today's champion and logs every answer before it is given."""
 
-    def __init__(self, settings: Settings, artifacts: Path) -> None:
+    def __init__(
+        self, settings: Settings, artifacts: Path, access: AccessLog | None = None
+    ) -> None:
         self.settings = settings
+        self._access = access
         self.artifacts = artifacts
         self.log = LogWriter(prediction_log.url_of(settings, artifacts), settings.log)
+        self.metrics = RequestMetrics()
         self.served: Served | None = None
         self.failure = "the registry has no champion yet; run `make run` first"
         self.load_failures = 0
@@ -79,7 +91,7 @@ class Service:
 
     def _adopt(self, champion: Champion) -> None:
         reader = RequestReader(champion.features, self.settings.serving.max_batch)
-        self.served = Served(champion, reader)
+        self.served = Served(champion, reader, time.time())
         _logger.info(
             "serving model %s of %s, scored by the %s scorer, loaded in %.3f s",
             champion.version,
@@ -87,6 +99,27 @@ class Service:
             champion.scorer.kind,
             champion.load_s,
         )
+
+    def observe(self, scope: Scope, status: int, seconds: float) -> None:
+        """Count an answered request, and write its line to the access log."""
+        self.metrics.observe(scope["method"], scope["path"], status, seconds)
+        if self._access is not None:
+            self._access.write(scope, status, seconds)
+
+    def note(
+        self, scope: Scope, served: Served, rows: Sequence[Row], scored: Sequence[Scored]
+    ) -> None:
+        """Note a prediction down for its line in the access log, with features only if asked."""
+        if self._access is None:
+            return
+        scope["note"] = {
+            "model_version": served.champion.version,
+            "rows": len(rows),
+            "prediction_ids": [one.prediction_id for one in scored[:NOTED_IDS]],
+        }
+        if self.settings.serving.log_features:
+            names = served.reader.names
+            scope["note"]["features"] = [dict(zip(names, row, strict=True)) for row in rows]
 
     async def follow(self) -> None:
         """Keep the champion up to date until cancelled."""
@@ -134,6 +167,8 @@ class Service:
             await self.log.store(entries)
         except LogUnavailableError as error:
             raise log_problem() from error
+        for one in scored:
+            self.metrics.predictions[champion.version, str(one.prediction)] += 1
         return scored
 
 

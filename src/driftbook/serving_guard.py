@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 OPEN_PATHS = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
-# method, path, status, request id, seconds
-Observer = Callable[[str, str, int, str, float], None]
+# the request's scope, the status of its answer, seconds
+Observer = Callable[["Scope", int, float], None]
 
 
 @dataclass(frozen=True)
@@ -69,13 +69,12 @@ class Guard:
                 await self._app(scope, limited, send_with_id)
         except ProblemError as problem:
             if not status:
-                await send_problem(send_with_id, problem, request_id)
+                await _send_problem(send_with_id, problem, request_id, scope["path"])
         except TimeoutError:
             if not status:
-                await send_problem(send_with_id, self._timed_out(), request_id)
+                await _send_problem(send_with_id, self._timed_out(), request_id, scope["path"])
         finally:
-            seconds = time.perf_counter() - started
-            self._observe(scope["method"], scope["path"], status or 500, request_id, seconds)
+            self._observe(scope, status or 500, time.perf_counter() - started)
 
     def _admit(self, path: str, length: int, token: bytes | None) -> None:
         if self._token is not None and path not in OPEN_PATHS and not self._known(token):
@@ -132,9 +131,8 @@ def _read_headers(scope: Scope) -> tuple[str, int, bytes | None, bool]:
     return request_id.decode() or new_id(), length, token, chunked
 
 
-async def send_problem(send: Send, problem: ProblemError, request_id: str, **more: object) -> None:
-    """Send a problem document as the whole response."""
-    body = problem.body(request_id, **more)
+async def _send_problem(send: Send, problem: ProblemError, request_id: str, path: str) -> None:
+    body = problem.body(request_id, path)
     headers = [
         (b"content-type", MEDIA_TYPE.encode()),
         (b"content-length", str(len(body)).encode()),
