@@ -1,0 +1,362 @@
+"""The prediction log on SQLite and on a real PostgreSQL: writing, feedback, reading, retention."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from driftbook import prediction_log
+from driftbook.errors import UsageError
+from driftbook.log_writer import LogWriter
+from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
+from driftbook.settings import LogSettings, Settings
+from serving_models import settings_of
+
+DAY_MS = 86_400_000
+NO_LIMITS = LogSettings(max_age_days=None, max_mb=None)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Return the URL of a PostgreSQL server that this fixture starts on a Unix socket."""
+    pytest.importorskip("psycopg", reason="needs the extra `postgres`")
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
+    if not programs:
+        pytest.skip("needs Debian's package postgresql")
+    # PostgreSQL refuses to run as root, and its user must reach the folder.
+    as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
+    folder = tmp_path_factory.mktemp("postgres") if not as_user else Path("/var/tmp/driftbook-pg")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    if as_user:
+        shutil.chown(folder, "postgres", "postgres")
+    binaries, data = programs[-1].parent, folder / "data"
+
+    def run(*command: str | Path) -> None:
+        subprocess.run(
+            [*as_user, *command], check=True, cwd=folder, stdout=subprocess.DEVNULL, timeout=60
+        )
+
+    run(binaries / "initdb", "-D", data, "-A", "trust", "-U", "driftbook", "--no-sync")
+    options = f"-c listen_addresses='' -k {folder} -F"
+    run(binaries / "pg_ctl", "-D", data, "-o", options, "-l", folder / "log", "-w", "start")
+    try:
+        yield f"postgresql://driftbook@/postgres?host={folder}"
+    finally:
+        run(binaries / "pg_ctl", "-D", data, "-m", "immediate", "stop")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Return the URL of an empty log, on either kind of database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path / 'log' / 'predictions.sqlite'}"
+        return
+    found = request.getfixturevalue("postgres")
+    yield found
+    engine = prediction_log.connect(found)
+    prediction_log.feedback.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.fixture
+def engine(url: str) -> Iterator[Engine]:
+    engine = prediction_log.connect(url)
+    prediction_log.create(engine)
+    yield engine
+    engine.dispose()
+
+
+def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> Entry:
+    """Return a logged prediction whose feature ``x`` is ``number``."""
+    at = 1_700_000_000_000 + number if time_ms is None else time_ms
+    text = f'{{"x": {number}, "city": "Kōbe\\u0000", "member": null}}'
+    return Entry(prediction_log.new_id(at), at * 1000, name, "m1", text, 0.25)
+
+
+def store(engine: Engine, *entries: Entry) -> None:
+    with engine.begin() as connection:
+        prediction_log.write(connection, entries)
+
+
+def label(engine: Engine, *labels: tuple[str, int]) -> FeedbackResult:
+    with engine.connect() as connection:
+        result = prediction_log.add_feedback(connection, labels)
+        if result.refused:
+            connection.rollback()
+        else:
+            connection.commit()
+    return result
+
+
+def count(engine: Engine, table: sa.Table) -> int:
+    with engine.connect() as connection:
+        return connection.execute(sa.select(sa.func.count()).select_from(table)).scalar_one()
+
+
+def reading(url: str, **data: object) -> Settings:
+    """Return settings that read the log of the model ``small``."""
+    chosen = {"source": "predictions", "target": "y", "timestamp": "at", "window": "day", **data}
+    return Settings.parse({"data": chosen, "model": {"name": "small"}, "log": {"url": url}})
+
+
+def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
+    ids = [prediction_log.new_id(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 1000
+    assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
+    assert prediction_log.first_id_at(1_700_000_000_000) <= ids[0]
+    assert ids[0] < prediction_log.first_id_at(1_700_000_000_001) <= ids[1]
+    many = {prediction_log.new_id(5) for _ in range(20_000)}
+    assert len(many) == 20_000
+
+
+def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -> None:
+    entries = [entry(number) for number in range(4)]
+    # Written out of order; read in order of time.
+    store(engine, entries[2], entries[0])
+    store(engine, entries[3], entries[1], entry(9, name="other"))
+    label(engine, (entries[1].id, 1), (entries[3].id, 0))
+    frame = prediction_log.read_frame(reading(url), Path("unused"))
+    assert list(frame.columns) == ["x", "city", "member", "at", "y"]
+    assert frame["x"].tolist() == [0, 1, 2, 3]
+    assert frame["city"].tolist() == ["Kōbe\x00"] * 4
+    assert frame["member"].isna().all()
+    np.testing.assert_array_equal(frame["y"], [np.nan, 1.0, np.nan, 0.0])
+    expected = pd.Timestamp("2023-11-14 22:13:20") + pd.to_timedelta([0, 1, 2, 3], unit="ms")
+    assert frame["at"].tolist() == expected.tolist()
+
+
+def test_feedback_is_idempotent_and_the_first_label_stands(engine: Engine) -> None:
+    first, second, third = entry(1), entry(2), entry(3)
+    store(engine, first, second, third)
+    assert label(engine, (first.id, 1), (second.id, 0)) == FeedbackResult(stored=2)
+    assert label(engine, (first.id, 1)) == FeedbackResult(known=1)
+    # One contradiction refuses the batch as a whole.
+    refused = label(engine, (third.id, 1), (first.id, 0))
+    assert refused.contradicting_ids == (first.id,)
+    assert refused.stored == 0
+    assert count(engine, prediction_log.feedback) == 2
+    assert label(engine, (third.id, 1), (first.id, 1)) == FeedbackResult(stored=1, known=1)
+
+
+def test_feedback_for_an_unknown_id_stores_nothing(engine: Engine) -> None:
+    known = entry(1)
+    store(engine, known)
+    result = label(engine, (known.id, 1), ("no-such-id", 1))
+    assert result.unknown_ids == ("no-such-id",)
+    assert count(engine, prediction_log.feedback) == 0
+
+
+def test_a_batch_may_repeat_a_label_but_not_contradict_itself(engine: Engine) -> None:
+    one = entry(1)
+    store(engine, one)
+    assert label(engine, (one.id, 1), (one.id, 0)).contradicting_ids == (one.id,)
+    assert count(engine, prediction_log.feedback) == 0
+    assert label(engine, (one.id, 1), (one.id, 1)) == FeedbackResult(stored=1)
+
+
+def test_feedback_in_large_batches(engine: Engine) -> None:
+    entries = [entry(number) for number in range(1200)]
+    store(engine, *entries)
+    labels = [(one.id, number % 2) for number, one in enumerate(entries)]
+    assert label(engine, *labels) == FeedbackResult(stored=1200)
+    assert label(engine, *labels) == FeedbackResult(known=1200)
+
+
+def test_retention_by_age_takes_the_feedback_along(engine: Engine) -> None:
+    now = 1_700_000_000_000
+    old = [entry(n, time_ms=now - 10 * DAY_MS - n) for n in range(7)]
+    kept = [entry(n, time_ms=now - 9 * DAY_MS - n) for n in range(3)]
+    store(engine, *old, *kept)
+    label(engine, (old[0].id, 1), (kept[0].id, 1))
+    limits = LogSettings(max_age_days=9.5, max_mb=None)
+    assert prediction_log.clean(engine, limits, now_ms=now, step=2) == 7
+    assert count(engine, prediction_log.predictions) == 3
+    assert count(engine, prediction_log.feedback) == 1
+    assert prediction_log.clean(engine, limits, now_ms=now) == 0
+
+
+def test_retention_by_size_drops_the_oldest(url: str, engine: Engine) -> None:
+    store(engine, *(entry(number) for number in range(1000, 2000)))
+    size = 100 + len(entry(1000).features)
+    limits = LogSettings(max_age_days=None, max_mb=250 * size / 1e6)
+    deleted = prediction_log.clean(engine, limits)
+    assert 750 <= deleted <= 752
+    assert prediction_log.read_frame(reading(url), Path())["x"].tolist() == list(
+        range(1000 + deleted, 2000)
+    )
+    assert prediction_log.clean(engine, limits) == 0
+
+
+def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
+    file = tmp_path / "log.sqlite"
+    engine = prediction_log.connect(f"sqlite:///{file}")
+    prediction_log.create(engine)
+    store(engine, *(entry(number) for number in range(5000)))
+    prediction_log.checkpoint(engine)
+    before = file.stat().st_size
+    assert prediction_log.clean(engine, LogSettings(max_age_days=1.0)) == 5000
+    prediction_log.checkpoint(engine)
+    assert file.stat().st_size < before / 4
+    engine.dispose()
+
+
+def test_without_limits_nothing_is_deleted(engine: Engine) -> None:
+    store(engine, entry(1, time_ms=0))
+    assert prediction_log.clean(engine, NO_LIMITS) == 0
+    assert count(engine, prediction_log.predictions) == 1
+
+
+def test_reading_without_a_log_says_what_to_do(tmp_path: Path) -> None:
+    settings = reading("").model_copy(update={"log": LogSettings()})
+    with pytest.raises(UsageError, match="make serve"):
+        prediction_log.read_frame(settings, tmp_path)
+    assert not list(tmp_path.iterdir()), "asking must not create a log"
+
+
+def test_reading_another_models_log_says_so(url: str, engine: Engine) -> None:
+    store(engine, entry(1, name="other"))
+    with pytest.raises(UsageError, match="no prediction of model 'small'"):
+        prediction_log.read_frame(reading(url), Path())
+
+
+@pytest.mark.parametrize("wrong", ["oracle://host/db", "not a url"])
+def test_an_unknown_database_is_a_usage_error(wrong: str) -> None:
+    with pytest.raises(UsageError, match=r"log\.url"):
+        prediction_log.connect(wrong)
+
+
+def test_the_environment_names_the_log_where_settings_do_not(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv(prediction_log.URL_VARIABLE, "postgresql://secret@host/db")
+    assert prediction_log.url_of(settings_of(), tmp_path) == "postgresql://secret@host/db"
+    chosen = settings_of(log={"url": "sqlite:///mine"})
+    assert prediction_log.url_of(chosen, tmp_path) == "sqlite:///mine"
+    monkeypatch.delenv(prediction_log.URL_VARIABLE)
+    assert prediction_log.url_of(settings_of(), tmp_path).endswith("log/predictions.sqlite")
+
+
+def test_concurrent_requests_share_a_transaction(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(url, NO_LIMITS)
+    groups: list[int] = []
+    write = prediction_log.write
+
+    def counting(connection: sa.Connection, entries: list[Entry]) -> None:
+        groups.append(len(entries))
+        time.sleep(0.02)
+        write(connection, entries)
+
+    monkeypatch.setattr(prediction_log, "write", counting)
+
+    async def many() -> None:
+        await asyncio.gather(*(writer.store([entry(number)]) for number in range(200)))
+        await asyncio.gather(*(writer.store([entry(number)]) for number in range(200, 205)))
+
+    writer.open()
+    asyncio.run(many())
+    writer.close()
+    assert sum(groups) == 205
+    assert len(groups) < 10
+    assert count(engine, prediction_log.predictions) == 205
+    assert writer.written == 205
+    assert writer.pending == 0
+
+
+def test_an_answer_waits_for_the_commit(url: str, engine: Engine) -> None:
+    writer = LogWriter(url, NO_LIMITS)
+
+    async def one() -> int:
+        await writer.store([entry(1)])
+        # Seen from another connection as soon as the writer says so.
+        return count(engine, prediction_log.predictions)
+
+    assert asyncio.run(one()) == 1
+    writer.close()
+
+
+def test_a_lost_log_is_reported_and_found_again(url: str, engine: Engine) -> None:
+    writer = LogWriter(url, NO_LIMITS)
+
+    async def go() -> None:
+        await writer.store([entry(1)])
+        prediction_log.predictions.drop(engine)
+        with pytest.raises(LogUnavailableError, match="cannot be used"):
+            await writer.store([entry(2)])
+        assert writer.failure is not None
+        await writer.store([entry(3)])  # the table is made again
+        assert writer.failure is None
+
+    asyncio.run(go())
+    writer.close()
+    assert count(engine, prediction_log.predictions) == 1
+
+
+def test_a_refused_label_harms_no_other_request(url: str, engine: Engine) -> None:
+    writer = LogWriter(url, NO_LIMITS)
+    known = entry(1)
+
+    async def go() -> tuple[FeedbackResult, None, FeedbackResult, FeedbackResult]:
+        await writer.store([known])
+        return await asyncio.gather(
+            writer.add_feedback([("nobody", 1)]),
+            writer.store([entry(2)]),
+            writer.add_feedback([(known.id, 1)]),
+            writer.add_feedback([(known.id, 0)]),
+        )
+
+    refused, _, stored, contradicting = asyncio.run(go())
+    writer.close()
+    assert refused == FeedbackResult(unknown_ids=("nobody",))
+    assert stored == FeedbackResult(stored=1)
+    assert contradicting == FeedbackResult(known=1, contradicting_ids=(known.id,))
+    assert count(engine, prediction_log.predictions) == 2
+
+
+def test_a_locked_file_is_reported_after_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "BUSY_TIMEOUT_S", 0.05)
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    writer = LogWriter(url, NO_LIMITS)
+    writer.open()
+    other = prediction_log.connect(url)
+
+    async def go() -> None:
+        with other.connect() as connection:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+            with pytest.raises(LogUnavailableError, match="database is locked"):
+                await writer.store([entry(1)])
+        await writer.store([entry(2)])
+
+    asyncio.run(go())
+    writer.close()
+    assert count(other, prediction_log.predictions) == 1
+    other.dispose()
+
+
+def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "log.sqlite"
+    engine = prediction_log.connect(f"sqlite:///{file}")
+    prediction_log.create(engine)
+    for round_ in range(3):
+        store(engine, *(entry(number) for number in range(round_ * 2000, round_ * 2000 + 2000)))
+        prediction_log.checkpoint(engine, restart_pages=1)
+    ahead = file.with_name("log.sqlite-wal").stat().st_size
+    assert file.stat().st_size > 2 * ahead, "the write-ahead log must start again from the front"
+    engine.dispose()
