@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 # Set before NumPy and Matplotlib load: two test processes must not fight over the cores.
@@ -31,3 +33,16 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no example streams at {folder}; set DRIFTBOOK_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the artifacts folder of two real runs on a small table, made by the command line."""
+    import finished
+
+    folder = tmp_path_factory.mktemp("finished")
+    (folder / "runbook.yaml").write_text(finished.settings(folder).to_yaml(), encoding="utf-8")
+    command = [sys.executable, "-m", "driftbook", "run", "--quiet", "--no-render"]
+    for words in (["--window", "rows-0004"], ["--from", "drift", "--window", "rows-0008"]):
+        subprocess.run([*command, *words], cwd=folder, check=True, timeout=300)
+    return folder / "artifacts"

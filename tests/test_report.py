@@ -213,7 +213,8 @@ def test_pages_go_beside_the_artifacts_where_hand_written_pages_are(
 FAKE_QUARTO = """#!/bin/sh
 echo "$@" > "{log}"
 [ -n "$FAKE_FAIL" ] && {{ echo "ERROR: bad YAML" >&2; exit 1; }}
-mkdir -p "$2/_site" && cp "$2/_quarto.yml" "$2/_site/" && echo made by quarto > "$2/_site/index.html"
+mkdir -p "$2/_site" && cp "$2/_quarto.yml" "$2/_site/"
+echo made by quarto > "$2/_site/index.html"
 """
 
 
