@@ -38,19 +38,34 @@ def test_the_newest_quarter_is_the_holdout(model: Model, reference: pd.DataFrame
     assert model.metrics.set_index("metric")["value"][["n_train", "n_test"]].tolist() == [1800, 600]
 
 
-def test_holdout_rows_do_not_touch_the_fit(model: Model, reference: pd.DataFrame) -> None:
+def test_holdout_rows_do_not_touch_the_graded_fit(reference: pd.DataFrame) -> None:
+    settings = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"refit": False}})
     spoiled = reference.copy()
     spoiled.loc[1800:, "target"] = 1 - spoiled.loc[1800:, "target"]
     spoiled.loc[1800:, "f0"] *= 50
-    other = training.train(spoiled, SETTINGS)
-    np.testing.assert_array_equal(
-        other.predict_proba(reference.iloc[:100]), model.predict_proba(reference.iloc[:100])
+    rows = reference.iloc[:100]
+    first, other = training.train(reference, settings), training.train(spoiled, settings)
+    np.testing.assert_array_equal(other.predict_proba(rows), first.predict_proba(rows))
+    np.testing.assert_array_equal(first.predict_proba(first.holdout), first.holdout_scores)
+
+
+def test_the_served_model_learns_from_the_holdout_once_it_was_graded(
+    model: Model, reference: pd.DataFrame
+) -> None:
+    settings = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"refit": False}})
+    graded = training.train(reference, settings)
+    np.testing.assert_array_equal(model.holdout_scores, graded.predict_proba(model.holdout))
+    whole = training.pipeline(model.features, SETTINGS.model, training.FOLDS)
+    whole.fit(training.inputs(reference, model.features), reference["target"])
+    np.testing.assert_allclose(
+        model.predict_proba(reference),
+        whole.predict_proba(training.inputs(reference, model.features))[:, 1],
     )
 
 
 def test_metrics_agree_with_scikit_learn_and_lie_in_their_intervals(model: Model) -> None:
     table = model.metrics.set_index("metric")
-    labels, scores = model.holdout["target"], model.predict_proba(model.holdout)
+    labels, scores = model.holdout["target"], model.holdout_scores
     assert table.loc["roc_auc", "value"] == pytest.approx(roc_auc_score(labels, scores))
     assert table.loc["brier", "value"] == pytest.approx(brier_score_loss(labels, scores))
     for name in ("roc_auc", "accuracy", "log_loss", "brier"):

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The scorer is the model compiled for serving: the API loads it without scikit-learn or skops.
 FILES = ("model.skops", "reference.parquet", "card.json", "scorer.json")
+# The column of reference.parquet that keeps the graded fit's probabilities on the holdout.
+HELD_OUT = "(held out)"
 # Everything a Driftbook pipeline is made of beyond what skops trusts by itself.
 TRUSTED_TYPES = (
     "numpy.dtype",
@@ -86,6 +88,7 @@ def save(models: Path, model: Model) -> str:
 
 
 def _write_version(models: Path, model: Model) -> None:
+    import pandas as pd
     import skops.io
 
     from driftbook import compilation
@@ -95,7 +98,10 @@ def _write_version(models: Path, model: Model) -> None:
     compiled = compilation.compile_model(model)
     (partial / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
     skops.io.dump(model.estimator, partial / "model.skops")
-    model.reference.to_parquet(partial / "reference.parquet", index=False)
+    graded = pd.Series(model.holdout_scores, index=model.holdout.index)
+    model.reference.assign(**{HELD_OUT: graded}).to_parquet(
+        partial / "reference.parquet", index=False
+    )
     (partial / "card.json").write_text(_json(card(model)), encoding="utf-8")
     target = models / model.version
     if target.exists():  # left over from a run that stopped before it registered the version
@@ -171,16 +177,19 @@ def load(models: Path, name: str = "champion") -> Model:
             "it is not loaded"
         )
     about = json.loads(contents["card.json"])
+    reference = pd.read_parquet(io.BytesIO(contents["reference.parquet"]))
+    held_out = reference.pop(HELD_OUT).to_numpy(dtype="float64")[about["n_train"] :]
     model = Model(
         version=about["version"],
         name=about["name"],
         estimator=skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES)),
         features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
         target=about["target"],
-        reference=pd.read_parquet(io.BytesIO(contents["reference.parquet"])),
+        reference=reference,
         n_train=about["n_train"],
         seed=about["seed"],
         origin=about["origin"],
+        held_out=held_out,
     )
     # What the card records was computed from the same rows; recomputing it would only cost time.
     vars(model)["metrics"] = pd.DataFrame(

@@ -93,11 +93,17 @@ class DataSettings(Section):
 
 
 class ModelSettings(Section):
-    """The estimator and how it is evaluated."""
+    """The estimator and how it is evaluated.
+
+    ``holdout``: the newest share of the reference, on which a fit that never saw it is graded;
+    ``refit``: whether the served model then learns from that share too. A model that stops
+    learning before its newest labels is stale on its first day.
+    """
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     estimator: Literal["logistic_regression", "hist_gradient_boosting"] = "logistic_regression"
     holdout: float = Field(default=0.25, gt=0.0, lt=1.0)
+    refit: bool = True
     seed: int = 0
 
 

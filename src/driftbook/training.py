@@ -34,8 +34,10 @@ IMPORTANCE_ROWS = 4000
 class Model:
     """One version: the fitted pipeline, its reference, and where both came from.
 
-    ``reference`` holds features and target (and timestamp) in time order; its first ``n_train``
-    rows fitted and calibrated the pipeline, the rest is the temporal holdout.
+    ``reference`` holds features and target (and timestamp) in time order. A first fit on its
+    oldest ``n_train`` rows was graded on the rest, the temporal holdout: ``held_out`` are the
+    probabilities it gave there. With ``model.refit`` the pipeline that serves has then learnt from
+    the holdout too, so that it is not older than its newest label; without, it is the first fit.
     """
 
     version: str
@@ -47,6 +49,8 @@ class Model:
     n_train: int
     seed: int
     origin: Mapping[str, str] = field(default_factory=dict)
+    held_out: NDArray[np.float64] | None = None
+    graded: Pipeline | None = field(default=None, repr=False)  # the first fit; not kept on disk
 
     @property
     def feature_names(self) -> list[str]:
@@ -55,12 +59,12 @@ class Model:
 
     @property
     def training_rows(self) -> pd.DataFrame:
-        """Return the reference rows that fitted and calibrated the model."""
+        """Return the reference rows of the graded fit: all rows older than the holdout."""
         return self.reference.iloc[: self.n_train]
 
     @property
     def holdout(self) -> pd.DataFrame:
-        """Return the reference rows that came after training and never touched the model."""
+        """Return the newest reference rows, on which a fit that never saw them was graded."""
         return self.reference.iloc[self.n_train :]
 
     def predict_proba(self, frame: pd.DataFrame) -> NDArray[np.float64]:
@@ -74,15 +78,12 @@ class Model:
         """
         if frame.empty:
             return np.empty(0)
-        probability: NDArray[np.float64] = self.estimator.predict_proba(
-            inputs(frame, self.features)
-        )[:, 1]
-        return probability
+        return _probability(self.estimator, frame, self.features)
 
     @cached_property
     def holdout_scores(self) -> NDArray[np.float64]:
-        """Return the predicted probabilities on the holdout, shape (rows of the holdout,)."""
-        return self.predict_proba(self.holdout)
+        """Return probabilities on the holdout by the fit that never saw it, shape (rows of it,)."""
+        return self.predict_proba(self.holdout) if self.held_out is None else self.held_out
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
@@ -105,17 +106,35 @@ class Model:
         Units of Brier loss, negative estimates clipped to zero; at most 4000 holdout rows.
         Source: permutation importance, Breiman (2001), Random Forests, section 10.
         """
+        return {name: max(0.0, rise) for name, (rise, _) in self._rises.items()}
+
+    @cached_property
+    def importance_error(self) -> dict[str, float]:
+        """Return by feature the standard error of its importance (paired over holdout rows)."""
+        return {name: error for name, (_, error) in self._rises.items()}
+
+    @cached_property
+    def _rises(self) -> dict[str, tuple[float, float]]:
         rng = np.random.default_rng(self.seed)
         rows = self.holdout
         if len(rows) > IMPORTANCE_ROWS:
             rows = rows.iloc[np.sort(rng.choice(len(rows), IMPORTANCE_ROWS, replace=False))]
         labels = rows[self.target].to_numpy(dtype=np.float64)
-        base = np.mean((self.predict_proba(rows) - labels) ** 2)
+        grader = self.estimator if self.graded is None else self.graded
+        base = (_probability(grader, rows, self.features) - labels) ** 2
         rises = {}
         for name in self.feature_names:
             mixed = rows.assign(**{name: rows[name].to_numpy()[rng.permutation(len(rows))]})
-            rises[name] = max(0.0, float(np.mean((self.predict_proba(mixed) - labels) ** 2) - base))
+            rise = (_probability(grader, mixed, self.features) - labels) ** 2 - base
+            rises[name] = (float(np.mean(rise)), float(np.std(rise)) / len(rows) ** 0.5)
         return rises
+
+
+def _probability(
+    estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]
+) -> NDArray[np.float64]:
+    probability: NDArray[np.float64] = estimator.predict_proba(inputs(frame, features))[:, 1]
+    return probability
 
 
 def train(
@@ -125,12 +144,13 @@ def train(
     weights: NDArray[np.float64] | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> Model:
-    """Return the model fitted on the older rows of ``reference``; the newest share is its holdout.
+    """Return the model fitted on ``reference``, graded on its newest share, the holdout.
 
     ``reference``: rows in time order with features and target. Rows without a label are left out.
-    ``weights``: one weight a row of ``reference``, for the training rows. Probabilities are
-    calibrated by Platt scaling on out-of-fold scores of contiguous folds, so that no training row
-    is lost. ``recipe`` names how the rows were chosen and is part of the version.
+    ``weights``: one weight a row of ``reference``. Probabilities are calibrated by Platt scaling
+    on out-of-fold scores of contiguous folds, so that no training row is lost. ``recipe`` names
+    how the rows were chosen and is part of the version. The fit that is graded never sees the
+    holdout; with ``model.refit`` the same recipe is then fitted on all rows.
 
     Raises:
         UsageError: no target column, one class only, or too few rows to train and to hold out.
@@ -156,10 +176,11 @@ def train(
         if c in rows.columns
     ]
     rows = rows[kept]
-    folds = min(FOLDS, int(np.bincount(labels[:n_train], minlength=2).min()))
-    estimator = pipeline(features, settings.model, folds)
-    fitting = {} if row_weights is None else {"classifier__sample_weight": row_weights[:n_train]}
-    estimator.fit(inputs(rows.iloc[:n_train], features), labels[:n_train], **fitting)
+    table = inputs(rows, features)
+    graded = _fit(table[:n_train], labels[:n_train], row_weights, features, settings.model)
+    held_out = graded.predict_proba(table[n_train:])[:, 1]
+    refit = settings.model.refit
+    estimator = _fit(table, labels, row_weights, features, settings.model) if refit else graded
     digest = data.fingerprint(rows)
     return Model(
         version=_version(digest, features, settings, recipe, row_weights),
@@ -176,7 +197,21 @@ def train(
             "estimator": settings.model.estimator,
             "input_sha256": digest,
         },
+        held_out=held_out,
+        graded=graded,
     )
+
+
+def _fit(
+    table: pd.DataFrame,
+    labels: NDArray[np.int64],
+    weights: NDArray[np.float64] | None,
+    features: tuple[Feature, ...],
+    settings: ModelSettings,
+) -> Pipeline:
+    folds = min(FOLDS, int(np.bincount(labels, minlength=2).min()))
+    fitting = {} if weights is None else {"classifier__sample_weight": weights[: len(table)]}
+    return pipeline(features, settings, folds).fit(table, labels, **fitting)
 
 
 def pipeline(features: tuple[Feature, ...], settings: ModelSettings, folds: int) -> Pipeline:
