@@ -150,6 +150,17 @@ class TestWrongUse:
         monkeypatch.chdir(project(tmp_path / "p") / "notebooks")
         assert f"{tmp_path / 'p' / 'artifacts'} does not exist yet" in invoke("verify").stderr
 
+    def test_folder_that_cannot_be_written(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(project(tmp_path / "p"))
+        (tmp_path / "p" / "artifacts").mkdir()
+        (tmp_path / "p" / "artifacts" / ".lock").mkdir()
+        result = invoke("verify")
+        assert result.exit_code == 1
+        assert "artifacts/.lock: Is a directory" in result.stderr
+        assert result.stderr.count("\n") == 1
+
     def test_debug_shows_the_traceback(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
@@ -279,7 +290,7 @@ class TestStoppedRun:
         out, err = running.process.communicate(timeout=30)
         assert (running.process.returncode, out) == (130, "")
         assert err.splitlines()[-1] == (
-            "driftbook: stopped; what was published before is as it was"
+            "driftbook: stopped; the next command finishes or drops what was half done"
         )
         assert "Traceback" not in err
         assert "pending" not in err
@@ -382,6 +393,22 @@ class TestFinishedRun:
         ]
         assert invoke("verify", *here(copied)).exit_code == 0
 
+    def test_failing_cell_leaves_the_published_run_whole(self, copied: Path) -> None:
+        path = copied / "notebooks" / STEPS["drift"]
+        path.write_text(path.read_text().replace("quality.check(", "quality.no_such_check("))
+        before = (copied / "artifacts" / "manifest.json").read_bytes()
+        done = driftbook("run", "--from", "drift", "--quiet", cwd=copied)
+        assert done.returncode == 1
+        assert re.search(r"02-drift\.ipynb, cell \[\d\] tbl-quality: AttributeError", done.stderr)
+        assert (copied / "artifacts" / "manifest.json").read_bytes() == before
+        assert invoke("verify", *here(copied)).exit_code == 0
+
+    def test_folder_of_another_model_is_refused(self, copied: Path) -> None:
+        (copied / "runbook.yaml").write_text(SMALL.replace("small", "other"))
+        done = driftbook("run", "--quiet", cwd=copied)
+        assert done.returncode == 2
+        assert "holds the model 'small', the settings are about 'other'" in done.stderr
+
     def test_promote_then_rollback(self, copied: Path) -> None:
         models = copied / "artifacts" / "models"
         before, after = first(copied)["model_version"], first(copied)["challenger_version"]
@@ -415,6 +442,18 @@ class TestFinishedRun:
         assert f"no finished run 'nope' under {copied / 'artifacts'}; latest: {run_id}" in (
             unknown.stderr
         )
+
+    def test_open_becomes_jupyterlab(self, copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        became: list[list[str]] = []
+        monkeypatch.setattr(os, "execv", lambda _program, words: became.append(words))
+        monkeypatch.setattr("driftbook.reopen.find_spec", lambda _name: object())
+        result = invoke("open", first(copied)["run_id"], *here(copied))
+        assert result.exit_code == 0
+        assert became == [[sys.executable, "-m", "jupyterlab", result.stdout.strip()]]
+        monkeypatch.setattr("driftbook.reopen.find_spec", lambda _name: None)
+        without = invoke("open", first(copied)["run_id"], *here(copied))
+        assert without.exit_code == 1
+        assert "JupyterLab is not installed; open" in without.stderr
 
     @pytest.mark.parametrize("run_id", ["..", "../..", "", "."])
     def test_open_stays_inside_the_runs(self, finished: Path, run_id: str) -> None:

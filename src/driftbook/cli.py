@@ -6,6 +6,7 @@ import json
 import os
 import signal
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from pathlib import Path
 from time import perf_counter
@@ -222,7 +223,8 @@ def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -
     """
     from driftbook import api
 
-    api.serve(project.settings, project.artifacts, host, port, require_auth=not no_auth)
+    with suppress(KeyboardInterrupt):  # the server has shut down in order by then
+        api.serve(project.settings, project.artifacts, host, port, require_auth=not no_auth)
 
 
 @main.command()
@@ -249,7 +251,7 @@ def open_run(project: Project, run_id: str, only_print: bool) -> None:
     folder = reopen.copy(project.artifacts, run_id)
     click.echo(str(folder))
     if not only_print:
-        reopen.start_lab(folder)
+        reopen.become_lab(folder)
 
 
 @main.command()

@@ -64,8 +64,12 @@ def one_line_errors() -> Iterator[None]:
     except click.UsageError as error:
         hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         _end(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
+    except OSError as error:
+        if debugging() or isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}; free the place or choose another", 1)
     except KeyboardInterrupt:
-        _end("stopped; what was published before is as it was", INTERRUPTED)
+        _end("stopped; the next command finishes or drops what was half done", INTERRUPTED)
 
 
 def debugging() -> bool:

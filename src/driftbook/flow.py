@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from driftbook.errors import UsageError
 from driftbook.kernel import Kernel
 from driftbook.project import BACKTEST, STEPS, Project
 from driftbook.terminal import Terminal
@@ -191,8 +193,25 @@ def check(settings_file: str, artifacts: str, window: str | None) -> dict[str, A
     from driftbook import artifacts as runs
     from driftbook.settings import Settings
 
-    dataset, chosen = runs.check(Settings.load(settings_file), Path(artifacts), window)
+    settings = Settings.load(settings_file)
+    _refuse_another_model(settings.model_name, Path(artifacts))
+    dataset, chosen = runs.check(settings, Path(artifacts), window)
     return {"window": chosen.name, "data": runs.plain(runs.describe(dataset, chosen))}
+
+
+def _refuse_another_model(name: str, artifacts: Path) -> None:
+    from driftbook import registry
+
+    champion = registry.index(artifacts / "models").aliases["champion"]
+    if champion is None:
+        return
+    card = registry.verified_bytes(artifacts / "models", champion)["card.json"]
+    found = json.loads(card)["name"]
+    if found != name:
+        raise UsageError(
+            f"{artifacts} holds the model {found!r}, the settings are about {name!r}; give each "
+            "model a folder of its own with --artifacts"
+        )
 
 
 def record(artifacts: str, folder: str, run_name: str, tracked: bool) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NoReturn
 
 from driftbook.errors import DriftbookError, UsageError
 
@@ -33,17 +34,15 @@ def copy(artifacts: Path, run_id: str) -> Path:
     return folder
 
 
-def start_lab(folder: Path) -> None:
-    """Run JupyterLab on ``folder`` until it is closed.
+def become_lab(folder: Path) -> NoReturn:
+    """Replace this process by JupyterLab on ``folder``.
 
     Raises:
-        DriftbookError: JupyterLab is not installed, or ended with an error.
+        DriftbookError: JupyterLab is not installed.
     """
     if find_spec("jupyterlab") is None:
         raise DriftbookError(
             f"JupyterLab is not installed; open {folder} with any notebook program, or run "
             "'make lab' once"
         )
-    done = subprocess.run([sys.executable, "-m", "jupyterlab", str(folder)], check=False)
-    if done.returncode != 0:
-        raise DriftbookError(f"JupyterLab ended with exit status {done.returncode}")
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder)])  # noqa: S606
