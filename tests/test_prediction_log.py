@@ -6,6 +6,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,7 +29,7 @@ NO_LIMITS = LogSettings(max_age_days=None, max_mb=None)
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres() -> Iterator[str]:
     """Return the URL of a PostgreSQL server that this fixture starts on a Unix socket."""
     pytest.importorskip("psycopg", reason="needs the extra `postgres`")
     programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
@@ -36,9 +37,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         pytest.skip("needs Debian's package postgresql")
     # PostgreSQL refuses to run as root, and its user must reach the folder.
     as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
-    folder = tmp_path_factory.mktemp("postgres") if not as_user else Path("/var/tmp/driftbook-pg")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    folder = Path(tempfile.mkdtemp(prefix="driftbook-", dir="/var/tmp"))
     if as_user:
         shutil.chown(folder, "postgres", "postgres")
     binaries, data = programs[-1].parent, folder / "data"

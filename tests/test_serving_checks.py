@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 from driftbook import serving_checks
+from driftbook.server_process import ServerError, running_server
 from driftbook.settings import Settings
 from driftbook.training import Model
 from serving_models import champion_in, mixed_rows, settings_of
@@ -66,8 +67,8 @@ def test_another_model_fails_the_known_rows(run: FakeRun, tmp_path: Path) -> Non
 def test_a_server_that_cannot_start_says_why(tmp_path: Path) -> None:
     settings = settings_of(log={"url": "oracle://somewhere/db"})
     with (
-        pytest.raises(serving_checks.ServingCheckError, match=r"log\.url"),
-        serving_checks.running_server(settings, tmp_path),
+        pytest.raises(ServerError, match=r"log\.url"),
+        running_server(settings, tmp_path),
     ):
         pass
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from driftbook import api, contract, endpoints, inference_protocol, serving_checks
+from driftbook import api, contract, endpoints, inference_protocol
+from driftbook.server_process import running_server
 from serving_models import TestClient, enthrone, mixed_model, numeric_model, settings_of
 
 
@@ -44,9 +45,9 @@ def test_a_server_tells_the_contract_of_its_own_model(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["numeric", "mixed"])
 def test_a_live_server_keeps_the_whole_contract(tmp_path: Path, kind: str) -> None:
     enthrone(tmp_path, numeric_model() if kind == "numeric" else mixed_model())
-    with serving_checks.running_server(settings_of(), tmp_path) as url:
+    with running_server(settings_of(), tmp_path) as server:
         program = str(Path(sys.executable).with_name("st"))
-        command = [program, "run", f"{url}/openapi.json", "--max-examples=10", "--seed=1"]
+        command = [program, "run", f"{server.url}/openapi.json", "--max-examples=10", "--seed=1"]
         # The working directory keeps any configuration of this repository out.
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout[-6000:]

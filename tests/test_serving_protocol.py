@@ -13,8 +13,9 @@ import pytest
 import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
-from driftbook import api, serving_checks, tensors
+from driftbook import api, tensors
 from driftbook.problems import ProblemError
+from driftbook.server_process import running_server
 from driftbook.training import Model
 from serving_models import TestClient, enthrone, mixed_model, mixed_rows, numeric_model, settings_of
 
@@ -26,8 +27,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.Inference
     artifacts = tmp_path_factory.mktemp("mixed")
     enthrone(artifacts, mixed_model())
     with (
-        serving_checks.running_server(settings_of(), artifacts) as url,
-        triton.InferenceServerClient(url.removeprefix("http://")) as client,
+        running_server(settings_of(), artifacts) as server,
+        triton.InferenceServerClient(server.url.removeprefix("http://")) as client,
     ):
         yield client
 

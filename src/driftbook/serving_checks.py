@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +14,7 @@ import numpy as np
 
 from driftbook.compilation import wire_rows
 from driftbook.errors import DriftbookError
-from driftbook.prediction_log import URL_VARIABLE
+from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
 
 if TYPE_CHECKING:
@@ -27,11 +22,10 @@ if TYPE_CHECKING:
 
 KNOWN_ROWS = 50
 TOLERANCE = 1e-9
-START_S = 60.0
 
 
 class ServingCheckError(DriftbookError):
-    """The server did not behave as the run expects."""
+    """The server did not answer as the run expects."""
 
 
 class Run(Protocol):
@@ -63,47 +57,6 @@ class Check:
     passed: bool
 
 
-@contextlib.contextmanager
-def running_server(
-    settings: Settings, artifacts: Path, environment: Mapping[str, str] | None = None
-) -> Iterator[str]:
-    """Yield the URL of a server process on a free loopback port, and stop it afterwards.
-
-    Raises:
-        ServingCheckError: the process ended, or did not listen within a minute.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "settings.yaml"
-        file.write_text(settings.to_yaml(), encoding="utf-8")
-        command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
-        command += ["--host", "127.0.0.1", "--settings", str(file), "--artifacts", str(artifacts)]
-        with (Path(folder) / "log").open("w+", encoding="utf-8") as log:
-            process = subprocess.Popen(
-                command,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                env={**os.environ, **(environment or {})},
-            )
-            # Ends the wait for the first line below, and with it this check.
-            watchdog = threading.Timer(START_S, process.kill)
-            watchdog.start()
-            try:
-                yield _url(process, Path(log.name))
-            finally:
-                watchdog.cancel()
-                process.terminate()
-                process.communicate(timeout=START_S)
-
-
-def _url(process: subprocess.Popen[str], log: Path) -> str:
-    line = process.stdout.readline() if process.stdout else ""
-    if line:
-        return str(json.loads(line)["url"])
-    last = log.read_text(encoding="utf-8").strip().splitlines()[-1:]
-    raise ServingCheckError(f"the server did not start: {' '.join(last) or 'it printed nothing'}")
-
-
 def check(run: Run) -> dict[str, Any]:
     """Return what a real server answered about the run's champion, check by check.
 
@@ -112,15 +65,15 @@ def check(run: Run) -> dict[str, Any]:
     what was expected and found; :func:`demand` turns that into an error.
 
     Raises:
-        ServingCheckError: the server did not start at all.
+        ServerError: the server did not start at all.
     """
     model = run.champion
     artifacts = run.registry_of(model.version).parent
     with tempfile.TemporaryDirectory() as folder:
         log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
         settings = run.settings.model_copy(update={"log": log})
-        with running_server(settings, artifacts, {URL_VARIABLE: ""}) as url:
-            checks = [*checks_of(url, model)]
+        with running_server(settings, artifacts) as server:
+            checks = [*checks_of(server.url, model)]
     return {
         "passed": all(one.passed for one in checks),
         "model_version": model.version,
