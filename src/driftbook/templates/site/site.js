@@ -34,7 +34,4 @@
     });
     block.append(button);
   });
-  document.querySelectorAll(".table-frame, main pre").forEach(function (frame) {
-    if (frame.scrollWidth > frame.clientWidth) { frame.tabIndex = 0; }
-  });
 })();
