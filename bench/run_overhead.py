@@ -30,7 +30,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--settings", type=Path, help="settings file (default: runbook.yaml)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each kind")
-    options = parser.parse_args()
+    options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     project = locate(options.settings)
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as scratch:
         base = Path(scratch) / "base"
