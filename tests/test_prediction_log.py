@@ -82,7 +82,7 @@ def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> En
     """Return a logged prediction whose feature ``x`` is ``number``."""
     at = 1_700_000_000_000 + number if time_ms is None else time_ms
     text = f'{{"x": {number}, "city": "Kōbe\\u0000", "member": null}}'
-    return Entry(prediction_log.new_id(at), at * 1000, name, "m1", text, 0.25)
+    return Entry(prediction_log.id_at(at), at * 1000, name, "m1", text, 0.25)
 
 
 def store(engine: Engine, *entries: Entry) -> None:
@@ -112,14 +112,15 @@ def reading(url: str, **data: object) -> Settings:
 
 
 def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
-    ids = [prediction_log.new_id(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
+    ids = [prediction_log.id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 1000
     assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
     assert prediction_log.first_id_at(1_700_000_000_000) <= ids[0]
     assert ids[0] < prediction_log.first_id_at(1_700_000_000_001) <= ids[1]
-    many = {prediction_log.new_id(5) for _ in range(20_000)}
-    assert len(many) == 20_000
+    at_once = [prediction_log.new_id() for _ in range(20_000)]
+    assert len(set(at_once)) == 20_000
+    assert at_once == sorted(at_once)
 
 
 def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -> None:

@@ -157,7 +157,7 @@ class Service:
         now_us = time.time_ns() // 1000
         scored, entries = [], []
         for row, probability in zip(rows, probabilities, strict=True):
-            prediction_id = prediction_log.new_id(now_us // 1000)
+            prediction_id = prediction_log.new_id()
             features = to_json(dict(zip(names, row, strict=True))).decode()
             entries.append(
                 Entry(prediction_id, now_us, champion.name, champion.version, features, probability)
