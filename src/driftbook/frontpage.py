@@ -61,7 +61,7 @@ def _facts(evidence: Evidence) -> str:
     facts = {
         "Champion": f"<code>{escape(str(evidence.recommendation['model_version']))}</code>",
         "Window": escape(evidence.window),
-        _metric(now): "not judged" if now is None else _value(now, "value"),
+        f"{_metric(now)} now": _now(now),
         "Baseline": "–" if now is None else _value(now, "baseline"),
     }
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items())
@@ -69,7 +69,11 @@ def _facts(evidence: Evidence) -> str:
 
 
 def _metric(now: pd.Series | None) -> str:
-    return "Quality" if now is None else f"{METRIC_LABELS[now['metric']]} now, {now['basis']}"
+    return "Quality" if now is None else METRIC_LABELS[now["metric"]]
+
+
+def _now(now: pd.Series | None) -> str:
+    return "not judged" if now is None else f"{_value(now, 'value')} <small>{now['basis']}</small>"
 
 
 def _value(row: pd.Series, side: str) -> str:

@@ -7,14 +7,17 @@ from typing import Any
 
 import pandas as pd
 
+from driftbook.settings import CardSettings, Settings
 from driftbook.training import Model
-from driftbook.wording import interval, listed, number, percent
+from driftbook.wording import interval, listed, number, percent, prose
 
-UNSTATED = "Not stated by the owner."
+UNSTATED = "Not stated by the owner; the settings have a place for it under `card`."
 
 
-def model_card(model: Model, parts: pd.DataFrame, leaks: pd.DataFrame) -> dict[str, Any]:
-    """Return the card of a version as plain values; nothing in it is typed in by hand.
+def model_card(
+    model: Model, parts: pd.DataFrame, leaks: pd.DataFrame, settings: Settings
+) -> dict[str, Any]:
+    """Return the card of a version as plain values: measured, or stated in the settings.
 
     ``parts`` comes from :func:`driftbook.exploration.parts`, ``leaks`` from
     :func:`driftbook.exploration.leakage`.
@@ -26,6 +29,8 @@ def model_card(model: Model, parts: pd.DataFrame, leaks: pd.DataFrame) -> dict[s
         "target": model.target,
         "features": [{"name": f.name, "kind": f.kind} for f in model.features],
         "origin": dict(model.origin),
+        "refit": settings.model.refit,
+        **settings.card.model_dump(),
         "metrics": metrics.to_dict("records"),
         "parts": parts.astype(object).where(parts.notna(), None).to_dict("records"),
         "importance": model.importance,
@@ -38,18 +43,19 @@ def card_text(card: Mapping[str, Any]) -> str:
 
     Source: Mitchell et al. (2019), "Model Cards for Model Reporting".
     """
+    stated = {key: prose(card[key]) if card[key] else UNSTATED for key in CardSettings.model_fields}
     sections = {
         "Model details": _details(card),
-        "Intended use": card.get("intended_use") or UNSTATED,
+        "Intended use": stated["intended_use"],
         "Factors": _factors(card),
         "Metrics": _metrics(card),
         "Evaluation data": _part(card, "holdout"),
-        "Training data": _part(card, "training"),
+        "Training data": _part(card, "training") + _refit(card),
         "Quantitative analyses": (
             "Calibration, the ROC curve and the cost of each threshold are above; drift and "
             "performance since then are judged anew in every window."
         ),
-        "Ethical considerations": card.get("ethical_considerations") or UNSTATED,
+        "Ethical considerations": stated["ethical_considerations"],
         "Caveats and recommendations": _caveats(card),
     }
     return "\n\n".join(f"### {title}\n\n{text}" for title, text in sections.items())
@@ -89,6 +95,12 @@ def _part(card: Mapping[str, Any], name: str) -> str:
         f"{number(part['rows'])} rows{span}, of which {percent(part['positive_share'])} have "
         f"`{card['target']}` = 1."
     )
+
+
+def _refit(card: Mapping[str, Any]) -> str:
+    if not card["refit"]:
+        return ""
+    return " The version that serves then learnt from the evaluation data too, by the same recipe."
 
 
 def _caveats(card: Mapping[str, Any]) -> str:

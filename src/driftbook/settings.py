@@ -123,13 +123,21 @@ class DriftSettings(Section):
 
 
 class PolicySettings(Section):
-    """What an error and a retrain cost, and how sure a retrain must be."""
+    """What an error and a retrain cost, and how sure a retrain must be.
+
+    Costs share one unit, for instance euros, or simply units of loss. ``error_cost``: the price of
+    one unit of mean Brier loss over one window; ``retrain_cost``: the price of one retrain, with
+    review and roll-out. ``horizon``: for how many windows at most a retrain is credited with its
+    gain; fewer where models grow stale so fast that the next one is due before. ``confidence``:
+    how sure it must be that a retrain earns more than it costs: 0.5 acts on the average, larger
+    values retrain later. ``min_rows``: fewer rows than this say nothing.
+    """
 
     min_rows: int = Field(default=30, ge=2)
     error_cost: float = Field(default=1.0, ge=0.0)
     retrain_cost: float = Field(default=0.002, ge=0.0)
     horizon: int = Field(default=6, ge=1)
-    confidence: float = Field(default=0.9, gt=0.5, lt=1.0)
+    confidence: float = Field(default=0.7, ge=0.5, lt=1.0)
 
 
 class ServingSettings(Section):
@@ -162,6 +170,13 @@ class TrackingSettings(Section):
     timeout_s: float = Field(default=90.0, gt=0.0, le=3600.0)
 
 
+class CardSettings(Section):
+    """What only the owner can say on the model card."""
+
+    intended_use: str | None = None
+    ethical_considerations: str | None = None
+
+
 class Settings(Section):
     """Every setting a run depends on. ``Settings()`` is the built-in flights runbook."""
 
@@ -172,6 +187,7 @@ class Settings(Section):
     serving: ServingSettings = ServingSettings()
     tracking: TrackingSettings = TrackingSettings()
     log: LogSettings = LogSettings()
+    card: CardSettings = CardSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())
 
