@@ -17,7 +17,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from driftbook import prediction_log
+from driftbook import log_retention, prediction_ids, prediction_log
 from driftbook.errors import UsageError
 from driftbook.log_writer import LogWriter
 from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
@@ -82,7 +82,7 @@ def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> En
     """Return a logged prediction whose feature ``x`` is ``number``."""
     at = 1_700_000_000_000 + number if time_ms is None else time_ms
     text = f'{{"x": {number}, "city": "Kōbe\\u0000", "member": null}}'
-    return Entry(prediction_log.id_at(at), at * 1000, name, "m1", text, 0.25)
+    return Entry(prediction_ids.id_at(at), at * 1000, name, "m1", text, 0.25)
 
 
 def store(engine: Engine, *entries: Entry) -> None:
@@ -112,13 +112,13 @@ def reading(url: str, **data: object) -> Settings:
 
 
 def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
-    ids = [prediction_log.id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
+    ids = [prediction_ids.id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 1000
     assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
-    assert prediction_log.first_id_at(1_700_000_000_000) <= ids[0]
-    assert ids[0] < prediction_log.first_id_at(1_700_000_000_001) <= ids[1]
-    at_once = [prediction_log.new_id() for _ in range(20_000)]
+    assert prediction_ids.first_id_at(1_700_000_000_000) <= ids[0]
+    assert ids[0] < prediction_ids.first_id_at(1_700_000_000_001) <= ids[1]
+    at_once = [prediction_ids.new_id() for _ in range(20_000)]
     assert len(set(at_once)) == 20_000
     assert at_once == sorted(at_once)
 
@@ -183,22 +183,22 @@ def test_retention_by_age_takes_the_feedback_along(engine: Engine) -> None:
     store(engine, *old, *kept)
     label(engine, (old[0].id, 1), (kept[0].id, 1))
     limits = LogSettings(max_age_days=9.5, max_mb=None)
-    assert prediction_log.clean(engine, limits, now_ms=now, step=2) == 7
+    assert log_retention.clean(engine, limits, now_ms=now, step=2) == 7
     assert count(engine, prediction_log.predictions) == 3
     assert count(engine, prediction_log.feedback) == 1
-    assert prediction_log.clean(engine, limits, now_ms=now) == 0
+    assert log_retention.clean(engine, limits, now_ms=now) == 0
 
 
 def test_retention_by_size_drops_the_oldest(url: str, engine: Engine) -> None:
     store(engine, *(entry(number) for number in range(1000, 2000)))
     size = 100 + len(entry(1000).features)
     limits = LogSettings(max_age_days=None, max_mb=250 * size / 1e6)
-    deleted = prediction_log.clean(engine, limits)
+    deleted = log_retention.clean(engine, limits)
     assert 750 <= deleted <= 752
     assert prediction_log.read_frame(reading(url), Path())["x"].tolist() == list(
         range(1000 + deleted, 2000)
     )
-    assert prediction_log.clean(engine, limits) == 0
+    assert log_retention.clean(engine, limits) == 0
 
 
 def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
@@ -206,17 +206,17 @@ def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
     engine = prediction_log.connect(f"sqlite:///{file}")
     prediction_log.create(engine)
     store(engine, *(entry(number) for number in range(5000)))
-    prediction_log.checkpoint(engine)
+    log_retention.checkpoint(engine)
     before = file.stat().st_size
-    assert prediction_log.clean(engine, LogSettings(max_age_days=1.0)) == 5000
-    prediction_log.checkpoint(engine)
+    assert log_retention.clean(engine, LogSettings(max_age_days=1.0)) == 5000
+    log_retention.checkpoint(engine)
     assert file.stat().st_size < before / 4
     engine.dispose()
 
 
 def test_without_limits_nothing_is_deleted(engine: Engine) -> None:
     store(engine, entry(1, time_ms=0))
-    assert prediction_log.clean(engine, NO_LIMITS) == 0
+    assert log_retention.clean(engine, NO_LIMITS) == 0
     assert count(engine, prediction_log.predictions) == 1
 
 
@@ -356,7 +356,7 @@ def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:
     prediction_log.create(engine)
     for round_ in range(3):
         store(engine, *(entry(number) for number in range(round_ * 2000, round_ * 2000 + 2000)))
-        prediction_log.checkpoint(engine, restart_pages=1)
+        log_retention.checkpoint(engine, restart_pages=1)
     ahead = file.with_name("log.sqlite-wal").stat().st_size
     assert file.stat().st_size > 2 * ahead, "the write-ahead log must start again from the front"
     engine.dispose()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftbook import prediction_log
+from driftbook import log_retention, prediction_log
 from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
 
 if TYPE_CHECKING:
@@ -242,9 +242,9 @@ class LogWriter:
         cleaned = time.monotonic()
         while not self._stopped.wait(CHECKPOINT_EVERY_S):
             try:
-                prediction_log.checkpoint(self._engine)
+                log_retention.checkpoint(self._engine)
                 if time.monotonic() - cleaned >= self._limits.clean_every_s:
                     cleaned = time.monotonic()
-                    self.deleted += prediction_log.clean(self._engine, self._limits)
+                    self.deleted += log_retention.clean(self._engine, self._limits)
             except LogUnavailableError as error:
                 _logger.warning("the prediction log was not cleaned: %s", error)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import importlib
 import os
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from sqlalchemy.engine import Connection, Engine
 
-    from driftbook.settings import LogSettings, Settings
+    from driftbook.settings import Settings
 
 URL_VARIABLE = "DRIFTBOOK_LOG_URL"
 BUSY_TIMEOUT_S = 2.0
@@ -36,7 +35,7 @@ _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
 _metadata = sa.MetaData()
 
-# Ids begin with their time, so that the primary key alone orders and finds rows by time.
+# Ids sort by time, so that no further index is needed.
 predictions = sa.Table(
     "predictions",
     _metadata,
@@ -95,56 +94,6 @@ def url_of(settings: Settings, artifacts: Path) -> str:
     """
     default = f"sqlite:///{Path(artifacts).absolute() / 'log' / 'predictions.sqlite'}"
     return settings.log.url or os.environ.get(URL_VARIABLE) or default
-
-
-class _Ids:
-    """Makes ids that sort in the order they were made, also within one millisecond."""
-
-    def __init__(self) -> None:
-        # The system's own source would let go of the interpreter lock at every call. Ids are
-        # unique, not secret.
-        self._random = random.Random(os.urandom(32))  # noqa: S311
-        self._at = self._count = 0
-
-    def make(self) -> str:
-        now = time.time_ns() // 1_000_000
-        self._count += 1
-        if now > self._at:
-            self._at, self._count = now, 0
-        elif self._count > 0xFFF:  # borrow from the next millisecond
-            self._at, self._count = self._at + 1, 0
-        return self.at(self._at, self._count)
-
-    def at(self, time_ms: int, count: int) -> str:
-        stamp, tail = f"{time_ms:012x}", f"{self._random.getrandbits(60):015x}"
-        variant = "89ab"[time_ms & 3]
-        return f"{stamp[:8]}-{stamp[8:]}-7{count:03x}-{variant}{tail[:3]}-{tail[3:]}"
-
-
-_ids = _Ids()
-
-
-def new_id() -> str:
-    """Return a UUID of version 7: ids of one process sort in the order they were made.
-
-    Source: RFC 9562, sections 5.7 and 6.2 (a counter of fixed length).
-    """
-    return _ids.make()
-
-
-def id_at(time_ms: int) -> str:
-    """Return a UUID of version 7 for a given time, in milliseconds since the epoch."""
-    return _ids.at(time_ms, 0)
-
-
-def first_id_at(time_ms: int) -> str:
-    """Return the smallest id that a prediction at ``time_ms`` can have.
-
-    >>> first_id_at(0)
-    '00000000-0000-7000-8000-000000000000'
-    """
-    stamp = f"{max(time_ms, 0):012x}"
-    return f"{stamp[:8]}-{stamp[8:]}-7000-8000-000000000000"
 
 
 def connect(url: str) -> Engine:
@@ -278,85 +227,6 @@ def _existing(connection: Connection, column: sa.Column[str], ids: list[str]) ->
 
 def _chunks(ids: list[str], size: int = 500) -> list[list[str]]:
     return [ids[start : start + size] for start in range(0, len(ids), size)]
-
-
-def clean(engine: Engine, limits: LogSettings, now_ms: int | None = None, step: int = 500) -> int:
-    """Delete the oldest predictions, with their feedback, beyond the limits; return how many.
-
-    ``max_age_days`` counts from the prediction's time, ``max_mb`` are megabytes of stored rows,
-    without the database's own overhead. Works in short transactions, so that writers never wait
-    long.
-
-    Raises:
-        LogUnavailableError: the database cannot be reached or written.
-    """
-    now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    deleted = 0
-    try:
-        if limits.max_age_days is not None:
-            cutoff = first_id_at(now - round(limits.max_age_days * 86_400_000))
-            deleted += _delete_before(engine, cutoff, step)
-        if limits.max_mb is not None:
-            cutoff_id = _size_cutoff(engine, limits.max_mb * 1e6)
-            deleted += _delete_before(engine, cutoff_id, step) if cutoff_id else 0
-        if engine.dialect.name == "sqlite":
-            _reclaim(engine)
-    except SQLAlchemyError as error:
-        raise unavailable(error) from error
-    return deleted
-
-
-def _reclaim(engine: Engine) -> None:
-    with engine.connect() as connection:
-        # Gives back one page a step; of the driver's calls only this one takes all the steps.
-        cursor: Any = connection.connection.cursor()
-        cursor.executescript("PRAGMA incremental_vacuum(2000)")
-        cursor.close()
-
-
-def checkpoint(engine: Engine, restart_pages: int = 16_384) -> None:
-    """Move what SQLite's write-ahead log holds into the database file; nothing elsewhere.
-
-    Writers go on meanwhile; only when the write-ahead log has grown to ``restart_pages`` they are
-    held up for a moment, so that it starts again from the front.
-
-    Raises:
-        LogUnavailableError: the database cannot be written.
-    """
-    if engine.dialect.name != "sqlite":
-        return
-    try:
-        with engine.connect() as connection:
-            _, pages, _ = connection.exec_driver_sql("PRAGMA wal_checkpoint(PASSIVE)").one()
-            if pages >= restart_pages:
-                connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
-    except SQLAlchemyError as error:
-        raise unavailable(error) from error
-
-
-def _size_cutoff(engine: Engine, max_bytes: float) -> str | None:
-    """Return the id of the oldest prediction that may stay; ``None`` where all may."""
-    size = sa.func.length(predictions.c.features) + 100
-    with engine.connect() as connection:
-        rows, total = connection.execute(sa.select(sa.func.count(), sa.func.sum(size))).one()
-        if not rows or total <= max_bytes:
-            return None
-        excess = min(int(rows) - 1, int(rows * (1 - max_bytes / float(total))) + 1)
-        ids = sa.select(predictions.c.id).order_by(predictions.c.id)
-        return connection.scalar(ids.offset(excess).limit(1))
-
-
-def _delete_before(engine: Engine, cutoff: str, step: int) -> int:
-    deleted = 0
-    oldest = sa.select(predictions.c.id).where(predictions.c.id < cutoff)
-    while True:
-        with engine.begin() as connection:
-            ids = list(connection.scalars(oldest.order_by(predictions.c.id).limit(step)))
-            if not ids:
-                return deleted
-            connection.execute(sa.delete(feedback).where(feedback.c.prediction_id.in_(ids)))
-            connection.execute(sa.delete(predictions).where(predictions.c.id.in_(ids)))
-        deleted += len(ids)
 
 
 def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:

@@ -13,7 +13,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from driftbook import champion as champions
-from driftbook import prediction_log
+from driftbook import prediction_ids, prediction_log
 from driftbook.champion import Champion
 from driftbook.errors import DriftbookError
 from driftbook.log_writer import LogWriter
@@ -157,7 +157,7 @@ class Service:
         now_us = time.time_ns() // 1000
         scored, entries = [], []
         for row, probability in zip(rows, probabilities, strict=True):
-            prediction_id = prediction_log.new_id()
+            prediction_id = prediction_ids.new_id()
             features = to_json(dict(zip(names, row, strict=True))).decode()
             entries.append(
                 Entry(prediction_id, now_us, champion.name, champion.version, features, probability)

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from driftbook.prediction_log import new_id
+from driftbook.prediction_ids import new_id
 from driftbook.problems import MEDIA_TYPE, ProblemError
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from driftbook.prediction_log import new_id
+from driftbook.prediction_ids import new_id
 from driftbook.problems import MEDIA_TYPE, ProblemError
 
 if TYPE_CHECKING:
