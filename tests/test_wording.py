@@ -50,7 +50,7 @@ def test_table_aligns_picks_and_escapes() -> None:
     frame = pd.DataFrame({"name": ["a|b", "c"], "pvalue": [1e-9, 0.04], "left_out": [1, 2]})
     assert wording.table(frame, {"name": "Name", "pvalue": "p", "absent": "x"}).splitlines() == [
         "| Name | p |",
-        "| :--- | ---: |",
+        "| :---- | -------: |",
         "| a\\|b | < 0.001 |",
         "| c | 0.040 |",
     ]

@@ -102,20 +102,23 @@ def table(
     if frame.empty:
         return empty
     names = {old: new for old, new in (columns or _same(frame)).items() if old in frame.columns}
-    flush = [
-        ":---" if pd.api.types.is_object_dtype(frame[c]) or _is_text(frame[c]) else "---:"
-        for c in names
-    ]
-    lines = [_row(names.values()), _row(flush)]
-    rows = frame[list(names)].itertuples(index=False, name=None)
-    lines += [
-        _row(
+    rows = [
+        [
             value if name in markup else _cell(name, value)
             for name, value in zip(names, row, strict=True)
-        )
-        for row in rows
+        ]
+        for row in frame[list(names)].itertuples(index=False, name=None)
     ]
-    return "\n".join(lines)
+    heads = [list(names.values()), *rows]
+    widths = [max(len(row[place]) for row in heads) for place in range(len(names))]
+    rules = [_rule(_is_text(frame[name]), width) for name, width in zip(names, widths, strict=True)]
+    return "\n".join(_row(line) for line in [heads[0], rules, *rows])
+
+
+def _rule(text: bool, width: int) -> str:
+    """Return the rule below a heading; Pandoc shares a wide table's width out by its length."""
+    dashes = "-" * max(width, 3)
+    return f":{dashes}" if text else f"{dashes}:"
 
 
 def _same(frame: pd.DataFrame) -> dict[str, str]:
@@ -123,7 +126,7 @@ def _same(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def _is_text(values: pd.Series) -> bool:
-    return bool(pd.api.types.is_string_dtype(values))
+    return bool(pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(values))
 
 
 def _cell(name: str, value: Any) -> str:
