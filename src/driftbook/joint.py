@@ -3,51 +3,73 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
 from driftbook.columns import Feature
 from driftbook.profile import Values, levels_of, numbers
 
 MAX_ROWS = 5000
-MIN_PAIRS = 20
 # Levels of a category with at least this share of the reference take part, three at most.
 MIN_SHARE, MAX_SHOWN = 0.1, 3
+# How the budget is shared between monotone dependence and dependence of higher order.
+MONOTONE, CURVED = 0.6, 0.4
+# A pair takes part when n / ((kurtosis + 3) (kurtosis' + 3)) reaches this: for two indicators it
+# is the expected number of rows in the rarest corner of their table, for two normals n / 36.
+MIN_CORNER = 1.25
 
 
 @dataclass(frozen=True)
 class Scores:
     """Each column on its own ranks: what is left of the rows when the margins are taken away.
 
-    ``values``: shape (rows, k), standardised normal scores or level indicators, 0 where missing;
-    ``present``: shape (rows, k), 1.0 where there is a value; ``owner``: the feature of each column;
-    ``label``: how a column is named in words.
+    ``values``: shape (rows, k), standardised, 0 where missing; ``present``: shape (rows, k), 1.0
+    where there is a value; ``owner``: position of the feature of each column; ``curved``: whether
+    a column is the second polynomial of the ranks; ``label``: how a column is named in words.
     """
 
     values: Values
     present: Values
-    owner: tuple[int, ...]
+    owner: NDArray[np.int64]
+    curved: NDArray[np.bool_]
     label: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class JointShift:
-    """The pair of columns whose rank correlation moved most, and the p-value over all pairs."""
+class Dependence:
+    """Correlations of all pairs of score columns, each shape (k, k).
 
+    ``variance`` is that of Fisher's z times the rows, ``rows`` counts the rows where both have a
+    value; ``kurtosis`` has shape (k,).
+    """
+
+    scores: Scores
+    correlation: Values
+    variance: Values
+    rows: Values
+    kurtosis: Values
+
+
+@dataclass(frozen=True)
+class PairChange:
+    """A pair of score columns whose correlation changed; ``pvalue`` is corrected for all pairs."""
+
+    left: int
+    right: int
+    label: str
+    reference: float
+    current: float
+    error: float
     pvalue: float
-    pairs: int
-    left: str = ""
-    right: str = ""
-    reference: float = float("nan")
-    current: float = float("nan")
-    error: float = float("nan")
 
 
 def shown_levels(reference: pd.DataFrame, features: tuple[Feature, ...]) -> dict[str, list[str]]:
-    """Return by category the frequent levels of the reference; one of two for a two-level column."""
+    """Return by category its frequent levels in the reference; one of them if there are two."""
     found = {}
     for feature in features:
         if feature.kind != "numeric":
@@ -58,93 +80,136 @@ def shown_levels(reference: pd.DataFrame, features: tuple[Feature, ...]) -> dict
     return found
 
 
-def scores(frame: pd.DataFrame, features: tuple[Feature, ...], levels: dict[str, list[str]]) -> Scores:
-    """Return the rank scores of at most 5000 evenly spaced rows of ``frame``."""
+def scores(
+    frame: pd.DataFrame, features: tuple[Feature, ...], levels: Mapping[str, list[str]]
+) -> Scores:
+    """Return the rank scores of at most 5000 evenly spaced rows of ``frame``.
+
+    Numbers: normal scores and the second Legendre polynomial of the mid-ranks. Categories: an
+    indicator for each of ``levels``. Missing values take part in no pair.
+    """
     if len(frame) > MAX_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MAX_ROWS).astype(np.int64)]
-    columns, present, owner, label = [], [], [], []
+    parts: list[tuple[int, bool, str, Values]] = []
     for position, feature in enumerate(features):
-        for name, column in _score_columns(frame[feature.name], feature, levels.get(feature.name, [])):
-            columns.append(np.nan_to_num(column))
-            present.append((~np.isnan(column)).astype(np.float64))
-            owner.append(position)
-            label.append(name)
-    shape = (len(frame), len(columns))
+        if feature.kind == "numeric":
+            shares = _mid_ranks(numbers(frame[feature.name]))
+            parts.append((position, False, feature.name, special.ndtri(shares)))
+            parts.append((position, True, feature.name, (shares - 0.5) ** 2))
+            continue
+        text = levels_of(frame[feature.name], feature.kind).reindex(frame.index)
+        absent = frame[feature.name].isna().to_numpy()
+        for level in levels.get(feature.name, []):
+            indicator = np.where(absent, np.nan, (text == level).to_numpy(dtype=np.float64))
+            parts.append((position, False, f"{feature.name}={level}", indicator))
+    columns = [_standardised(values) for *_, values in parts]
+    table = np.array(columns).T.reshape(len(frame), len(parts))
     return Scores(
-        np.array(columns).T.reshape(shape), np.array(present).T.reshape(shape), tuple(owner), tuple(label)
+        values=np.nan_to_num(table),
+        present=(~np.isnan(table)).astype(np.float64),
+        owner=np.array([owner for owner, *_ in parts], dtype=np.int64),
+        curved=np.array([curved for _, curved, *_ in parts], dtype=np.bool_),
+        label=tuple(label for *_, label, _ in parts),
     )
 
 
-def compare(reference: Scores, current: Scores, min_effect: float) -> JointShift:
-    """Return the most changed rank correlation over all pairs of columns of different features.
+def dependence(scores: Scores) -> Dependence:
+    """Return pairwise-complete rank correlations and how exact each is.
 
-    Each pair's difference of Fisher's z, beyond ``min_effect``, is divided by its standard error
-    (from the fourth moments, so that no normal copula is assumed); the p-value is Bonferroni's over
-    the pairs. Margins cannot matter: each sample is ranked within itself.
-
-    Source: Cai, Liu & Xia (2013), Two-sample covariance matrix testing, JASA 108 (largest
-    standardised difference); Ruymgaart et al. (1972) for rank scores.
+    The variance of Fisher's z comes from the fourth moments of each pair, not from a normal
+    copula. Source: influence function of the correlation, Devlin, Gnanadesikan & Kettenring (1975),
+    Biometrika 62: ab - r (a^2 + b^2) / 2 for standardised a, b.
     """
-    ref_r, ref_var, ref_n = _correlations(reference)
-    cur_r, cur_var, cur_n = _correlations(current)
-    owner = np.array(reference.owner)
-    usable = np.triu(owner[:, None] != owner[None, :]) & (ref_n >= MIN_PAIRS) & (cur_n >= MIN_PAIRS)
-    if not usable.any():
-        return JointShift(pvalue=float("nan"), pairs=0)
-    pooled = (ref_n * ref_var + cur_n * cur_var) / (ref_n + cur_n)
+    z, here = scores.values, scores.present
+    rows = here.T @ here
+    squares, cubes = z**2, z**3
     with np.errstate(divide="ignore", invalid="ignore"):
-        error = np.sqrt(np.maximum(pooled, 1.0) * (1.0 / (ref_n - 3.0) + 1.0 / (cur_n - 3.0)))
-        change = np.arctanh(cur_r) - np.arctanh(ref_r)
-        z = np.where(usable, (np.abs(change) - min_effect) / error, -np.inf)
-    left, right = np.unravel_index(int(np.argmax(z)), z.shape)
-    pairs = int(usable.sum())
-    return JointShift(
-        pvalue=min(1.0, pairs * 2.0 * float(special.ndtr(-z[left, right]))),
-        pairs=pairs,
-        left=reference.label[left],
-        right=reference.label[right],
-        reference=float(ref_r[left, right]),
-        current=float(cur_r[left, right]),
-        error=float(error[left, right]) * (1.0 - float(cur_r[left, right]) ** 2),
-    )
+        left, right = (squares.T @ here) / rows, (here.T @ squares) / rows
+        scale = np.sqrt(left * right)
+        r = np.clip((z.T @ z) / rows / scale, -0.999999, 0.999999)
+        both = (squares.T @ squares) / rows / scale**2
+        skewed = ((cubes.T @ z) / left + (z.T @ cubes) / right) / rows / scale
+        fourths = (squares**2).T @ here / rows / left**2
+        spread = both - r * skewed + r**2 / 4.0 * (fourths + fourths.T + 2.0 * both)
+        variance = np.maximum(spread, 0.0) / (1.0 - r**2) ** 2
+        kurtosis = (squares**2).sum(0) / here.sum(0) / ((squares).sum(0) / here.sum(0)) ** 2
+    return Dependence(scores, r, variance, rows, kurtosis)
 
 
-def _score_columns(values: pd.Series, feature: Feature, levels: list[str]) -> list[tuple[str, Values]]:
-    if feature.kind == "numeric":
-        found = numbers(values)
-        missing = np.isnan(found)
-        ranks = pd.Series(found).rank().to_numpy(dtype=np.float64)
-        return [(feature.name, _standardised(special.ndtri(ranks / ((~missing).sum() + 1.0))))]
-    text = levels_of(values, feature.kind).reindex(values.index)
-    absent = values.isna().to_numpy()
-    columns = []
-    for level in levels:
-        indicator = np.where(absent, np.nan, (text == level).to_numpy(dtype=np.float64))
-        columns.append((f"{feature.name}={level}", _standardised(indicator)))
-    return columns
+def changes(
+    reference: Dependence, current: Dependence, min_effect: float, top: int = 5
+) -> tuple[list[PairChange], int]:
+    """Return the most changed pairs of columns of different features, and how many were compared.
+
+    Each pair's difference of Fisher's z, beyond ``min_effect``, is divided by its standard error;
+    p-values are Bonferroni's over the pairs, 60% of the budget for monotone dependence. Margins
+    cannot matter: each sample is ranked within itself. The first pair has the smallest p-value.
+
+    Source: largest standardised difference, Cai, Liu & Xia (2013), Two-sample covariance matrix
+    testing, JASA 108; rank scores as in Kallenberg & Ledwina (1999), Data-driven rank tests for
+    independence, JASA 94.
+    """
+    usable = _usable(reference, current)
+    curved = reference.scores.curved[:, None] | reference.scores.curved[None, :]
+    counted = [int((usable & ~curved).sum()), int((usable & curved).sum())]
+    if not sum(counted):
+        return [], 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = reference.rows * reference.variance + current.rows * current.variance
+        pooled = np.maximum(pooled / (reference.rows + current.rows), 1.0)
+        error = np.sqrt(pooled / (reference.rows - 3.0) + pooled / (current.rows - 3.0))
+        moved = np.arctanh(current.correlation) - np.arctanh(reference.correlation)
+        z = (np.abs(moved) - min_effect) / error
+    shares = [MONOTONE, CURVED] if all(counted) else [1.0, 1.0]
+    tests = np.where(curved, counted[1] / shares[1], counted[0] / shares[0])
+    pvalue = np.where(usable, np.minimum(1.0, 2.0 * special.ndtr(-z) * tests), np.inf)
+    order = np.lexsort((-np.where(usable, z, -np.inf).ravel(), pvalue.ravel()))
+    found = []
+    for flat in order[: min(top, sum(counted))]:
+        i, j = np.unravel_index(int(flat), pvalue.shape)
+        r = float(current.correlation[i, j])
+        found.append(
+            PairChange(
+                left=int(reference.scores.owner[i]),
+                right=int(reference.scores.owner[j]),
+                label=_pair_label(reference.scores, int(i), int(j)),
+                reference=float(reference.correlation[i, j]),
+                current=r,
+                error=float(error[i, j]) * (1.0 - r**2),
+                pvalue=float(pvalue[i, j]),
+            )
+        )
+    return found, sum(counted)
+
+
+def _usable(reference: Dependence, current: Dependence) -> NDArray[np.bool_]:
+    owner = reference.scores.owner
+    kurtosis = np.fmax(reference.kurtosis, current.kurtosis) + 3.0
+    rows = np.minimum(reference.rows, current.rows)
+    with np.errstate(invalid="ignore"):
+        enough = rows / np.outer(kurtosis, kurtosis) >= MIN_CORNER
+    known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
+    usable: NDArray[np.bool_] = np.triu(owner[:, None] != owner[None, :]) & enough & known
+    return usable
+
+
+def _pair_label(scores: Scores, i: int, j: int) -> str:
+    names = [
+        f"{scores.label[k]} (extremes)" if scores.curved[k] else scores.label[k] for k in (i, j)
+    ]
+    return " with ".join(names)
+
+
+def _mid_ranks(values: Values) -> Values:
+    ranks = pd.Series(values).rank().to_numpy(dtype=np.float64)
+    shares: Values = ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
+    return shares
 
 
 def _standardised(column: Values) -> Values:
     present = column[~np.isnan(column)]
     sd = float(present.std()) if len(present) else 0.0
-    return (column - present.mean()) / sd if sd > 0.0 else np.full(len(column), math.nan)
-
-
-def _correlations(scores: Scores) -> tuple[Values, Values, Values]:
-    """Return pairwise-complete correlations, the variance factor of Fisher's z, and row counts."""
-    z, here = scores.values, scores.present
-    n = here.T @ here
-    squares = z**2
-    with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = (squares.T @ here) / n, (here.T @ squares) / n
-        r = np.clip((z.T @ z) / n / np.sqrt(left * right), -0.999999, 0.999999)
-        # Moments of the standardised pair (a, b): the influence of a row on r is
-        # ab - r (a^2 + b^2) / 2, and Fisher's z divides its sd by 1 - r^2.
-        both = (squares.T @ squares) / n / (left * right)
-        fourth_left = ((squares**2).T @ here) / n / left**2
-        fourth_right = (here.T @ squares**2) / n / right**2
-        cubed = (squares * z).T @ z / n / (left * np.sqrt(left * right))
-        cubed_other = z.T @ (squares * z) / n / (right * np.sqrt(left * right))
-        spread = both - r * (cubed + cubed_other) + r**2 / 4.0 * (fourth_left + fourth_right + 2.0 * both)
-        variance = np.maximum(spread, 0.0) / (1.0 - r**2) ** 2
-    return r, np.nan_to_num(variance, nan=1.0, posinf=1.0), n
+    if sd <= 1e-12:
+        return np.full(len(column), math.nan)
+    standardised: Values = (column - present.mean()) / sd
+    return standardised

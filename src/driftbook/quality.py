@@ -48,7 +48,7 @@ def check(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFra
     size that no ordinary drift has (each cut-off is a convention of this project) and a chance
     below one in a million under the reference.
     """
-    reference = reference_of(model, settings.drift.min_effect)
+    reference = reference_of(model)
     findings: list[Finding] = []
     for feature in model.features:
         if feature.name not in current.columns:
@@ -124,7 +124,7 @@ def _numeric_faults(name: str, reference: ColumnProfile, current: ColumnProfile)
         middle = [quantiles(side, np.array([0.5]))[0] for side in (reference, current)]
         yield Finding(name, "unit", "broken", f"median {middle[0]:.4g}", f"median {middle[1]:.4g}", f"changed unit: {unit}")
         return
-    values, counts = shift.cell_values(reference), reference.counts
+    values, counts = reference.bins.values, reference.counts
     low, high = values[np.flatnonzero(counts)[[0, -1]]]
     q01, q99 = quantiles(reference, np.array([0.01, 0.99]))
     width = (q99 - q01) or (high - low)
@@ -137,7 +137,7 @@ def _numeric_faults(name: str, reference: ColumnProfile, current: ColumnProfile)
 def quantiles(profile: ColumnProfile, shares: Values) -> Values:
     """Return quantiles of a number column from its cells (inverse of the distribution function)."""
     cumulative = np.cumsum(profile.counts) / profile.n
-    found: Values = shift.cell_values(profile)[np.searchsorted(cumulative, shares - 1e-12)]
+    found: Values = profile.bins.values[np.searchsorted(cumulative, shares - 1e-12)]
     return found
 
 
@@ -191,5 +191,5 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[Finding]:
 
 def _shown(profile: ColumnProfile, cell: int) -> str:
     if profile.bins.kind == "numeric":
-        return f"{shift.cell_values(profile)[cell]:.6g}"
+        return f"{profile.bins.values[cell]:.6g}"
     return repr(profile.bins.levels[cell]) if cell < len(profile.bins.levels) else "an unseen level"

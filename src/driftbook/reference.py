@@ -4,61 +4,105 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Mapping
-from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from scipy import special
 
-from driftbook import joint, shift
-from driftbook.profile import ColumnProfile, Values, bins_of, profile
+from driftbook import joint
+from driftbook.profile import ColumnProfile, Values, bins_of, numbers, profile
 from driftbook.training import Model
 
 _SLACK_ROWS = 500
 
 
-@dataclass(frozen=True)
 class Reference:
-    """Profiles of the reference columns, of the holdout's predictions, and the joint rank scores.
+    """What a model's reference contributes to comparisons; each part is computed when first used.
 
-    ``prediction_slack``: how far predictions (log odds, in their sds) move when every number
-    column moves by the minimum effect.
-    """
-
-    profiles: Mapping[str, ColumnProfile]
-    prediction: ColumnProfile
-    prediction_slack: float
-    scores: joint.Scores
-    levels: dict[str, list[str]]
-
-
-_known: dict[tuple[int, float], tuple[weakref.ref[Model], Reference]] = {}
-
-
-def reference_of(model: Model, min_effect: float) -> Reference:
-    """Return the reference side of comparisons with ``model``; kept until the model is collected.
-
-    The cache is keyed by the model object, not by its version: two models that share a version
-    string never share a profile. Predictions are those on the holdout, never on training rows,
+    Predictions are those on the holdout by the fit that never saw it, never on training rows,
     because a flexible model is surer of rows it has seen.
     """
-    key = (id(model), min_effect)
-    known = _known.get(key)
-    if known is not None and known[0]() is model:
-        return known[1]
-    rows = model.reference
-    profiles = {f.name: profile(rows[f.name], bins_of(rows[f.name], f.kind)) for f in model.features}
-    held_out = pd.Series(log_odds(model.holdout_scores))
-    prediction = profile(held_out, bins_of(held_out, "numeric"))
-    levels = joint.shown_levels(rows, model.features)
-    found = Reference(
-        profiles=profiles,
-        prediction=prediction,
-        prediction_slack=_prediction_slack(model, profiles, prediction, min_effect),
-        scores=joint.scores(rows, model.features, levels),
-        levels=levels,
-    )
-    _known[key] = (weakref.ref(model, lambda _: _known.pop(key, None)), found)
+
+    def __init__(self, model: Model) -> None:
+        # Held weakly, so that the cache below does not keep every model alive.
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> Model:
+        """Return the model; it lives at least as long as the caller's reference to it."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("the model of this reference no longer exists")
+        return model
+
+    @cached_property
+    def profiles(self) -> Mapping[str, ColumnProfile]:
+        """Return the profile of each feature's reference column on its own bins."""
+        rows = self.model.reference
+        return {
+            f.name: profile(rows[f.name], bins_of(rows[f.name], f.kind))
+            for f in self.model.features
+        }
+
+    @cached_property
+    def prediction(self) -> ColumnProfile:
+        """Return the profile of the predicted log odds on the holdout."""
+        held_out = pd.Series(log_odds(self.model.holdout_scores))
+        return profile(held_out, bins_of(held_out, "numeric"))
+
+    @cached_property
+    def levels(self) -> dict[str, list[str]]:
+        """Return by category the levels that take part in the joint comparison."""
+        return joint.shown_levels(self.model.reference, self.model.features)
+
+    @cached_property
+    def dependence(self) -> joint.Dependence:
+        """Return the rank correlations between the reference columns."""
+        model = self.model
+        return joint.dependence(joint.scores(model.reference, model.features, self.levels))
+
+    @cached_property
+    def runs(self) -> Mapping[str, int]:
+        """Return by feature the longest run of rows with one and the same value, in time order."""
+        rows = self.model.reference
+        return {f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features}
+
+    @cached_property
+    def reach(self) -> float:
+        """Return how far predictions move when every number column moves by one of its sds.
+
+        Units: sds of the predicted log odds. The sizes of the columns' moves are added up, so that
+        ``reach`` times a harmless move of the columns bounds the harmless move of predictions.
+        """
+        model = self.model
+        rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
+        sd = self.prediction.summary.sd
+        if sd == 0.0:
+            return 1.0
+        base, step, moved = log_odds(model.predict_proba(rows)), 0.1, 0.0
+        for feature in model.features:
+            known = self.profiles[feature.name]
+            if feature.kind == "numeric" and known.n:
+                values = numbers(rows[feature.name]) + step * known.summary.sd
+                shifted = log_odds(model.predict_proba(rows.assign(**{feature.name: values})))
+                moved += abs(float(np.mean(shifted - base)))
+        return max(1.0, moved / step / sd)
+
+
+_known: dict[int, Reference] = {}
+
+
+def reference_of(model: Model) -> Reference:
+    """Return the reference side of comparisons with ``model``.
+
+    The cache is keyed by the model object, not by its version: two models that share a version
+    string never share a profile. The entry goes when the model is collected.
+    """
+    found = _known.get(id(model))
+    if found is None:
+        found = _known[id(model)] = Reference(model)
+        weakref.finalize(model, _known.pop, id(model), None)
     return found
 
 
@@ -68,23 +112,10 @@ def log_odds(probability: Values) -> Values:
     return odds
 
 
-def _prediction_slack(
-    model: Model, profiles: Mapping[str, ColumnProfile], prediction: ColumnProfile, min_effect: float
-) -> float:
-    """Return the sum of the prediction's moves when each number column moves harmlessly.
-
-    Sizes are added up, so that no harmless movement of the columns can be an alarm here.
-    """
-    rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
-    base = log_odds(model.predict_proba(rows))
-    sd = shift.summary(prediction).sd
-    if sd == 0.0:
-        return min_effect
-    moved = 0.0
-    for feature in model.features:
-        if feature.kind == "numeric" and profiles[feature.name].n:
-            step = min_effect * shift.summary(profiles[feature.name]).sd
-            values = pd.to_numeric(rows[feature.name], errors="coerce") + step
-            shifted = log_odds(model.predict_proba(rows.assign(**{feature.name: values})))
-            moved += abs(float(np.mean(shifted - base)))
-    return max(min_effect, moved / sd)
+def _longest_run(values: pd.Series, numeric: bool) -> int:
+    codes = numbers(values) if numeric else pd.factorize(values)[0]
+    present = codes[~np.isnan(codes)] if numeric else codes[codes >= 0]
+    if not len(present):
+        return 0
+    ends = np.flatnonzero(np.concatenate([present[1:] != present[:-1], [True]]))
+    return int(np.diff(ends, prepend=-1).max())

@@ -116,9 +116,9 @@ class DriftSettings(Section):
     large PSI, shown beside it and never a reason for a flag.
     """
 
-    alpha: float = Field(default=0.03, gt=0.0, lt=1.0)
+    alpha: float = Field(default=0.033, gt=0.0, lt=1.0)
     bins: int = Field(default=10, ge=2, le=100)
-    min_effect: float = Field(default=0.06, ge=0.0)
+    min_effect: float = Field(default=0.055, ge=0.0)
     psi_threshold: float = Field(default=0.2, gt=0.0)
 
 

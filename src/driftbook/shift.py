@@ -1,17 +1,14 @@
-"""Statistics of one column: pure functions of a reference profile and a current profile."""
+"""Statistics of one column: pure functions of the counts of two profiles."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special, stats
 
 from driftbook.profile import ColumnProfile, Counts, Values
 
-TRIM = 0.01
 # A cell of a contingency table needs this expected count (Cochran 1954) or is pooled.
 MIN_EXPECTED = 5.0
 # Windows shorter than this are held to the minimum effect as if they had this many rows: their own
@@ -19,61 +16,15 @@ MIN_EXPECTED = 5.0
 MATERIAL_ROWS = 10_000
 # Lee (1999) compares each distribution with 0.99 of the other: bounded, whatever the row counts.
 PSI_SKEW = 0.01
-
-
-@dataclass(frozen=True)
-class Summary:
-    """Location and spread of a number column: 1% trimmed mean, winsorised sd and kurtosis."""
-
-    mean: float
-    sd: float
-    kurtosis: float
-
-
-def cell_values(profile: ColumnProfile) -> Values:
-    """Return a value for each numeric cell: the edge itself, the middle between two edges."""
-    edges = profile.bins.edges
-    values = np.empty(2 * len(edges) + 1)
-    values[1::2] = edges
-    values[2:-1:2] = (edges[1:] + edges[:-1]) / 2.0
-    values[0], values[-1] = edges[0], edges[-1]
-    return values
-
-
-def summary(profile: ColumnProfile) -> Summary:
-    """Return the trimmed location and the winsorised spread of a number column with n > 0.
-
-    The sd is the winsorised sd over the share kept, which is within 1% of the sd for normal
-    values; where trimming leaves a single value the untrimmed moments are returned.
-
-    Source: Yuen (1974), The two-sample trimmed t for unequal population variances.
-    """
-    found = _summary(profile, TRIM)
-    return found if found.sd > 0.0 else _summary(profile, 0.0)
-
-
-def _summary(profile: ColumnProfile, trim: float) -> Summary:
-    kept = np.flatnonzero(profile.counts)
-    values, weights = cell_values(profile)[kept], profile.counts[kept] / profile.n
-    cumulative = np.cumsum(weights)
-    low, high = np.searchsorted(cumulative, [trim + 1e-12, 1.0 - trim - 1e-12])
-    high = min(int(high), len(values) - 1)
-    inside = np.diff(np.clip(cumulative, trim, 1.0 - trim), prepend=trim) / (1.0 - 2.0 * trim)
-    mean = float(inside @ values)
-    winsorised = np.clip(values, values[low], values[high])
-    centred = winsorised - float(weights @ winsorised)
-    variance = float(weights @ centred**2)
-    if variance <= 0.0:
-        return Summary(mean, 0.0, 3.0)
-    kurtosis = float(weights @ centred**4) / variance**2
-    return Summary(mean, math.sqrt(variance) / (1.0 - 2.0 * trim), kurtosis)
+# Up to this many rows a side the exact p-value of KS is cheap.
+_EXACT_ROWS = 2000
 
 
 def ks(reference: Counts, current: Counts) -> tuple[float, float]:
     """Return the two-sample Kolmogorov-Smirnov statistic and its p-value from cell counts.
 
-    Exact where every reference value is an edge, ties included. The p-value is the one SciPy's
-    ``ks_2samp(method="asymp")`` gives, conservative under ties.
+    The statistic is exact where every reference value is an edge, ties included. The p-value is
+    SciPy's: exact up to 2000 rows a side, asymptotic above; conservative under ties.
 
     Source: Hodges (1958), The significance probability of the Smirnov two-sample test.
 
@@ -82,6 +33,10 @@ def ks(reference: Counts, current: Counts) -> tuple[float, float]:
     """
     m, n = int(reference.sum()), int(current.sum())
     statistic = float(np.abs(np.cumsum(reference) / m - np.cumsum(current) / n).max())
+    if max(m, n) <= _EXACT_ROWS:
+        cells = np.arange(len(reference))
+        pair = stats.ks_2samp(np.repeat(cells, reference), np.repeat(cells, current), method="exact")
+        return statistic, float(pair.pvalue)
     return statistic, float(stats.kstwo.sf(statistic, round(m * n / (m + n))))
 
 
@@ -92,21 +47,23 @@ def banded_ks(reference: ColumnProfile, current: ColumnProfile, slack: float) ->
     into the current distribution: F(x - slack) <= G(x) <= F(x + slack) for all x. Between two edges
     current values are placed where they agree best, so the test errs to the safe side.
 
-    Source: the Lévy-type neighbourhood of Huber (1981), Robust Statistics, section 2.3; p-value
-    by Stephens (1970) as in :func:`ks`.
+    Source: the neighbourhood of Lévy, as in Huber (1981), Robust Statistics, section 2.3; p-value
+    by Stephens (1970), JRSS B 32, small-sample form of Kolmogorov's limit.
     """
     edges = reference.bins.edges
     m, n = reference.n, current.n
-    below_ref = np.concatenate([[0], np.cumsum(reference.counts)])
-    through = np.cumsum(current.counts)
-    at = np.searchsorted(edges, edges + slack, side="right")
-    up_at = below_ref[2 * at] / m
-    up_open = below_ref[2 * np.searchsorted(edges, edges + slack, side="left")] / m
-    higher_cdf = np.maximum(through[1::2] / n - up_at, through[:-1:2] / n - up_open).max()
-    down_at = below_ref[2 * np.searchsorted(edges, edges - slack, side="left")] / m
-    down_open = below_ref[2 * np.searchsorted(edges, edges - slack, side="right")] / m
-    before = np.maximum(down_at - through[:-1:2] / n, down_open - through[1::2] / n).max()
-    distance = max(0.0, float(higher_cdf), float(before))
+    below = np.concatenate([[0], reference.cumulative]) / m
+    through = current.cumulative / n
+    # Reference mass below, and up to, each edge moved by the slack; then the same for the current.
+    upper, lower = edges + slack, edges - slack
+    up_open = below[2 * np.searchsorted(edges, upper, side="left")]
+    up_at = below[2 * np.searchsorted(edges, upper, side="right")]
+    down_at = below[2 * np.searchsorted(edges, lower, side="left")]
+    down_open = below[2 * np.searchsorted(edges, lower, side="right")]
+    at, open_below = through[1::2], through[:-1:2]
+    risen = max((at - up_at).max(), (open_below - up_open).max())
+    fallen = max((down_at - open_below).max(), (down_open - at).max())
+    distance = max(0.0, float(risen), float(fallen))
     root = math.sqrt(m * n / (m + n))
     return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
@@ -119,49 +76,74 @@ def rank_test(reference: Counts, current: Counts, scores: Values) -> tuple[float
 
     Source: Hájek, Šidák & Sen (1999), Theory of Rank Tests, section 3.3; Mielke & Berry (2007),
     Permutation Methods, section 2.3 (type III approximation).
+
+    >>> rank_test(np.array([5, 5]), np.array([5, 5]), np.array([0.0, 1.0]))
+    (0.0, 1.0)
     """
     pooled = reference + current
     m, n, total = int(reference.sum()), int(current.sum()), int(pooled.sum())
     centred = scores - float(pooled @ scores) / total
-    second = float(pooled @ centred**2) / total
+    squares = centred * centred
+    second = float(pooled @ squares) / total
     if second <= 0.0 or total < 4:
         return 0.0, 1.0
     sd = math.sqrt(second * m * n / (total - 1))
-    third = float(pooled @ centred**3) / total
+    third = float(pooled @ (squares * centred)) / total
     skew = n * m * (m - n) / ((total - 1) * (total - 2)) * third / sd**3
     step = float(np.diff(np.sort(scores)).max())
     deviation = float(current @ centred)
-    z = deviation / sd
-    shrunk = math.copysign(max(0.0, abs(deviation) - step / 2.0), deviation) / sd
-    return z, min(1.0, 2.0 * min(_pearson3_upper(shrunk, skew), _pearson3_upper(-shrunk, -skew)))
-
-
-def _pearson3_upper(z: float, skew: float) -> float:
-    if abs(skew) < 1e-4:
-        return float(special.ndtr(-z))
-    shape = 4.0 / skew**2
-    point = shape + math.copysign(math.sqrt(shape), skew) * z
-    if skew > 0.0:
-        return float(special.gammaincc(shape, max(point, 0.0)))
-    return float(special.gammainc(shape, max(point, 0.0)))
+    nearer = math.copysign(max(0.0, abs(deviation) - step / 2.0), deviation) / sd
+    tail = min(_pearson3_upper(nearer, skew), _pearson3_upper(-nearer, -skew))
+    return deviation / sd, min(1.0, 2.0 * tail)
 
 
 def mid_shares(pooled: Counts) -> Values:
     """Return the mid-rank of each non-empty cell over n + 1, values in (0, 1)."""
-    ranks: NDArray[np.float64] = np.cumsum(pooled) - (pooled - 1) / 2.0
-    return ranks / (int(pooled.sum()) + 1.0)
+    ranks = np.cumsum(pooled) - (pooled - 1) / 2.0
+    shares: Values = ranks / (int(pooled.sum()) + 1.0)
+    return shares
 
 
-def psi_shares(reference: ColumnProfile, current: ColumnProfile, bins: int) -> tuple[Values, Values]:
-    """Return the shares of both profiles on open-ended reference-quantile bins, or on the levels."""
+def share_test(ref: int, m: int, cur: int, n: int, minimum: float) -> float:
+    """Return the p-value of equal shares ref / m and cur / n, against a minimum effect.
+
+    The effect is the difference of the shares over the sd of one row. Source: the hypergeometric
+    distribution as in :func:`rank_test`; interval null as in :func:`material_pvalue`.
+    """
+    if not m or not n or ref + cur in (0, m + n):
+        return 1.0
+    table = np.array([m - ref, ref]), np.array([n - cur, cur])
+    pvalue = rank_test(*table, np.array([0.0, 1.0]))[1]
+    pooled = (ref + cur) / (m + n)
+    effect = (cur / n - ref / m) / math.sqrt(pooled * (1.0 - pooled))
+    return max(pvalue, material_pvalue(effect, minimum, m, n))
+
+
+def material_pvalue(effect: float, minimum: float, m: int, n: int, spread: float = 1.0) -> float:
+    """Return the p-value of "the effect is at most ``minimum``", for an effect in reference sds.
+
+    ``spread``: the current sd over the reference's. One-sided normal, standard error from m and
+    max(n, 10,000) rows. Source: interval hypotheses, Wellek (2010), Testing Statistical Hypotheses
+    of Equivalence and Noninferiority, chapter 1.
+    """
+    error = math.sqrt(1.0 / m + spread**2 / max(n, MATERIAL_ROWS))
+    return float(special.ndtr(-(abs(effect) - minimum) / error))
+
+
+def psi_shares(
+    reference: ColumnProfile, current: ColumnProfile, bins: int
+) -> tuple[Values, Values]:
+    """Return both profiles' shares on open-ended reference-quantile bins, or on the levels.
+
+    A value that fills several quantiles makes one bin of them; bins empty on both sides are left
+    out. Shapes (b,) and (b,).
+    """
     ref, cur = reference.counts, current.counts
     if reference.bins.kind == "numeric":
-        cumulative = np.cumsum(ref)
-        wanted = np.arange(1, bins) * (reference.n / bins)
-        cuts = np.unique(np.searchsorted(cumulative, wanted - 1e-9 * reference.n))
-        place = np.searchsorted(cuts, np.arange(len(ref)))
-        ref = np.bincount(place, weights=ref, minlength=len(cuts) + 1)
-        cur = np.bincount(place, weights=cur, minlength=len(cuts) + 1)
+        wanted = np.arange(1, bins) * (reference.n / bins) - 1e-9 * reference.n
+        cuts = np.unique(np.searchsorted(reference.cumulative, wanted))
+        starts = np.concatenate([[0], cuts[cuts < len(ref) - 1] + 1])
+        ref, cur = np.add.reduceat(ref, starts), np.add.reduceat(cur, starts)
     filled = (ref + cur) > 0
     return ref[filled] / reference.n, cur[filled] / current.n
 
@@ -187,12 +169,14 @@ def psi(reference: Values, current: Values) -> float:
 def noncentral_interval(statistic: float, df: int, level: float = 0.95) -> tuple[float, float]:
     """Return the interval of a chi-square's noncentrality by inverting its distribution.
 
-    Source: Steiger (2004), Beyond the F test, Psychological Methods 9, section on noncentrality.
+    Source: Steiger (2004), Beyond the F test, Psychological Methods 9.
     """
     tail = (1.0 - level) / 2.0
-    low = 0.0 if special.chdtr(df, statistic) <= 1.0 - tail else special.chndtrinc(statistic, df, 1.0 - tail)
-    high = 0.0 if special.chdtr(df, statistic) <= tail else special.chndtrinc(statistic, df, tail)
-    return float(low), float(high)
+    bounds = []
+    for share in (1.0 - tail, tail):
+        reached = float(special.chdtr(df, statistic)) <= share
+        bounds.append(0.0 if reached else float(special.chndtrinc(statistic, df, share)))
+    return bounds[0], bounds[1]
 
 
 def pool_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts, int, int]:
@@ -201,6 +185,9 @@ def pool_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts, int, 
     A level is frequent when the smaller sample expects five of it; the last cell (levels the
     reference never had) is always among the rare. Rare levels are a cell of the table when five
     of them together are expected; otherwise they join the smallest cell.
+
+    >>> pool_rare(np.array([50, 45, 3, 2, 0]), np.array([50, 44, 2, 3, 1]))[:2]
+    (array([50, 45,  5]), array([50, 44,  6]))
     """
     m, n = int(reference.sum()), int(current.sum())
     expected = (reference + current) * (min(m, n) / (m + n))
@@ -220,34 +207,46 @@ def pool_rare(reference: Counts, current: Counts) -> tuple[Counts, Counts, int, 
 def chi_square(reference: Counts, current: Counts) -> tuple[float, int]:
     """Return Pearson's chi-square of a 2 x k table and its degrees of freedom; (0, 0) for k < 2.
 
-    Source: Pearson (1900); equal to ``scipy.stats.chi2_contingency(correction=False)``.
+    Source: Pearson (1900), Philosophical Magazine 50; no continuity correction.
     """
-    pooled = reference + current
-    reference, current, pooled = reference[pooled > 0], current[pooled > 0], pooled[pooled > 0]
+    filled = (reference + current) > 0
+    reference, current = reference[filled], current[filled]
     m, n = int(reference.sum()), int(current.sum())
-    if len(pooled) < 2 or not m or not n:
+    if len(reference) < 2 or not m or not n:
         return 0.0, 0
-    expected = pooled * (n / (m + n))
-    return float(np.sum((current - expected) ** 2 / expected) * (m + n) / m), len(pooled) - 1
+    expected = (reference + current) * (n / (m + n))
+    return float(np.sum((current - expected) ** 2 / expected) * (m + n) / m), len(reference) - 1
+
+
+def table_pvalue(statistic: float, df: int, m: int, n: int, minimum: float) -> float:
+    """Return the p-value of a chi-square when Cohen's w up to ``minimum`` is harmless.
+
+    Source: noncentral chi-square with noncentrality w^2 mn / (m + n); Cohen (1988), chapter 7.
+    """
+    noncentrality = minimum**2 * m * n / (m + n)
+    if noncentrality == 0.0:
+        return float(special.chdtrc(df, statistic))
+    return float(stats.ncx2.sf(statistic, df, noncentrality))
 
 
 def combine(pvalues: Values, weights: Values) -> float:
     """Return one p-value of dependent tests: the weighted Cauchy combination.
 
-    Source: Liu & Xie (2020), Cauchy combination test, JASA 115; accurate for small p-values under
-    any dependence. Values near 1 are cut at 0.95, so that one cannot hide the others.
+    Accurate for small p-values under any dependence; values above 0.95 are cut there, so that one
+    cannot hide the others. Source: Liu & Xie (2020), Cauchy combination test, JASA 115.
+
+    >>> round(combine(np.array([0.01, 0.01]), np.array([1.0, 1.0])), 6)
+    0.01
     """
     p = np.clip(pvalues, 1e-290, 0.95)
     total = float(np.sum(weights / np.sum(weights) / np.tan(np.pi * p)))
-    return float(0.5 - math.atan(total) / math.pi) if total < 1e6 else 1.0 / (total * math.pi)
+    return 0.5 - math.atan(total) / math.pi if total < 1e6 else 1.0 / (total * math.pi)
 
 
-def material_pvalue(effect: float, minimum: float, m: int, n: int, spread: float = 1.0) -> float:
-    """Return the p-value of "the effect is at most ``minimum``", for an effect in reference sds.
-
-    ``spread``: the current sd over the reference's. One-sided normal, standard error from m and
-    max(n, 10,000) rows. Source: interval hypotheses, Wellek (2010), Testing Statistical Hypotheses
-    of Equivalence and Noninferiority, chapter 1.
-    """
-    error = math.sqrt(1.0 / m + spread**2 / max(n, MATERIAL_ROWS))
-    return float(special.ndtr(-(abs(effect) - minimum) / error))
+def _pearson3_upper(z: float, skew: float) -> float:
+    if abs(skew) < 1e-4:
+        return float(special.ndtr(-z))
+    shape = 4.0 / skew**2
+    point = max(shape + math.copysign(math.sqrt(shape), skew) * z, 0.0)
+    tail = special.gammaincc if skew > 0.0 else special.gammainc
+    return float(tail(shape, point))

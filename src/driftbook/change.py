@@ -1,0 +1,219 @@
+"""The change of one column: a record computed from two profiles and nothing else."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy import special
+
+from driftbook import shift
+from driftbook.profile import ColumnProfile, Summary
+from driftbook.settings import DriftSettings
+
+MIN_PRESENT = 10
+# How the tests of a number column share its budget: location, distribution function, spread.
+TEST_WEIGHTS = np.array([0.85, 0.10, 0.05])
+# How a category's budget is shared: the table of frequent levels, all rare levels together.
+TABLE_SHARE, RARE_SHARE = 0.9, 0.1
+# The part of a column's budget that goes to missing values when there are any.
+MISSING_SHARE = 0.1
+# Smaller changes of the sd are not worth words.
+_NOTABLE_RATIO = 1.2
+
+
+@dataclass(frozen=True)
+class Change:
+    """What two profiles of one column say; NaN stands for "not computed", and ``status`` says why.
+
+    ``effect`` is the shift of the trimmed mean in reference sds (``effect_unit`` "sd"), Cohen's w
+    corrected for its bias ("w"), or a difference of correlations ("correlation"), with a 95%
+    interval. ``pvalue`` is not yet corrected for the number of columns and is for a change larger
+    than the minimum effect. ``psi_expected`` is what PSI is without any drift, about
+    (bins - 1)(1/m + 1/n); ``psi_low`` to ``psi_high`` is the interval of the part beyond it.
+
+    Source: PSI's chi-square form, Yurdakul & Naranjo (2020), Statistical properties of the
+    population stability index, Journal of Risk Model Validation 14.
+    """
+
+    status: str
+    n_reference: int
+    n_current: int
+    missing_reference: float = math.nan
+    missing_current: float = math.nan
+    ks_stat: float = math.nan
+    ks_pvalue: float = math.nan
+    test: str = ""
+    statistic: float = math.nan
+    pvalue: float = math.nan
+    effect: float = math.nan
+    effect_low: float = math.nan
+    effect_high: float = math.nan
+    effect_unit: str = ""
+    direction: str = ""
+    psi: float = math.nan
+    psi_expected: float = math.nan
+    psi_low: float = math.nan
+    psi_high: float = math.nan
+
+
+def compare_profiles(
+    reference: ColumnProfile,
+    current: ColumnProfile,
+    settings: DriftSettings,
+    slack: float | None = None,
+) -> Change:
+    """Return the change of one column between two profiles on the same bins.
+
+    ``slack``: harmless change in reference sds, by default ``settings.min_effect``. Missing values
+    are left out of the comparison of values and are a test of their own. ``status``: ``ok``;
+    ``constant`` one and the same value on both sides; ``all_missing``; ``insufficient`` fewer than
+    10 present values on a side; ``sparse`` a category without any frequent level.
+    """
+    harmless = settings.min_effect if slack is None else slack
+    change = Change(
+        "ok", reference.rows, current.rows, reference.missing_share, current.missing_share
+    )
+    if current.rows and not current.n:
+        change = replace(change, status="all_missing")
+    elif min(reference.n, current.n) < MIN_PRESENT:
+        change = replace(change, status="insufficient")
+    elif reference.bins.kind == "numeric":
+        change = _numbers(change, reference, current, settings.bins, harmless)
+    else:
+        change = _levels(change, reference, current, settings.bins, harmless)
+    if reference.missing or current.missing:
+        change = _with_missing(change, reference, current, settings.min_effect)
+    return change
+
+
+def _numbers(
+    change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int, slack: float
+) -> Change:
+    before, after = reference.summary, current.summary
+    ks_stat, ks_pvalue = shift.ks(reference.counts, current.counts)
+    change = replace(_with_psi(change, reference, current, bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue)
+    if ks_stat == 0.0 and before.sd == 0.0:
+        return replace(
+            change, status="constant", test="rank", statistic=0.0, pvalue=1.0, effect=0.0,
+            effect_low=0.0, effect_high=0.0, effect_unit="sd", direction="unchanged",
+        )  # fmt: skip
+    # Off a constant there is no sd to measure in; the size of the move itself is the unit.
+    unit = before.sd or after.sd or abs(after.mean - before.mean) or 1.0
+    effect = (after.mean - before.mean) / unit
+    margin = 1.96 * math.hypot(before.sd / math.sqrt(reference.n), after.sd / math.sqrt(current.n))
+    z, pvalue = _number_tests(reference, current, effect, slack)
+    low, high = effect - margin / unit, effect + margin / unit
+    return replace(
+        change, test="rank scores and KS", statistic=z, pvalue=pvalue,
+        effect=effect, effect_low=low, effect_high=high, effect_unit="sd",
+        direction=_number_words(low, high, effect, before, after),
+    )  # fmt: skip
+
+
+def _number_tests(
+    reference: ColumnProfile, current: ColumnProfile, effect: float, slack: float
+) -> tuple[float, float]:
+    """Return z of the location test and the combined p-value of location, shape and spread.
+
+    Location: normal scores, and the trimmed mean beyond ``slack``. Spread: Mood's scores, and the
+    log ratio of the sds beyond ``slack`` times its own standard error for one row. Shape: KS beyond
+    a band of ``slack``. Each must pass both its test against no change and the one against a
+    harmless change. Source: van der Waerden (1952); Mood (1954); Berger (1982), intersection-union.
+    """
+    before, after = reference.summary, current.summary
+    m, n = reference.n, current.n
+    filled = (reference.counts + current.counts) > 0
+    ref, cur = reference.counts[filled], current.counts[filled]
+    shares = shift.mid_shares(ref + cur)
+    z, location = shift.rank_test(ref, cur, special.ndtri(shares))
+    spread = shift.rank_test(ref, cur, (shares - 0.5) ** 2)[1] if len(ref) > 2 else 1.0
+    if before.sd:
+        location = max(location, shift.material_pvalue(effect, slack, m, n, after.sd / before.sd))
+        width = math.log(after.sd / before.sd) if after.sd else math.inf
+        row_error = max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))
+        spread = max(spread, shift.material_pvalue(width / row_error, slack, m, n))
+    shape = shift.banded_ks(reference, current, slack * before.sd)[1]
+    return z, shift.combine(np.array([location, shape, spread]), TEST_WEIGHTS)
+
+
+def _number_words(low: float, high: float, effect: float, before: Summary, after: Summary) -> str:
+    words = []
+    if low > 0.0 or high < 0.0:
+        words.append(f"{'higher' if effect > 0 else 'lower'} by {abs(effect):.2f} sd")
+    if before.sd and after.sd:
+        ratio = after.sd / before.sd
+        if max(ratio, 1.0 / ratio) > _NOTABLE_RATIO:
+            words.append(f"{'wider' if ratio > 1 else 'narrower'}, sd ×{ratio:.3g}")
+    elif before.sd:
+        words.append("one value only")
+    return ", ".join(words) or "no clear direction"
+
+
+def _levels(
+    change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int, slack: float
+) -> Change:
+    m, n = reference.n, current.n
+    change = _with_psi(change, reference, current, bins)
+    ref, cur, rare_ref, rare_cur = shift.pool_rare(reference.counts, current.counts)
+    statistic, df = shift.chi_square(ref, cur)
+    rare = shift.share_test(rare_ref, m, rare_cur, n, slack)
+    size = m * n / (m + n)
+    low, high = shift.noncentral_interval(statistic, df) if df else (0.0, 0.0)
+    if df == 1:
+        pvalue = shift.share_test(int(ref[-1]), m, int(cur[-1]), n, slack)
+    else:
+        pvalue = shift.table_pvalue(statistic, df, m, n, slack) if df else 1.0
+    if rare_ref + rare_cur:
+        pvalue = min(1.0, pvalue / TABLE_SHARE, rare / RARE_SHARE)
+    whole = np.count_nonzero(reference.counts + current.counts) == 1
+    return replace(
+        change, status="constant" if whole else "ok" if df else "sparse", test="chi-square",
+        statistic=statistic, pvalue=pvalue,
+        effect=math.sqrt(max(0.0, statistic - df) / size), effect_low=math.sqrt(low / size),
+        effect_high=math.sqrt(high / size), effect_unit="w",
+        direction=_level_words(reference, current),
+    )  # fmt: skip
+
+
+def _level_words(reference: ColumnProfile, current: ColumnProfile) -> str:
+    moves = current.counts / current.n - reference.counts / reference.n
+    most = int(np.argmax(np.abs(moves)))
+    if moves[most] == 0.0:
+        return "unchanged"
+    levels = reference.bins.levels
+    name = repr(levels[most]) if most < len(levels) else "unseen levels"
+    return f"{'more' if moves[most] > 0 else 'fewer'} {name} ({100 * moves[most]:+.1f} points)"
+
+
+def _with_missing(
+    change: Change, reference: ColumnProfile, current: ColumnProfile, slack: float
+) -> Change:
+    """Return the change with the test of the missing share joined in (Bonferroni, weighted)."""
+    if min(reference.rows, current.rows) < MIN_PRESENT:
+        return change
+    pvalue = shift.share_test(
+        reference.missing, reference.rows, current.missing, current.rows, slack
+    )
+    word = "more" if current.missing_share > reference.missing_share else "fewer"
+    words = f"{word} missing ({reference.missing_share:.1%} to {current.missing_share:.1%})"
+    if math.isnan(change.pvalue):
+        return replace(change, pvalue=pvalue, test="missing", direction=words)
+    missing, values = pvalue / MISSING_SHARE, change.pvalue / (1.0 - MISSING_SHARE)
+    if missing < min(values, 0.05):
+        both = f"{words}, {change.direction}" if values < 0.05 else words
+        change = replace(change, test=f"{change.test}, missing", direction=both)
+    return replace(change, pvalue=min(1.0, missing, values))
+
+
+def _with_psi(
+    change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int
+) -> Change:
+    p, q = shift.psi_shares(reference, current, bins)
+    value, df = shift.psi(p, q), len(p) - 1
+    scale = 1.0 / reference.n + 1.0 / current.n
+    low, high = shift.noncentral_interval(value / scale, df) if df else (0.0, 0.0)
+    return replace(
+        change, psi=value, psi_expected=df * scale, psi_low=low * scale, psi_high=high * scale
+    )
