@@ -143,6 +143,12 @@ def artifacts(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     return "\n\n".join(body), {}
 
 
+def settings_in_force(evidence: Evidence) -> str:
+    """Return the thresholds and costs of the run as a table."""
+    chosen = {key: evidence.manifest["settings"][key] for key in ("drift", "policy")}
+    return _pairs(_flat(chosen), "setting")
+
+
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():

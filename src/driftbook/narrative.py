@@ -33,7 +33,7 @@ METRIC_LABELS = {
     "accuracy": "accuracy",
     "log_loss": "log loss",
     "brier": "Brier loss",
-    "calibration": "calibration error",
+    "calibration": "calibration",
     "n_train": "training rows",
     "n_test": "holdout rows",
 }

@@ -26,7 +26,7 @@ METRIC_NAMES = {
     "accuracy": "accuracy (higher is better)",
     "log_loss": "log loss (lower is better)",
     "brier": "Brier loss (lower is better)",
-    "calibration": "calibration error (lower is better)",
+    "calibration": "calibration: outcome − probability (0 is best)",
 }
 _SIDES = (
     ("baseline", REFERENCE, "o"),

@@ -90,6 +90,7 @@ def assemble(found: Evidence, build: Path) -> dict[str, Any]:
     _write(build, "performance", *chapters.performance(found))
     _write(build, "history", *chapters.history(found))
     _write(build, "artifacts", *chapters.artifacts(found))
+    _write(build, "settings", chapters.settings_in_force(found), {})
     for past in found.history[-run_page.MOST :]:
         (build / run_page.name(past)).write_text(run_page.text(past), encoding="utf-8")
     for name in NOTEBOOKS:
