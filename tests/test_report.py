@@ -13,7 +13,7 @@ import yaml
 from bs4 import BeautifulSoup
 
 import finished
-from driftbook import cells, evidence, pages, report
+from driftbook import cells, evidence, frontpage, pages, report
 from driftbook.errors import DriftbookError
 from driftbook.wording import interval
 
@@ -207,6 +207,25 @@ def test_pages_go_beside_the_artifacts_where_hand_written_pages_are(
     (tmp_path / "reports" / "index.qmd").touch()
     assert report.folder_for(tmp_path / "artifacts") == tmp_path / "reports"
     assert report.folder_for(tmp_path / "other") == tmp_path / "other" / "reports"
+
+
+@pytest.mark.parametrize(
+    ("action", "options", "command"),
+    [
+        ("hold", "", "make run-drift"),
+        ("monitor", " --settings a.yaml", ".venv/bin/driftbook run --from drift --settings a.yaml"),
+        ("retrain", "", "make promote"),
+        ("retrain", " --settings a.yaml", ".venv/bin/driftbook promote --settings a.yaml"),
+        ("investigate", "", ".venv/bin/driftbook open {run}"),
+    ],
+)
+def test_next_step_is_a_command_that_exists(
+    artifacts: Path, action: str, options: str, command: str
+) -> None:
+    found = evidence.load(artifacts)
+    found.recommendation["action"] = action
+    shown = frontpage.next_command(found, frontpage.Command(options))
+    assert shown == command.format(run=found.run_id)
 
 
 # A stand-in for the Quarto program: it notes how it was called and makes one page.

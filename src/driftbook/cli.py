@@ -236,7 +236,7 @@ def report(project: Project, as_json: bool, quiet: bool) -> None:
 
     terminal = Terminal(quiet)
     with project.settled(terminal.say), terminal.step("pages"):
-        page = render(project.artifacts)
+        page = render(project.artifacts, options=project.options)
     _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from html import escape
 from typing import Any
 
@@ -12,11 +13,22 @@ from driftbook.narrative import ICONS, MEANINGS, METRIC_LABELS
 from driftbook.wording import interval, listed, number, prose
 
 
-def decision(evidence: Evidence, options: str = "") -> str:
-    """Return the decision page below its title, as Markdown with a few styled blocks.
+@dataclass(frozen=True)
+class Command:
+    """How the command line is called for these artifacts; by make where no option is needed."""
 
-    ``options`` are command line options that lead back to these artifacts.
-    """
+    options: str = ""
+
+    def line(self, words: str, target: str | None = None) -> str:
+        """Return a command to copy: ``make`` with the target (default: the words) or driftbook."""
+        name = words if target is None else target
+        if not self.options and " " not in name:
+            return f"make {name}"
+        return f".venv/bin/driftbook {words}{self.options}"
+
+
+def decision(evidence: Evidence, command: Command) -> str:
+    """Return the decision page below its title, as Markdown with a few styled blocks."""
     return "\n\n".join(
         [
             _banner(evidence),
@@ -25,7 +37,7 @@ def decision(evidence: Evidence, options: str = "") -> str:
             _reverses(evidence.recommendation),
             "</div>",
             f"**Next step:** {_step_text(evidence)}",
-            f"```bash\n{next_command(evidence, options)}\n```",
+            f"```bash\n{next_command(evidence, command)}\n```",
             "## The evidence",
             _cards(evidence),
             _made(evidence),
@@ -96,14 +108,14 @@ def _step_text(evidence: Evidence) -> str:
     return texts[str(evidence.recommendation["action"])]
 
 
-def next_command(evidence: Evidence, options: str = "") -> str:
+def next_command(evidence: Evidence, command: Command) -> str:
     """Return the one command that comes next after this decision."""
     action = evidence.recommendation["action"]
     if action == "retrain":
-        return f"driftbook promote{options}" if options else "make promote"
+        return command.line("promote")
     if action == "investigate":
-        return f".venv/bin/driftbook open {evidence.run_id}{options}"
-    return f"driftbook run --from drift{options}" if options else "make run-drift"
+        return command.line(f"open {evidence.run_id}")
+    return command.line("run --from drift", "run-drift")
 
 
 def _cards(evidence: Evidence) -> str:

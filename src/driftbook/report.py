@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import subprocess
 from pathlib import Path
@@ -26,13 +27,16 @@ _ABSENT = {
 _LEVEL_UP = re.compile(r"\]\(\.\./(?:reports|notebooks)/")
 
 
-def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> Path:
+def render(
+    artifacts_dir: str | Path, reports_dir: str | Path | None = None, options: str = ""
+) -> Path:
     """Return the path of ``index.html`` after the published run has been rendered.
 
     Sources go to ``<reports>/executed``, pages to ``<reports>/html``; both are swapped in whole,
     so that a failed render leaves the earlier pages as they were. ``reports_dir`` is by default
     the ``reports`` folder beside ``artifacts`` that holds the hand-written pages, else
-    ``<artifacts>/reports``.
+    ``<artifacts>/reports``. ``options`` are those of the command line, for the commands that the
+    pages show.
 
     Raises:
         DriftbookError: no run is published, a source is missing, or Quarto failed.
@@ -44,7 +48,7 @@ def render(artifacts_dir: str | Path, reports_dir: str | Path | None = None) -> 
     for folder in (build, html):
         shutil.rmtree(folder, ignore_errors=True)
     try:
-        quarto = assemble(found, build)
+        quarto = assemble(found, build, options)
         if quarto_program() is None:
             _render_with_nbconvert(build, quarto, html)
         else:
@@ -74,7 +78,7 @@ def folder_for(artifacts: Path) -> Path:
     return beside if own else artifacts / "reports"
 
 
-def assemble(found: Evidence, build: Path) -> dict[str, Any]:
+def assemble(found: Evidence, build: Path, options: str = "") -> dict[str, Any]:
     """Return the site's Quarto settings after all its sources were written into ``build``.
 
     Raises:
@@ -85,8 +89,8 @@ def assemble(found: Evidence, build: Path) -> dict[str, Any]:
     for source in sorted((root / "reports").glob("*.qmd")):
         text = _LEVEL_UP.sub("](", source.read_text(encoding="utf-8"))
         (build / source.name).write_text(text, encoding="utf-8")
-    options = _options(found.artifacts)
-    _write(build, "decision", frontpage.decision(found, options), {})
+    command = frontpage.Command(options or _options(found.artifacts))
+    _write(build, "decision", frontpage.decision(found, command), {})
     _write(build, "performance", *chapters.performance(found))
     _write(build, "history", *chapters.history(found))
     _write(build, "artifacts", *chapters.artifacts(found))
@@ -116,8 +120,12 @@ def _project() -> Path:
 
 
 def _options(artifacts: Path) -> str:
-    default = runs.project_root() / "artifacts"
-    return "" if artifacts == default else f" --artifacts {artifacts}"
+    """Return the options that lead to these artifacts from anywhere; none where make does."""
+    settings = artifacts.parent / "runbook.yaml"
+    if artifacts.name == "artifacts" and settings.is_file():
+        made = (artifacts.parent / "Makefile").is_file()
+        return "" if made else f" --settings {shlex.quote(str(settings))}"
+    return f" --artifacts {shlex.quote(str(artifacts))}"
 
 
 def _write(build: Path, name: str, text: str, pictures: dict[str, Picture]) -> None:
