@@ -1,36 +1,32 @@
-"""Challengers: what a retrain would bring, measured on rows that trained neither model."""
+"""Challengers: is the champion stale, what would a retrain earn, and on what should it learn."""
 
 from __future__ import annotations
 
-import hashlib
-from copy import deepcopy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import special, stats
-from sklearn.linear_model import LogisticRegression
 
-from driftbook import data, performance
-from driftbook.errors import UsageError
-from driftbook.performance import Floats
-from driftbook.settings import Settings
-from driftbook.training import Model, train
-
-GATE_SHARE = 0.25
-_EDGE = 1e-12
+from driftbook import gain, retraining, trial
+from driftbook.settings import PolicySettings, Settings
+from driftbook.training import Model
+from driftbook.trial import Trial
 
 
 @dataclass(frozen=True)
 class Challenger:
-    """A version that wants to replace the champion, and its paired gain on the gate rows.
+    """A version that wants to replace the champion, and the evidence for it.
 
-    ``gain`` is the mean fall of Brier loss a row, champion minus challenger, on ``n_gate`` rows
-    that trained neither; ``gain_low`` holds with the stated confidence (one-sided, shared by all
-    candidates), ``gain_high`` likewise. ``pays``: the gain over the horizon exceeds the cost.
+    ``gain``: mean fall of Brier loss a row, champion minus the recipe's fits, on the ``n_gate``
+    rows of the window, each graded by a fit on earlier rows, its recipe chosen on earlier rows
+    too; ``gain_low``, ``gain_high``: one-sided bounds at ``policy.confidence``. ``staleness``:
+    rise of a model's loss a window, pooled over the rows seen. ``break_even``: what the gain must
+    exceed, credited over ``windows`` windows. ``stale``: newer fits beat the champion, or beat
+    fits a window older (a test at 5%). ``pays``: the gain exceeds the break-even with the stated
+    confidence. ``candidates``: every recipe's own gain and loss.
     """
 
-    model: Model
     recipe: str
     gain: float
     gain_low: float
@@ -39,131 +35,120 @@ class Challenger:
     n_gate: int
     champion_loss: float
     challenger_loss: float
+    staleness: float
+    break_even: float
+    windows: int
+    stale: bool
     pays: bool
-    candidates: pd.DataFrame
+    candidates: pd.DataFrame = field(repr=False)
+    make: retraining.Order = field(repr=False)
+
+    @cached_property
+    def model(self) -> Model:
+        """Return the challenger, trained when first asked for: most windows need none."""
+        return retraining.carry_out(self.make)
 
 
 def challenge(
     model: Model, current: pd.DataFrame, history: pd.DataFrame | None, settings: Settings
 ) -> Challenger | None:
-    """Return the challenger with the highest assured gain, or None with too few labelled rows.
+    """Return the challenger and its evidence, or None with too few labelled rows.
 
-    Labelled rows since the champion's reference are cut in time: the older ones train the
-    candidates, the newest ones (a quarter, at most the current window) are the gate.
+    The gates are the labelled rows of ``current``; where it has none (labels mature later) they
+    are the newest rows of ``history``, as many as ``current`` has.
     """
-    fresh = _fresh_rows(model, current, history)
-    gate = min(len(current), round(len(fresh) * GATE_SHARE))
-    if gate < settings.policy.min_rows:
+    fresh = labelled_since(model, current, history)
+    in_window = len(labelled_since(model, current, None))
+    window = in_window or min(len(current), len(fresh))
+    if window < settings.policy.min_rows or not set(model.feature_names) <= set(fresh.columns):
         return None
-    rows = performance.outcomes(model, fresh.iloc[-gate:])
-    candidates = _candidates(model, fresh, gate, settings)
-    if not candidates:
-        return None
-    graded = [_grade(c, rows, fresh.iloc[-gate:], settings, len(candidates)) for c in candidates]
-    table = pd.DataFrame(
-        [
-            {
-                k: getattr(g, k)
-                for k in ("recipe", "gain", "gain_low", "gain_high", "n_train", "n_gate")
-            }
-            for g in graded
-        ]
+    found = trial.run(model, fresh, window, settings)
+    return None if found is None else weigh(model, fresh, found, settings)
+
+
+def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:
+    """Return the challenger that a trial's losses speak for; None where nothing can be trained."""
+    gap = gain.paired_gap(found)
+    order = retraining.Order(
+        model, fresh, gain.chosen(found, len(found.segments)), found.window, settings
     )
-    best = max(graded, key=lambda g: g.gain_low)
-    return replace(best, candidates=table)
+    n_train = retraining.rows_used(order)
+    if gap is None or n_train is None:
+        return None
+    slope = gain.staleness(found)
+    price, windows = break_even(settings.policy, slope)
+    confidence = settings.policy.confidence
+    champion = float(np.concatenate([x for x in found.champion if x is not None]).mean())
+    return Challenger(
+        recipe=order.recipe,
+        gain=gap.mean,
+        gain_low=gap.low(confidence),
+        gain_high=gap.high(confidence),
+        n_train=n_train,
+        n_gate=gap.rows,
+        champion_loss=champion,
+        challenger_loss=champion - gap.mean,
+        staleness=slope,
+        break_even=price,
+        windows=windows,
+        stale=gain.is_stale(found, model),
+        pays=gap.low(confidence) > price,
+        candidates=_candidates(found, order, confidence),
+        make=order,
+    )
 
 
-def break_even(settings: Settings) -> float:
-    """Return the gain of mean Brier loss at which a retrain just pays for itself."""
-    value = settings.policy.horizon * settings.policy.error_cost
-    return settings.policy.retrain_cost / value if value > 0 else float("inf")
+def break_even(policy: PolicySettings, slope: float = 0.0) -> tuple[float, int]:
+    """Return the gain in this window at which a retrain pays, and over how many windows.
+
+    A model whose loss rises by ``slope`` a window costs ``c / T + slope * (T - 1) / 2`` a window
+    when it is retrained every T windows, with ``c = retrain_cost / error_cost``. The cheapest T,
+    at most ``policy.horizon``, is how long a retrain is credited; staying is dearer once the
+    champion's gap exceeds that cost. The gap measured in this window will have grown by half a
+    slope in the next; it must be above 0 in any case. Without staleness: ``c / horizon``.
+
+    Source: renewal-reward argument, Ross (1996), Stochastic Processes, §3.6; the same trade of
+    staleness against retraining as Mahadevan and Mathioudakis (2023), arXiv 2310.04216.
+    """
+    if policy.error_cost == 0.0:
+        return float("inf"), policy.horizon
+    windows = np.arange(1, policy.horizon + 1)
+    price = policy.retrain_cost / policy.error_cost / windows + slope * (windows - 1) / 2
+    best = int(np.argmin(price))
+    return max(0.0, float(price[best]) - slope / 2), best + 1
 
 
-def _fresh_rows(model: Model, current: pd.DataFrame, history: pd.DataFrame | None) -> pd.DataFrame:
-    parts = [
-        part for part in (history, current) if part is not None and model.target in part.columns
-    ]
+def labelled_since(
+    model: Model, current: pd.DataFrame, history: pd.DataFrame | None
+) -> pd.DataFrame:
+    """Return the rows of history and current whose label is 0 or 1, in time order."""
+    parts = [part for part in (history, current) if part is not None]
+    parts = [part for part in parts if model.target in part.columns and len(part)]
     if not parts:
         return current.iloc[:0]
-    fresh = pd.concat(parts, ignore_index=True)
-    y = pd.to_numeric(fresh[model.target], errors="coerce")
-    return fresh[y.isin([0, 1])].reset_index(drop=True)
+    rows = pd.concat(parts, ignore_index=True)
+    y = pd.to_numeric(rows[model.target], errors="coerce")
+    rows = rows.assign(**{model.target: y})
+    return rows[y.isin([0, 1])].reset_index(drop=True)
 
 
-def _candidates(model: Model, fresh: pd.DataFrame, gate: int, settings: Settings) -> list[Model]:
-    blocks = {
-        "recent": fresh.iloc[-len(model.reference) :],
-        "everything": pd.concat([model.reference, fresh], ignore_index=True),
-    }
-    found = [_train(block, gate, recipe, settings) for recipe, block in blocks.items()]
-    found.append(recalibrated(model, fresh, gate))
-    return [candidate for candidate in found if candidate is not None]
-
-
-def _train(block: pd.DataFrame, gate: int, recipe: str, settings: Settings) -> Model | None:
-    if len(block) <= gate:
-        return None
-    chosen = settings.model.model_copy(update={"holdout": gate / len(block)})
-    try:
-        return train(block, settings.model_copy(update={"model": chosen}), recipe=recipe)
-    except UsageError:
-        return None  # a class is missing from the block: nothing to learn from
-
-
-def recalibrated(model: Model, rows: pd.DataFrame, gate: int) -> Model | None:
-    """Return the champion with its calibration refitted on ``rows`` before the last ``gate`` ones.
-
-    Source: Cox (1958), Biometrika 45: logistic recalibration, an intercept and a slope.
-    """
-    block = rows[[c for c in model.reference.columns if c in rows.columns]]
-    older = performance.outcomes(model, block.iloc[:-gate])
-    if len(np.unique(older.y)) < 2:
-        return None
-    logit = special.logit(np.clip(older.p, _EDGE, 1 - _EDGE))
-    fit = LogisticRegression(C=np.inf).fit(logit[:, None], older.y)
-    estimator = deepcopy(model.estimator)
-    calibrator = estimator[-1].calibrated_classifiers_[0].calibrators[0]
-    slope, intercept = float(fit.coef_[0, 0]), float(fit.intercept_[0])
-    calibrator.a_, calibrator.b_ = slope * calibrator.a_, slope * calibrator.b_ - intercept
-    digest = data.fingerprint(block)
-    version = (
-        "m"
-        + hashlib.sha256(f"{model.version} recalibrated {digest} {gate}".encode()).hexdigest()[:11]
-    )
-    return replace(
-        model,
-        version=version,
-        estimator=estimator,
-        reference=block,
-        n_train=len(block) - gate,
-        origin={
-            **model.origin,
-            "recipe": "recalibrated",
-            "base_version": model.version,
-            "input_sha256": digest,
-        },
-    )
-
-
-def _grade(
-    candidate: Model, champion: performance.Rows, gate: pd.DataFrame, settings: Settings, tests: int
-) -> Challenger:
-    p = candidate.predict_proba(gate)
-    losses_old, losses_new = np.square(champion.p - champion.y), np.square(p - champion.y)
-    gains: Floats = losses_old - losses_new
-    se, df = performance.standard_error(gains)
-    gain = float(gains.mean())
-    half = float(stats.t.ppf(1 - (1 - settings.policy.confidence) / tests, df)) * se
-    return Challenger(
-        model=candidate,
-        recipe=candidate.origin["recipe"],
-        gain=gain,
-        gain_low=gain - half,
-        gain_high=gain + half,
-        n_train=candidate.n_train,
-        n_gate=len(gate),
-        champion_loss=float(losses_old.mean()),
-        challenger_loss=float(losses_new.mean()),
-        pays=gain - half > break_even(settings),
-        candidates=pd.DataFrame(),
-    )
+def _candidates(found: Trial, order: retraining.Order, confidence: float) -> pd.DataFrame:
+    rows = []
+    for name in found.losses:
+        on_gates, lead = gain.own_gap(found, name), gain.lead(found, name, len(found.segments))
+        n_train = retraining.rows_used(order.with_recipe(name))
+        if on_gates is None or n_train is None:
+            continue
+        rows.append(
+            {
+                "recipe": name,
+                "gain": on_gates.mean,
+                "gain_low": on_gates.low(confidence),
+                "gain_high": on_gates.high(confidence),
+                "n_train": n_train,
+                "n_gate": on_gates.rows,
+                "lead": 0.0 if lead is None else lead.mean,
+                "lead_error": 0.0 if lead is None else lead.error,
+            }
+        )
+    return pd.DataFrame(rows)

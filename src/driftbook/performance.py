@@ -51,6 +51,14 @@ def judge(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFra
     return judge_rows(model, rows, settings.policy.min_rows)
 
 
+def worse_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows called worse: realised ones, or estimated ones where no label is known."""
+    judged = table[table["status"] == "ok"]
+    realised = judged[judged["basis"] == "realised"]
+    basis = realised if len(realised) else judged
+    return basis[basis["worse"].astype(bool)]
+
+
 def judge_rows(model: Model, rows: Rows, min_rows: int) -> pd.DataFrame:
     """Return :func:`judge`'s table for rows that the champion has already scored."""
     reference = holdout(model)
@@ -61,7 +69,7 @@ def judge_rows(model: Model, rows: Rows, min_rows: int) -> pd.DataFrame:
 
 
 def outcomes(model: Model, frame: pd.DataFrame) -> Rows:
-    """Return the champion's probabilities with the known outcomes; labels besides 0, 1 are unknown."""
+    """Return the champion's probabilities with the outcomes; a label besides 0, 1 is unknown."""
     p = model.predict_proba(frame)
     if model.target not in frame.columns:
         return Rows(np.full(len(p), np.nan), p)

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from driftbook import challenger as challengers
-from driftbook import drift, performance, quality
+from driftbook import drift, performance, quality, reasons
 from driftbook.challenger import Challenger
 from driftbook.settings import Settings
 from driftbook.training import Model
@@ -38,23 +38,18 @@ class Assessment:
     @property
     def drifted_features(self) -> list[str]:
         """Return the names of the flagged features; prediction and joint rows are not features."""
-        if self.drift.empty:
-            return []
-        own = ~self.drift["kind"].isin(["prediction", "joint"])
-        return [str(name) for name in self.drift.loc[own & self.drift["drift_flag"], "feature"]]
+        own = _features(self.drift)
+        return [str(name) for name in own.loc[own["drift_flag"].astype(bool), "feature"]]
 
     def to_dict(self) -> dict[str, Any]:
         """Return what ``retrain_recommendation.json`` holds; a value that cannot be had is null."""
-        features = (
-            0
-            if self.drift.empty
-            else int((~self.drift["kind"].isin(["prediction", "joint"])).sum())
-        )
-        found = {
+        features = len(_features(self.drift))
+        flagged = self.drifted_features
+        found: dict[str, Any] = {
             "action": self.action,
             "reason": self.reason,
-            "drifted_features": self.drifted_features,
-            "drift_ratio": len(self.drifted_features) / features if features else None,
+            "drifted_features": flagged,
+            "drift_ratio": len(flagged) / features if features else None,
             "threshold": self.settings.drift.psi_threshold,
             "window": self.window,
             "model_version": self.model_version,
@@ -69,26 +64,26 @@ class Assessment:
             },
             "reverses": list(self.reverses),
         }
-        plain: dict[str, Any] = _plain(found)
-        return plain
+        return {key: _plain(value) for key, value in found.items()}
 
     def _challenger(self) -> dict[str, Any] | None:
-        if self.challenger is None:
+        found = self.challenger
+        if found is None:
             return None
         keys = (
-            "recipe", "gain", "gain_low", "gain_high", "n_train", "n_gate",
-            "champion_loss", "challenger_loss", "pays",
+            "recipe", "gain", "gain_low", "gain_high", "n_train", "n_gate", "champion_loss",
+            "challenger_loss", "staleness", "break_even", "windows", "stale", "pays",
         )  # fmt: skip
-        found = {key: getattr(self.challenger, key) for key in keys}
-        return {
-            "model_version": self.challenger.model.version,
-            **found,
-            "candidates": _records(self.challenger.candidates),
-        }
+        version = found.model.version if self.action == "retrain" else None
+        numbers = {key: getattr(found, key) for key in keys}
+        return {"model_version": version, **numbers, "candidates": _records(found.candidates)}
 
     def _economics(self) -> dict[str, Any]:
-        terms = self.settings.policy.model_dump(mode="json")
-        return {**terms, "break_even_gain": challengers.break_even(self.settings)}
+        terms = self.settings.policy
+        even = challengers.break_even(terms)[0]
+        if self.challenger is not None:
+            even = self.challenger.break_even
+        return {**terms.model_dump(mode="json"), "break_even_gain": even}
 
 
 def assess(
@@ -98,134 +93,70 @@ def assess(
 
     ``current``: one window in time order, with or without the target column; ``history``: mature
     labelled rows since the model's reference, in time order, from which a challenger may learn.
-    Without it a challenger learns from the older part of ``current``. Odd data (a column gone,
-    all missing, constant, one class) is a finding, never an exception. Pure: the same arguments
-    give the same assessment.
+    Without it a challenger learns from the reference and the older part of ``current``. Odd data
+    (a column gone, all missing, constant, one class) is a finding, never an exception. Pure: the
+    same arguments give the same assessment.
     """
+    policy = settings.policy
     faults = quality.check(model, current, settings)
-    if len(current) < settings.policy.min_rows:
-        reason = f"insufficient_data: {len(current)} rows, fewer than min_rows = {settings.policy.min_rows}"
-        more = f"a window of at least {settings.policy.min_rows} rows"
-        return _assessment(model, current, settings, "monitor", reason, (more,), faults=faults)
-    broken = faults[faults["severity"] == "broken"] if len(faults) else faults
+    if len(current) < policy.min_rows:
+        return Assessment(
+            action="monitor",
+            reason=reasons.too_few(len(current), policy),
+            drift=pd.DataFrame(columns=["feature", "kind", "drift_flag"]),
+            performance=pd.DataFrame(columns=list(performance.COLUMNS)),
+            quality=faults,
+            model_version=model.version,
+            n_current=len(current),
+            settings=settings,
+            reverses=(f"a window of at least {policy.min_rows} rows",),
+        )
     report = drift.compare(model, current, settings)
     table = performance.judge(model, current, settings)
-    evidence = {"faults": faults, "report": report, "table": table}
-    if len(broken):
-        reason = "broken data: " + "; ".join(_fault(row) for _, row in broken.head(3).iterrows())
-        undo = tuple(
-            f"{row['feature']} back to normal in the same window" for _, row in broken.iterrows()
-        )
-        return _assessment(model, current, settings, "investigate", reason, undo, **evidence)
-    moved = report[report["matters"]] if len(report) else report
-    worse = _worse(table)
-    if worse.empty:
-        action: Action = "monitor" if len(moved) else "hold"
-        reason = _quiet_reason(moved, table)
-        return _assessment(
-            model, current, settings, action, reason, _quiet_reverses(settings), **evidence
-        )
-    found = challengers.challenge(model, current, history, settings)
-    action = "retrain" if found is not None and found.pays else "monitor"
-    reason = _worse_reason(worse, found, settings)
-    return _assessment(
-        model,
-        current,
-        settings,
-        action,
-        reason,
-        _worse_reverses(found, settings),
-        **evidence,
-        found=found,
-    )
-
-
-def _assessment(
-    model: Model,
-    current: pd.DataFrame,
-    settings: Settings,
-    action: Action,
-    reason: str,
-    reverses: tuple[str, ...],
-    faults: pd.DataFrame | None = None,
-    report: pd.DataFrame | None = None,
-    table: pd.DataFrame | None = None,
-    found: Challenger | None = None,
-) -> Assessment:
-    empty = pd.DataFrame()
+    broken = faults[faults["severity"] == "broken"]
+    moved = report[report["matters"].astype(bool)]
+    worse = performance.worse_rows(table)
+    found = None
+    if broken.empty and (len(moved) or len(worse)):
+        found = challengers.challenge(model, current, history, settings)
+    action = decide(len(broken) > 0, len(moved) > 0, len(worse) > 0, found)
     return Assessment(
         action=action,
-        reason=reason,
-        drift=empty if report is None else report,
-        performance=empty if table is None else table,
-        quality=empty if faults is None else faults,
+        reason=reasons.sentence(action, broken, moved, worse, table, found),
+        drift=report,
+        performance=table,
+        quality=faults,
         model_version=model.version,
         n_current=len(current),
         settings=settings,
         challenger=found,
-        reverses=reverses,
+        reverses=reasons.reversals(action, broken, found, policy),
     )
 
 
-def _worse(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows called worse: realised ones, or estimated ones where no label is known."""
-    judged = table[table["status"] == "ok"]
-    realised = judged[judged["basis"] == "realised"]
-    basis = realised if len(realised) else judged
-    return basis[basis["worse"].astype(bool)]
+def decide(broken: bool, moved: bool, worse: bool, found: Challenger | None) -> Action:
+    """Return the action of the design's table.
+
+    ``broken``: the data has a fault; ``moved``: drift that matters; ``worse``: performance below
+    the champion's holdout. A champion that newer fits beat counts as worse too: it does worse than
+    a model of its kind can. Without any sign of change no challenger is looked at.
+    """
+    if broken:
+        return "investigate"
+    stale = found is not None and found.stale
+    if found is not None and (worse or stale) and found.pays:
+        return "retrain"
+    return "monitor" if moved or worse else "hold"
 
 
-def _fault(row: Mapping[str, Any] | pd.Series) -> str:
-    return f"{row['feature']} {row['detail'] or row['fault']}"
-
-
-def _quiet_reason(moved: pd.DataFrame, table: pd.DataFrame) -> str:
-    judged = table[table["status"] == "ok"]
-    how = "measured" if (judged["basis"] == "realised").any() else "estimated without labels"
-    state = (
-        f"performance is no worse ({how})" if len(judged) else "performance cannot be judged yet"
-    )
-    if moved.empty:
-        return f"no drift that matters, and {state}"
-    names = ", ".join(str(name) for name in moved["feature"].head(5))
-    return f"drift that matters ({names}), but {state}"
-
-
-def _quiet_reverses(settings: Settings) -> tuple[str, ...]:
-    return (
-        "performance worse than the champion's holdout beyond its interval",
-        f"a challenger that gains more than {challengers.break_even(settings):.5f} Brier loss a row",
-    )
-
-
-def _worse_reason(worse: pd.DataFrame, found: Challenger | None, settings: Settings) -> str:
-    first = worse.iloc[0]
-    basis = "" if first["basis"] == "realised" else " (estimated)"
-    what = (
-        f"{first['metric']} is worse{basis}: {first['value']:.4f} against {first['baseline']:.4f}"
-    )
-    if found is None:
-        return f"{what}; too few labelled rows to train and grade a challenger"
-    gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
-    even = challengers.break_even(settings)
-    if found.pays:
-        return f"{what}; a {found.recipe} challenger gains {gain} Brier loss, break-even {even:.5f}"
-    return f"{what}; no challenger is sure to pay (best: {found.recipe}, gain {gain}, break-even {even:.5f})"
-
-
-def _worse_reverses(found: Challenger | None, settings: Settings) -> tuple[str, ...]:
-    if found is None:
-        return ("enough labelled rows to grade a challenger", "performance back at its baseline")
-    paying = found.gain_low * settings.policy.horizon * settings.policy.error_cost
-    side = "above" if found.pays else "below"
-    return (
-        f"a retrain_cost {side} {max(paying, 0.0):.5f}",
-        "performance back at its baseline in the next window",
-    )
+def _features(report: pd.DataFrame) -> pd.DataFrame:
+    return report[~report["kind"].isin(["prediction", "joint"])]
 
 
 def _records(frame: pd.DataFrame | None) -> list[dict[str, Any]] | None:
-    return None if frame is None else [dict(row) for row in frame.to_dict("records")]
+    if frame is None:
+        return None
+    return [{str(key): value for key, value in row.items()} for row in frame.to_dict("records")]
 
 
 def _plain(value: Any) -> Any:

@@ -1,0 +1,98 @@
+"""The decision in words: one sentence why, and what would reverse it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from driftbook.settings import PolicySettings
+
+if TYPE_CHECKING:
+    from driftbook.challenger import Challenger
+
+
+def too_few(rows: int, policy: PolicySettings) -> str:
+    """Return the reason of a window that is too small to judge."""
+    return f"insufficient_data: {rows} rows, fewer than min_rows = {policy.min_rows}"
+
+
+def sentence(
+    action: str,
+    broken: pd.DataFrame,
+    moved: pd.DataFrame,
+    worse: pd.DataFrame,
+    table: pd.DataFrame,
+    found: Challenger | None,
+) -> str:
+    """Return one sentence: what was found, and why it leads to the action."""
+    if len(broken):
+        faults = [
+            f"{row['feature']} {row['detail'] or row['fault']}" for _, row in broken.iterrows()
+        ]
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        return f"broken data: {'; '.join(faults[:3])}{more}"
+    parts = [_performance(worse, table, found)]
+    if len(moved):
+        parts.insert(0, f"drift that matters ({_names(moved)})")
+    elif worse.empty:
+        parts.insert(0, "no drift that matters")
+    if action == "retrain" or len(worse):
+        parts.append(_economics(found))
+    return "; ".join(parts)
+
+
+def reversals(
+    action: str, broken: pd.DataFrame, found: Challenger | None, policy: PolicySettings
+) -> tuple[str, ...]:
+    """Return what would change the action, each as one phrase."""
+    if action == "investigate":
+        return tuple(f"{name} back to normal" for name in broken["feature"].astype(str))
+    if found is None:
+        gain = f"more than {policy.retrain_cost:g} over {policy.horizon} windows"
+        return (
+            "performance worse than the champion's holdout beyond its interval",
+            f"drift that matters, and a challenger that gains {gain}",
+        )
+    value = policy.error_cost * found.windows
+    turn = max(0.0, (found.gain_low - found.break_even) * value + policy.retrain_cost)
+    side = "above" if action == "retrain" else "below"
+    return (
+        f"a retrain_cost {side} {turn:.4g}",
+        "a next window in which the champion is no worse than newer fits"
+        if action == "retrain"
+        else f"a challenger whose gain exceeds {found.break_even:.4g} Brier loss a row",
+    )
+
+
+def _names(moved: pd.DataFrame) -> str:
+    names = [str(name) for name in moved["feature"]]
+    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | None) -> str:
+    if len(worse):
+        row = worse.iloc[0]
+        known = "" if row["basis"] == "realised" else " (estimated without labels)"
+        return (
+            f"{row['metric']} is worse than on the champion's holdout{known}: "
+            f"{row['value']:.4f} against {row['baseline']:.4f}"
+        )
+    if found is not None and found.stale:
+        return f"the champion is stale: newer fits lose {found.gain:.4f} Brier loss a row less"
+    judged = table[table["status"] == "ok"]
+    if judged.empty:
+        return "performance cannot be judged yet"
+    realised = (judged["basis"] == "realised").any()
+    return f"performance is no worse ({'measured' if realised else 'estimated without labels'})"
+
+
+def _economics(found: Challenger | None) -> str:
+    if found is None:
+        return "too few labelled rows to train and grade a challenger"
+    gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
+    pays = "pays" if found.pays else "is not sure to pay"
+    return (
+        f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row, break-even "
+        f"{found.break_even:.5f} over {found.windows} windows"
+    )

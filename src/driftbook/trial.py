@@ -1,0 +1,199 @@
+"""A trial in time: every recipe learns from the past only and is graded on what came next.
+
+Labelled rows are cut into contiguous segments. Before each segment every recipe is fitted on the
+rows older than it; its loss there is out of sample, and so is the champion's on rows newer than
+its reference. Source: prequential evaluation, Dawid (1984), JRSS A 147; Gama et al. (2013).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from driftbook import logistic, performance, recipes
+from driftbook.performance import Floats
+from driftbook.settings import Settings
+from driftbook.training import Model
+
+BASE = "recent"
+GATES, PAST = 4, 8
+# Trees take a hundred times as long to fit: fewer segments, fewer recipes.
+SLOW_GATES, SLOW_PAST = 2, 2
+MOST_ROWS = 50_000  # more rows of the same kind change a linear fit by less than a trial can see
+_EDGE = 1e-9
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Rows ``start:stop`` that grade fits on the rows before ``start``; ``gate``: in the window."""
+
+    start: int
+    stop: int
+    gate: bool
+
+    @property
+    def rows(self) -> slice:
+        """Return the rows as a slice of the trial's table."""
+        return slice(self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Losses of the recipes by segment, of the champion on the gates, and of older fits.
+
+    ``losses[recipe][k]``: squared error a row on segment k, None where the recipe could not be
+    fitted. ``champion[k]``: likewise, None outside the gates. ``older[k]``: pairs of age in
+    windows and losses on segment k of the base recipe's earlier fits, at most one window older.
+    ``window``: rows of one window.
+    """
+
+    segments: tuple[Segment, ...]
+    losses: dict[str, list[Floats | None]]
+    champion: list[Floats | None]
+    older: list[list[tuple[float, Floats]]]
+    window: int
+
+
+def run(model: Model, fresh: pd.DataFrame, window: int, settings: Settings) -> Trial | None:
+    """Return the trial of all recipes, or None where ``fresh`` has too few labelled rows.
+
+    ``fresh``: labelled rows since the champion's reference, in time order; the newest ``window``
+    of them are the gates, cut so that each holds at least ``policy.min_rows``.
+    """
+    columns = [*model.feature_names, model.target]
+    gates = min(_slow(settings, SLOW_GATES, GATES), window // settings.policy.min_rows)
+    if gates < 1 or len(fresh) < window:
+        return None
+    rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
+    n_reference = len(model.reference)
+    stage = _Stage(
+        table=recipes.tabulate(rows, model.features, model.target),
+        chance=np.append(np.full(n_reference, np.nan), performance.outcomes(model, fresh).p),
+        block=block_rows(model),
+        window=window,
+        settings=settings,
+    )
+    segments = _segments(len(rows), n_reference, window, gates, settings)
+    found: dict[str, list[Floats | None]] = {}
+    fits: list[recipes.Fit | None] = []
+    for k, segment in enumerate(segments):
+        graded, base = _grade(stage, segment)
+        fits.append(base)
+        for name, losses in graded.items():
+            found.setdefault(name, [None] * len(segments))[k] = losses
+    return Trial(
+        segments=segments,
+        losses=found,
+        champion=[_losses(stage, s, stage.chance[s.rows]) if s.gate else None for s in segments],
+        older=[_older(stage, segments, fits, k) for k in range(len(segments))],
+        window=window,
+    )
+
+
+def block_rows(model: Model) -> int:
+    """Return how many rows the sliding block holds: as many as the first model's reference."""
+    return int(model.origin.get("block_rows", len(model.reference)))
+
+
+def plan(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]:
+    """Return the rows before ``stop`` that ``recipe`` learns from, and their weights."""
+    if recipe in ("everything", "weighted"):
+        return slice(max(0, stop - max(block, MOST_ROWS)), stop), None
+    rows = slice(max(0, stop - block), stop)
+    share = recipes.FADING.get(recipe)
+    return rows, None if share is None else recipes.fading(stop - rows.start, share * block)
+
+
+@dataclass(frozen=True)
+class _Stage:
+    table: recipes.Table
+    chance: Floats  # the champion's probabilities, NaN on the rows of its own reference
+    block: int
+    window: int
+    settings: Settings
+
+
+def _slow(settings: Settings, slow: int, fast: int) -> int:
+    return fast if settings.model.estimator == "logistic_regression" else slow
+
+
+def _segments(
+    n: int, n_reference: int, window: int, gates: int, settings: Settings
+) -> tuple[Segment, ...]:
+    """Return segments before the window, at most ``PAST`` of at most one window, and the gates."""
+    start = n - window
+    most = _slow(settings, SLOW_PAST, PAST)
+    reach = min(start - n_reference // 2, most * window)
+    count = min(most, reach // max(window // gates, settings.policy.min_rows))
+    past = np.linspace(start - reach, start, count + 1).astype(int) if count > 0 else [start]
+    edges = np.linspace(start, n, gates + 1).astype(int)
+    older = [Segment(int(a), int(b), False) for a, b in pairwise(past)]
+    newer = [Segment(int(a), int(b), True) for a, b in pairwise(edges)]
+    return (*older, *newer)
+
+
+def _grade(stage: _Stage, segment: Segment) -> tuple[dict[str, Floats], recipes.Fit | None]:
+    """Return each recipe's losses on the segment, and the base recipe's fit."""
+    stop, losses = segment.start, {}
+    base = None
+    for name in _names(stage, segment):
+        rows, weights = plan(name, stop, stage.block)
+        if name == "weighted":
+            weights = recipes.resembling(stage.table, rows, stage.window)
+        fitted = recipes.fit(stage.table, rows, weights, stage.settings.model)
+        if fitted is None:
+            continue
+        losses[name] = _losses(stage, segment, fitted.predict(stage.table, segment.rows))
+        base = fitted if name == BASE else base
+    again = _recalibrated(stage, segment)
+    if again is not None:
+        losses["recalibrated"] = _losses(stage, segment, again)
+    return losses, base
+
+
+def _names(stage: _Stage, segment: Segment) -> list[str]:
+    names = [BASE, *(recipes.FADING if _slow(stage.settings, 0, 1) else ["fading"])]
+    if segment.start > stage.block:
+        names.append("everything")
+    if segment.gate and segment.start > 2 * stage.window:
+        names.append("weighted")
+    return names
+
+
+def _recalibrated(stage: _Stage, segment: Segment) -> Floats | None:
+    rows, _ = plan(BASE, segment.start, stage.block)
+    known = ~np.isnan(stage.chance[rows])
+    y, chance = stage.table.y[rows][known], stage.chance[rows][known]
+    if len(y) < stage.settings.policy.min_rows or len(np.unique(y)) < 2:
+        return None
+    slope, intercept = logistic.platt(log_odds(chance), y, np.ones(len(y)))
+    probability: Floats = special.expit(slope * log_odds(stage.chance[segment.rows]) + intercept)
+    return None if np.isnan(probability).any() else probability
+
+
+def log_odds(chance: Floats) -> Floats:
+    """Return the log odds of probabilities, kept finite."""
+    odds: Floats = special.logit(np.clip(chance, _EDGE, 1 - _EDGE))
+    return odds
+
+
+def _older(
+    stage: _Stage, segments: Sequence[Segment], fits: Sequence[recipes.Fit | None], k: int
+) -> list[tuple[float, Floats]]:
+    newest, found = segments[k], []
+    for segment, fitted in zip(segments[:k], fits[:k], strict=True):
+        age = (newest.start - segment.start) / stage.window
+        if fitted is not None and age <= 1.0 + 1e-9:
+            p = fitted.predict(stage.table, newest.rows)
+            found.append((age, _losses(stage, newest, p)))
+    return found
+
+
+def _losses(stage: _Stage, segment: Segment, p: Floats) -> Floats:
+    losses: Floats = np.square(p - stage.table.y[segment.rows])
+    return losses
