@@ -132,7 +132,7 @@ def over_time(
                 )
             marker = "o" if len(record) <= 40 else None
             axes.plot(x, record[value], color=colour, marker=marker, markersize=4.5, label=label)
-        _window_ticks(axes, list(record["window"].astype(str)))
+        window_ticks(axes, list(record["window"].astype(str)))
         axes.set_ylabel(ylabel)
         axes.legend(loc="best")
     return page.picture
@@ -164,12 +164,13 @@ def decisions(past: pd.DataFrame) -> Picture:
         bottom.set_ylabel("drifted features, %")
         bottom.set_ylim(-5, 105)
         page.figure.legend(loc="outside upper left", ncols=4)
-        _window_ticks(bottom, windows)
+        window_ticks(bottom, windows)
         bottom.set_xlabel(f"window (n = {len(past)} runs)")
     return page.picture
 
 
-def _window_ticks(axes: Axes, names: list[str]) -> None:
+def window_ticks(axes: Axes, names: list[str]) -> None:
+    """Name at most 14 of the windows below the axis, and say how many there are."""
     step = -(-len(names) // 14)
     places = list(range(0, len(names), step))
     axes.set_xticks(places, [names[p] for p in places], rotation=35, ha="right")
