@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
@@ -19,9 +20,11 @@ import pytest
 from click.testing import CliRunner, Result
 from nbformat.v4 import new_code_cell, new_notebook
 
-from driftbook import registry
+from driftbook import registry, resume, summary
 from driftbook.cli import main
-from driftbook.project import STEPS
+from driftbook.errors import UsageError
+from driftbook.flow import Done
+from driftbook.project import STEPS, Project
 from driftbook.terminal import Terminal
 
 PARAMETERS = 'settings_file = ""\nartifacts_dir = ""\nwindow = None\nrun_id = None'
@@ -214,9 +217,10 @@ class TestRefusedRun:
 class TestFailedRun:
     def test_failing_cell_leaves_only_the_kept_notebook(self, tmp_path: Path) -> None:
         folder = project(tmp_path / "p", drift="#| label: fig-x\n1 / 0")
-        done = driftbook("run", cwd=folder)
+        done = driftbook("run", "--from", "serving", cwd=folder)
         assert (done.returncode, done.stdout) == (1, "")
         lines = done.stderr.splitlines()
+        assert lines[0].endswith("nothing is published yet, so this run starts with train-eval")
         assert re.match(r"driftbook: 01-train-eval done in \d+\.\d s", lines[-2])
         told = re.fullmatch(
             r"driftbook: 02-drift\.ipynb, cell \[3\] fig-x: ZeroDivisionError: division by zero; "
@@ -233,12 +237,6 @@ class TestFailedRun:
         assert (done.returncode, done.stdout) == (1, "")
         assert done.stderr.count("\n") == 1
         assert "the kernel was killed (SIGKILL), often because memory ran out" in done.stderr
-        assert leftovers(folder / "artifacts") == []
-
-    def test_incomplete_run_is_not_committed(self, tmp_path: Path) -> None:
-        folder = project(tmp_path / "p")
-        done = driftbook("run", "--quiet", cwd=folder)
-        assert done.returncode == 1
         assert leftovers(folder / "artifacts") == []
 
 
@@ -393,13 +391,47 @@ class TestFinishedRun:
         ]
         assert invoke("verify", *here(copied)).exit_code == 0
 
+    def test_run_from_decision_carries_the_drift_report_over(self, copied: Path) -> None:
+        (copied / "runbook.yaml").write_text(SMALL + "policy: {retrain_cost: 1000000.0}\n")
+        done = driftbook("run", "--from", "decision", "--no-render", "--json", cwd=copied)
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["action"] == "monitor"
+        drift = (copied / "artifacts" / "drift" / "drift_report.csv").read_text()
+        assert json.loads(done.stdout)["run_id"] in drift
+        assert first(copied)["run_id"] not in drift
+        assert invoke("verify", *here(copied)).exit_code == 0
+
+    @pytest.mark.parametrize(
+        ("first_step", "settings", "data", "changed"),
+        [
+            ("decision", {}, {"window": "rows-0005"}, "window"),
+            ("decision", {"drift": {"alpha": 0.01}}, {"sha256": "0"}, "data and drift settings"),
+            ("serving", {"policy": {"retrain_cost": 9.0}}, {}, "policy settings"),
+        ],
+    )
+    def test_later_steps_need_the_same_evidence(
+        self,
+        finished: Path,
+        first_step: str,
+        settings: dict[str, Any],
+        data: dict[str, str],
+        changed: str,
+    ) -> None:
+        artifacts = finished / "artifacts"
+        manifest = json.loads((artifacts / "manifest.json").read_text())
+        resume.check(artifacts, first_step, manifest["settings"], manifest["data"])
+        with pytest.raises(UsageError, match=f"since then {changed} changed; use --from drift"):
+            resume.check(
+                artifacts, first_step, manifest["settings"] | settings, manifest["data"] | data
+            )
+
     def test_failing_cell_leaves_the_published_run_whole(self, copied: Path) -> None:
         path = copied / "notebooks" / STEPS["drift"]
         path.write_text(path.read_text().replace("quality.check(", "quality.no_such_check("))
         before = (copied / "artifacts" / "manifest.json").read_bytes()
         done = driftbook("run", "--from", "drift", "--quiet", cwd=copied)
         assert done.returncode == 1
-        assert re.search(r"02-drift\.ipynb, cell \[\d\] tbl-quality: AttributeError", done.stderr)
+        assert re.search(r"02-drift\.ipynb, cell \[4\] \S+: AttributeError", done.stderr)
         assert (copied / "artifacts" / "manifest.json").read_bytes() == before
         assert invoke("verify", *here(copied)).exit_code == 0
 
@@ -551,7 +583,54 @@ class TestTerminal:
                 advance()
                 advance()
             assert terminal.papermill_bar("02-drift") != False  # noqa: E712 - a dict or False
-            shown = os.read(controller, 65536).decode()
-        os.close(controller)
-        assert re.search(r"settings +\[00:00\]", shown)
-        assert re.search(r"backtest +100%\|.*\| 2/2 windows \[00:00\]", shown)
+        shown = b""
+        with os.fdopen(controller, "rb", buffering=0) as screen, suppress(OSError):
+            while part := screen.read(65536):  # ends with an error once all was read
+                shown += part
+        text = shown.decode()
+        assert re.search(r"settings +\[00:00\]", text)
+        assert re.search(r"backtest +100%\|.*\| 2/2 windows \[00:00\]", text)
+
+
+class TestSummary:
+    def test_backtest_shows_the_cheapest_policies_and_always_ours(self, tmp_path: Path) -> None:
+        place = Project(tmp_path / "runbook.yaml", tmp_path)
+        (tmp_path / "backtest").mkdir()
+        names = ["hindsight", *(f"every {k}" for k in range(2, 10)), "driftbook"]
+        rows = [f"{name},{k},0.1{k},{k}.5,{k / 100}" for k, name in enumerate(names)]
+        header = "policy,retrains,mean_loss,total_cost,excess"
+        (tmp_path / "backtest" / "policies.csv").write_text("\n".join([header, *reversed(rows)]))
+        found = summary.of_backtest(place, Done("r1", None), 12.34)
+        assert [row["policy"] for row in found["policies"]] == names
+        assert found["policies"][1] == {
+            "policy": "every 2",
+            "retrains": 1,
+            "mean_loss": 0.11,
+            "total_cost": 1.5,
+            "excess": 0.01,
+        }
+        lines = summary.backtest_lines(found)
+        assert len(lines) <= 10
+        assert lines[1].split() == ["hindsight", "0", "0.5000", "0.0%"]
+        assert lines[-3].split() == ["driftbook", "9", "9.5000", "9.0%"]
+
+    def test_a_window_that_cannot_be_judged(self, tmp_path: Path) -> None:
+        (tmp_path / "policy").mkdir()
+        document = {
+            "action": "monitor",
+            "reason": "insufficient_data: 3 rows",
+            "window": "rows-0004",
+            "model_version": "m1",
+            "drifted_features": [],
+            "n_current": 3,
+            "evidence": {"performance": None},
+        }
+        path = tmp_path / "policy" / "retrain_recommendation.json"
+        path.write_text(json.dumps(document))
+        place = Project(tmp_path / "mine.yaml", tmp_path, " --settings mine.yaml")
+        found = summary.of_run(place, Done("r1", tmp_path / "index.html"), 1.0)
+        told = dict(line.split(maxsplit=1) for line in summary.run_lines(found))
+        assert told["quality"] == "cannot be judged yet"
+        assert told["drifted"] == "no feature"
+        assert told["page"] == str(tmp_path / "index.html")
+        assert told["next"].startswith("driftbook run --from drift --settings mine.yaml")

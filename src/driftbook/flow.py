@@ -19,6 +19,8 @@ from driftbook.terminal import Terminal
 if TYPE_CHECKING:
     from driftbook.transaction import Staged
 
+FIRST = next(iter(STEPS))
+
 
 @dataclass(frozen=True)
 class Job:
@@ -26,6 +28,7 @@ class Job:
 
     kind: Literal["run", "backtest"]
     notebooks: tuple[str, ...]
+    first: str = FIRST
     window: str | None = None
     notes: str = ""
     tracked: bool = False
@@ -33,7 +36,7 @@ class Job:
     @classmethod
     def run(
         cls,
-        first: str = "train-eval",
+        first: str = FIRST,
         window: str | None = None,
         notes: str = "",
         tracked: bool = False,
@@ -41,7 +44,7 @@ class Job:
         """Return the job of ``driftbook run --from first``; earlier steps stay as published."""
         names = list(STEPS)
         chosen = tuple(STEPS[name] for name in names[names.index(first) :])
-        return cls("run", chosen, window, notes, tracked)
+        return cls("run", chosen, first, window, notes, tracked)
 
     @classmethod
     def backtest(cls) -> Job:
@@ -80,20 +83,27 @@ def perform(
         NotebookError: a cell failed; the last published run is as it was.
         DriftbookError: the run is published, but its pages could not be rendered.
     """
-    notebooks = [project.notebooks / name for name in job.notebooks]
     settings = project.settings
+    if job.first != FIRST and not (project.artifacts / "manifest.json").exists():
+        terminal.say(f"nothing is published yet, so this run starts with {FIRST}")
+        job = Job.run(FIRST, job.window, job.notes, job.tracked)
+    notebooks = [project.notebooks / name for name in job.notebooks]
     with Kernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
         with _without("rfc3987_syntax"):
             from driftbook import runner
-        from driftbook import manifest, transaction
+        from driftbook import manifest, resume, transaction
 
         runner.check(notebooks, job.parameters(project, None, None))
         with _checked(project, job, kernel, terminal) as found:
+            resume.check(
+                project.artifacts, job.first, settings.model_dump(mode="json"), found["data"]
+            )
             staged = transaction.stage(
                 settings, project.artifacts, found["window"], job.notes, job.kind, found["data"]
             )
             with _kept_whole(staged):
+                resume.carry(project.artifacts, job.first, staged.folder, staged.run_id)
                 runner.execute(
                     notebooks,
                     job.parameters(project, staged.run_id, found["window"]),
@@ -113,7 +123,13 @@ def perform(
 
 def _render(project: Project, kernel: Kernel, terminal: Terminal) -> Path:
     with terminal.step("pages"):
-        return Path(kernel.call("driftbook.flow:render", artifacts=str(project.artifacts)))
+        return Path(
+            kernel.call(
+                "driftbook.flow:render",
+                artifacts=str(project.artifacts),
+                options=project.options,
+            )
+        )
 
 
 @contextmanager
@@ -223,9 +239,9 @@ def record(artifacts: str, folder: str, run_name: str, tracked: bool) -> None:
         spool.add(Path(artifacts), Path(folder), run_name)
 
 
-def render(artifacts: str) -> str:
+def render(artifacts: str, options: str) -> str:
     """Return the path of the first page, rendered again; called in the kernel."""
     with _without("rfc3987_syntax"):
         from driftbook import report
 
-    return str(report.render(artifacts))
+    return str(report.render(artifacts, options=options))
