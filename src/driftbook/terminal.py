@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from shutil import get_terminal_size
@@ -55,22 +55,6 @@ class Terminal:
         clock.stopped = perf_counter()
         if not self.live:
             self.say(f"{label} done in {clock.seconds:.1f} s")
-
-    @contextmanager
-    def counted(self, label: str, total: int, unit: str) -> Iterator[Callable[[], None]]:
-        """Give a function to call after each of ``total`` pieces of work."""
-        with self.step(label, ticking=False):
-            if not self.live:
-                yield lambda: None
-                return
-            from tqdm import tqdm
-
-            with tqdm(total=total, **self._style(label), unit=unit) as bar:
-
-                def advance() -> None:
-                    bar.update()
-
-                yield advance
 
     def papermill_bar(self, label: str) -> dict[str, Any] | bool:
         """Return papermill's ``progress_bar`` argument: its bar in this terminal, or none."""
