@@ -227,7 +227,7 @@ def test_a_host_that_others_reach_needs_a_token(
 
 
 def test_a_port_that_is_taken_is_a_usage_error(tmp_path: Path) -> None:
-    with api._listen("127.0.0.1", 0) as taken:
+    with api.listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port}"):
             api.serve(settings_of(), tmp_path, port=port)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
@@ -21,8 +22,9 @@ from driftbook import log_retention, prediction_ids, prediction_log
 from driftbook.errors import UsageError
 from driftbook.log_writer import LogWriter
 from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
+from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
-from serving_models import settings_of
+from serving_models import enthrone, numeric_model, settings_of
 
 DAY_MS = 86_400_000
 NO_LIMITS = LogSettings(max_age_days=None, max_mb=None)
@@ -348,6 +350,30 @@ def test_a_locked_file_is_reported_after_a_while(
     writer.close()
     assert count(other, prediction_log.predictions) == 1
     other.dispose()
+
+
+@pytest.mark.network
+def test_replicas_share_one_log(postgres: str, tmp_path: Path) -> None:
+    enthrone(tmp_path, numeric_model())
+    settings = settings_of(log={"url": postgres})
+    row = {"features": [0.5] * 8}
+    with running_server(settings, tmp_path) as first, running_server(settings, tmp_path) as second:
+        answers = [
+            httpx.post(f"{server.url}/predict", json=row, trust_env=False).json()
+            for server in (first, second, first)
+        ]
+        # A label may come in at another replica than the one that predicted.
+        told = {"prediction_id": answers[0]["prediction_id"], "label": 1}
+        stored = httpx.post(f"{second.url}/feedback", json=told, trust_env=False).json()
+        assert stored == {"stored": 1, "known": 0}
+        against = httpx.post(f"{first.url}/feedback", json={**told, "label": 0}, trust_env=False)
+        assert against.status_code == 409
+    frame = prediction_log.read_frame(reading(postgres), tmp_path)
+    assert len(frame) == 3
+    np.testing.assert_array_equal(frame["y"], [1.0, np.nan, np.nan])
+    engine = prediction_log.connect(postgres)
+    prediction_log.feedback.metadata.drop_all(engine)
+    engine.dispose()
 
 
 def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:

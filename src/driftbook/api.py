@@ -105,8 +105,6 @@ def serve(
     Raises:
         UsageError: no token where one is needed, or the address cannot be listened on.
     """
-    import uvicorn
-
     host = host or settings.serving.host
     port = settings.serving.port if port is None else port
     token = token or os.environ.get(TOKEN_VARIABLE) or None
@@ -115,21 +113,27 @@ def serve(
             f"host {host!r} is reachable from other machines and no token is set; "
             f"set {TOKEN_VARIABLE}, or give --no-auth to serve without one"
         )
-    listener = _listen(host, port)
-    configure_logging()
-    access = AccessLog(sys.stderr.buffer)
+    with listen(host, port) as listener, AccessLog(sys.stderr.buffer) as access:
+        configure_logging()
+        run(create_app(settings, artifacts_dir, token, access), listener)
+
+
+def run(app: FastAPI, listener: socket.socket) -> None:
+    """Serve ``app`` on a socket that listens already, until the process is told to stop."""
+    import uvicorn
+
     config = uvicorn.Config(
-        create_app(settings, artifacts_dir, token, access),
+        app,
         http=http_protocol(),
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_keep_alive=30,
-        timeout_graceful_shutdown=round(settings.serving.timeout_s) + 1,
+        timeout_graceful_shutdown=10,
     )
-    with listener, access:
-        announce(host, listener.getsockname()[1])
-        uvicorn.Server(config).run(sockets=[listener])
+    host, port = listener.getsockname()[:2]
+    announce(host, port)
+    uvicorn.Server(config).run(sockets=[listener])
 
 
 def is_loopback(host: str) -> bool:
@@ -146,7 +150,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the address.
+
+    Raises:
+        UsageError: it cannot be listened on.
+    """
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=2048)

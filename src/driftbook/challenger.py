@@ -49,21 +49,19 @@ class Challenger:
         return retraining.carry_out(self.make)
 
 
-def challenge(
-    model: Model, current: pd.DataFrame, history: pd.DataFrame | None, settings: Settings
-) -> Challenger | None:
-    """Return the challenger and its evidence, or None with too few labelled rows.
+def tried(
+    model: Model, current: pd.DataFrame, fresh: pd.DataFrame, settings: Settings
+) -> Trial | None:
+    """Return the trial of all recipes, or None with too few labelled rows.
 
-    The gates are the labelled rows of ``current``; where it has none (labels mature later) they
-    are the newest rows of ``history``, as many as ``current`` has.
+    ``fresh``: labelled rows since the champion's reference. The gates are the labelled rows of
+    ``current``; where it has none (labels mature later) they are the newest rows of ``fresh``, as
+    many as ``current`` has.
     """
-    fresh = labelled_since(model, current, history)
-    in_window = len(labelled_since(model, current, None))
-    window = in_window or min(len(current), len(fresh))
+    window = len(labelled_since(model, current, None)) or min(len(current), len(fresh))
     if window < settings.policy.min_rows or not set(model.feature_names) <= set(fresh.columns):
         return None
-    found = trial.run(model, fresh, window, settings)
-    return None if found is None else weigh(model, fresh, found, settings)
+    return trial.run(model, fresh, window, settings)
 
 
 def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:

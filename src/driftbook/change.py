@@ -93,7 +93,9 @@ def _numbers(
 ) -> Change:
     before, after = reference.summary, current.summary
     ks_stat, ks_pvalue = shift.ks(reference.counts, current.counts)
-    change = replace(_with_psi(change, reference, current, bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue)
+    change = replace(
+        _with_psi(change, reference, current, bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue
+    )
     if ks_stat == 0.0 and before.sd == 0.0:
         return replace(
             change, status="constant", test="rank", statistic=0.0, pvalue=1.0, effect=0.0,

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 TOLERANCE = 1e-6
 PROBE_ROWS = 256
-_MAX_LEAVES = 64
 _LARGEST = 1.7976931348623157e308
 
 
@@ -160,7 +159,7 @@ def _classifier(estimator: Any) -> dict[str, Any]:
 
 def _tree(nodes: Any) -> dict[str, Any]:
     leaf = nodes["is_leaf"].astype(bool)
-    if leaf.sum() > _MAX_LEAVES or nodes["is_categorical"].any():
+    if leaf.sum() > scoring.LEAVES or nodes["is_categorical"].any():
         raise NotCompiledError(f"a tree has {int(leaf.sum())} leaves or splits on categories")
     return {
         "feature": nodes["feature_idx"].tolist(),

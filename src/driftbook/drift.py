@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -79,7 +79,7 @@ def columns(
             change = compare_profiles(before, current[feature.name], settings)
         else:
             change = Change("absent", before.rows, 0, before.missing_share)
-        rows.append({"feature": feature.name, "kind": feature.kind, **asdict(change)})
+        rows.append({"feature": feature.name, "kind": feature.kind, **vars(change)})
     return rows
 
 
@@ -133,11 +133,11 @@ def _prediction_row(
     row = {"feature": "(prediction)", "kind": "prediction", "importance": math.nan}
     row |= {"impact": math.nan, "noted": True}
     if window.empty:
-        return row | asdict(Change("absent", reference.prediction.n, 0))
+        return row | vars(Change("absent", reference.prediction.n, 0))
     scores = pd.Series(log_odds(model.predict_proba(window)))
     now = profile(scores, reference.prediction.bins)
     slack = settings.min_effect * reference.reach
-    return row | asdict(compare_profiles(reference.prediction, now, settings, slack))
+    return row | vars(compare_profiles(reference.prediction, now, settings, slack))
 
 
 def _joint_row(
@@ -152,25 +152,31 @@ def _joint_row(
     row |= {"impact": math.nan, "noted": True}
     change = Change("absent" if window.empty else "insufficient", len(model.reference), len(window))
     if window.empty:
-        return row | asdict(change)
+        return row | vars(change)
     now = joint.dependence(joint.scores(window, model.features, reference.levels))
     pairs, compared = joint.changes(reference.dependence, now, settings.min_effect)
     if not pairs:
-        return row | asdict(change)
+        return row | vars(change)
     first = pairs[0]
+    weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]
+    if weights and shares:
+        first = pairs[int(np.argmax(weights))]
     moved = first.current - first.reference
     change = replace(
-        change, status="ok", test=f"rank correlation of {compared} pairs", pvalue=first.pvalue,
+        change, status="ok", test=f"rank correlation of {compared} pairs", pvalue=pairs[0].pvalue,
         statistic=moved / first.error, effect=moved, effect_unit="correlation",
         effect_low=moved - 1.96 * first.error, effect_high=moved + 1.96 * first.error,
         direction=f"{first.label}: {first.reference:+.2f} to {first.current:+.2f}",
     )  # fmt: skip
     if shares:
-        names = [feature.name for feature in model.features]
-        known = [
-            min(shares[names[p.left]][0], shares[names[p.right]][0]) * abs(p.current - p.reference)
-            for p in pairs
-            if p.pvalue < settings.alpha
-        ]
-        row["impact"] = sum(known)
-    return row | asdict(change)
+        row["impact"] = sum(weights)
+    return row | vars(change)
+
+
+def _pair_impact(
+    pair: joint.PairChange, model: Model, shares: Mapping[str, tuple[float, bool]]
+) -> float:
+    """Return the change of correlation times the smaller importance share of the two columns."""
+    names = [model.features[side].name for side in (pair.left, pair.right)]
+    share = min(shares.get(name, (1.0, True))[0] for name in names)
+    return share * abs(pair.current - pair.reference)

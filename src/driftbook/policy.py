@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import pandas as pd
@@ -14,6 +14,7 @@ from driftbook import drift, performance, quality, reasons
 from driftbook.challenger import Challenger
 from driftbook.settings import Settings
 from driftbook.training import Model
+from driftbook.trial import Trial
 
 Action = Literal["hold", "monitor", "retrain", "investigate"]
 
@@ -86,6 +87,32 @@ class Assessment:
         return {**terms.model_dump(mode="json"), "break_even_gain": even}
 
 
+@dataclass(frozen=True)
+class Evidence:
+    """What one window says, before any cost is weighed: it serves every price of a retrain."""
+
+    faults: pd.DataFrame
+    report: pd.DataFrame
+    table: pd.DataFrame
+    trial: Trial | None
+    fresh: pd.DataFrame
+
+    @property
+    def broken(self) -> pd.DataFrame:
+        """Return the faults that forbid any other judgement."""
+        return self.faults[self.faults["severity"] == "broken"]
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """Return the drift that matters."""
+        return self.report[self.report["matters"].astype(bool)]
+
+    @property
+    def worse(self) -> pd.DataFrame:
+        """Return the rows of the performance table that are worse."""
+        return performance.worse_rows(self.table)
+
+
 def assess(
     model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
 ) -> Assessment:
@@ -97,40 +124,52 @@ def assess(
     (a column gone, all missing, constant, one class) is a finding, never an exception. Pure: the
     same arguments give the same assessment.
     """
-    policy = settings.policy
+    return conclude(model, examine(model, current, settings, history), len(current), settings)
+
+
+def examine(
+    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+) -> Evidence:
+    """Return the evidence of one window; a trial of challengers only where something changed."""
     faults = quality.check(model, current, settings)
-    if len(current) < policy.min_rows:
-        return Assessment(
-            action="monitor",
-            reason=reasons.too_few(len(current), policy),
-            drift=pd.DataFrame(columns=["feature", "kind", "drift_flag"]),
-            performance=pd.DataFrame(columns=list(performance.COLUMNS)),
-            quality=faults,
-            model_version=model.version,
-            n_current=len(current),
-            settings=settings,
-            reverses=(f"a window of at least {policy.min_rows} rows",),
-        )
-    report = drift.compare(model, current, settings)
-    table = performance.judge(model, current, settings)
-    broken = faults[faults["severity"] == "broken"]
-    moved = report[report["matters"].astype(bool)]
-    worse = performance.worse_rows(table)
-    found = None
-    if broken.empty and (len(moved) or len(worse)):
-        found = challengers.challenge(model, current, history, settings)
-    action = decide(len(broken) > 0, len(moved) > 0, len(worse) > 0, found)
+    if len(current) < settings.policy.min_rows:
+        report = pd.DataFrame(columns=["feature", "kind", "drift_flag", "matters"])
+        table = pd.DataFrame(columns=list(performance.COLUMNS))
+        return Evidence(faults, report, table, None, current.iloc[:0])
+    found = Evidence(
+        faults=faults,
+        report=drift.compare(model, current, settings),
+        table=performance.judge(model, current, settings),
+        trial=None,
+        fresh=challengers.labelled_since(model, current, history),
+    )
+    if len(found.broken) or not (len(found.moved) or len(found.worse)):
+        return found
+    return replace(found, trial=challengers.tried(model, current, found.fresh, settings))
+
+
+def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) -> Assessment:
+    """Return the assessment that the evidence and the costs of ``settings.policy`` lead to."""
+    policy = settings.policy
+    few = n_current < policy.min_rows
+    challenger = None
+    if found.trial is not None:
+        challenger = challengers.weigh(model, found.fresh, found.trial, settings)
+    broken, moved, worse = found.broken, found.moved, found.worse
+    action = decide(len(broken) > 0, len(moved) > 0, len(worse) > 0, challenger)
+    reason = reasons.sentence(action, broken, moved, worse, found.table, challenger)
+    reverses = reasons.reversals(action, broken, challenger, policy)
     return Assessment(
-        action=action,
-        reason=reasons.sentence(action, broken, moved, worse, table, found),
-        drift=report,
-        performance=table,
-        quality=faults,
+        action="monitor" if few else action,
+        reason=reasons.too_few(n_current, policy) if few else reason,
+        drift=found.report,
+        performance=found.table,
+        quality=found.faults,
         model_version=model.version,
-        n_current=len(current),
+        n_current=n_current,
         settings=settings,
-        challenger=found,
-        reverses=reasons.reversals(action, broken, found, policy),
+        challenger=challenger,
+        reverses=(f"a window of at least {policy.min_rows} rows",) if few else reverses,
     )
 
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass
 from typing import Literal
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from scipy import special
 
-from driftbook import shift
-from driftbook.columns import Feature
-from driftbook.profile import ColumnProfile, Values, profile
+from driftbook import shift, units
+from driftbook.profile import SENTINELS, ColumnProfile, numbers, profile
 from driftbook.reference import reference_of
 from driftbook.settings import Settings
 from driftbook.training import Model
@@ -20,13 +21,10 @@ from driftbook.training import Model
 COLUMNS = ("feature", "fault", "severity", "reference_value", "current_value", "detail")
 # A fault is called only where chance would produce it less than once in a million columns.
 CHANCE = 1e-6
-_GRID = np.linspace(0.05, 0.95, 19)
-_AFFINE = {
-    "°F read as °C": (5.0 / 9.0, -160.0 / 9.0),
-    "°C read as °F": (9.0 / 5.0, 32.0),
-    "°C read as K": (1.0, 273.15),
-    "K read as °C": (1.0, -273.15),
-}
+# Shares of the rows from which a fault is worth a word, and from which nothing else can be trusted.
+# Conventions of this project; ordinary drift reaches none of them.
+NOTED, BROKEN, REPLACED = 0.05, 0.1, 0.5
+DUPLICATES_BROKEN = 0.3
 
 
 @dataclass(frozen=True)
@@ -41,155 +39,228 @@ class Finding:
     detail: str
 
 
-def check(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    """Return the faults of the rows of one window, one row each; empty when there are none.
+@dataclass(frozen=True)
+class Column:
+    """A column's two profiles, its longest run of one value in the reference, and an example."""
 
-    ``severity``: ``broken`` stops every other conclusion, ``note`` does not. A fault needs a
-    size that no ordinary drift has (each cut-off is a convention of this project) and a chance
-    below one in a million under the reference.
+    name: str
+    reference: ColumnProfile
+    current: ColumnProfile
+    run: int = 1
+    example: str = ""
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the window is too short to break a habit of the reference.
+
+        A column that keeps one value for long stretches of time (a quarterly figure, a month) is
+        often constant, or at a new value, in a window.
+        """
+        return self.current.n < 2 * self.run
+
+
+def check(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the faults of the rows of one window, a row each; empty when there are none.
+
+    ``severity``: ``broken`` stops every other conclusion, ``note`` does not. A fault needs a size
+    that no ordinary drift has (the cut-offs are conventions of this project) and a chance below one
+    in a million under the reference. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
+    ``constant``, ``infinite``, ``unit``, ``sentinel``, ``range``, ``unseen``, ``duplicates``.
     """
     reference = reference_of(model)
     findings: list[Finding] = []
     for feature in model.features:
-        if feature.name not in current.columns:
-            findings.append(
-                Finding(feature.name, "absent", "broken", "present", "no such column", "column is absent")
-            )
+        name = feature.name
+        if name not in current.columns:
+            words = ("present", "no such column", "column is absent")
+            findings.append(Finding(name, "absent", "broken", *words))
             continue
-        before = reference.profiles[feature.name]
-        after = profile(current[feature.name], before.bins)
-        findings.extend(column_faults(feature, before, after))
-    findings.extend(_duplicates(model, current))
+        known = reference.profiles[name]
+        now = profile(current[name], known.bins)
+        column = Column(name, known, now, reference.runs[name], _example(current[name]))
+        findings += column_faults(column)
+    if len(current) >= settings.policy.min_rows:
+        findings += _duplicates(model, current)
     return pd.DataFrame([astuple(finding) for finding in findings], columns=list(COLUMNS))
 
 
-def column_faults(
-    feature: Feature, reference: ColumnProfile, current: ColumnProfile
-) -> Iterator[Finding]:
-    """Return the faults that two profiles of one column show."""
-    if not current.rows or not reference.n:
-        return
-    name = feature.name
-    if reference.invalid == 0 and current.invalid:
-        share = current.invalid / current.rows
-        severity: Literal["broken", "note"] = "broken" if share >= 0.05 else "note"
-        yield Finding(name, "text", severity, "0.0%", f"{share:.1%}", f"text instead of numbers in {share:.1%} of rows")
-    yield from _missing(name, reference, current)
-    if not current.n:
-        return
-    yield from _constant(name, reference, current)
-    if feature.kind == "numeric":
-        yield from _numeric_faults(name, reference, current)
-    else:
-        yield from _unseen(name, reference, current)
+def column_faults(column: Column) -> list[Finding]:
+    """Return the faults that the two profiles of one column show."""
+    if not column.current.rows or not column.reference.n:
+        return []
+    found = [*_text(column), *_missing(column)]
+    if not column.current.n:
+        return found
+    found += _constant(column)
+    if column.reference.bins.kind != "numeric":
+        return found + [*_unseen(column)]
+    found += _infinite(column)
+    return found + ([*_unit(column)] or [*_sentinel(column)] or [*_range(column)])
 
 
-def _missing(name: str, reference: ColumnProfile, current: ColumnProfile) -> Iterator[Finding]:
-    before, after = reference.missing_share, current.missing_share
-    if not current.n:
-        yield Finding(name, "all_missing", "broken", f"{before:.1%}", "100.0%", f"all missing (reference {before:.1%})")
+def _text(column: Column) -> Iterator[Finding]:
+    share = column.current.invalid / column.current.rows
+    if not share or column.reference.invalid:
         return
-    tables = (
-        np.array([reference.n, reference.missing]),
-        np.array([current.n, current.missing]),
+    detail = f"text instead of numbers in {share:.1%} of rows"
+    yield Finding(column.name, "text", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail)
+
+
+def _missing(column: Column) -> Iterator[Finding]:
+    before, after = column.reference.missing_share, column.current.missing_share
+    values = f"{before:.1%}", f"{after:.1%}"
+    if not column.current.n:
+        if not column.current.invalid:
+            detail = f"all missing (reference {before:.1%})"
+            yield Finding(column.name, "all_missing", "broken", *values, detail)
+        return
+    known, now = column.reference, column.current
+    chance = shift.share_test(known.missing, known.rows, now.missing, now.rows, minimum=0.0)
+    if after - before < NOTED or chance > CHANCE or column.current.invalid:
+        return
+    broken = after - before >= BROKEN and after >= 2.0 * before
+    detail = f"missing in {after:.1%} of rows (reference {before:.1%})"
+    yield Finding(column.name, "missing", "broken" if broken else "note", *values, detail)
+
+
+def _constant(column: Column) -> Iterator[Finding]:
+    reference, current = column.reference, column.current
+    cells = np.flatnonzero(current.counts)
+    different = int(np.count_nonzero(reference.counts))
+    if len(cells) > 1 or different == 1 or column.settled:
+        return
+    # Upper 99% limit of the value's share (Clopper & Pearson 1934), to the power of the rows seen.
+    seen = int(reference.counts[cells[0]])
+    limit = float(special.betaincinv(seen + 1, reference.n - seen, 0.99))
+    if current.n * math.log(limit) > math.log(CHANCE):
+        return
+    detail = f"constant at {column.example} (reference: {different} different values)"
+    words = f"{different} values", column.example
+    yield Finding(column.name, "constant", "broken", *words, detail)
+
+
+def _infinite(column: Column) -> Iterator[Finding]:
+    share = column.current.infinite / column.current.rows
+    if not share or column.reference.infinite:
+        return
+    detail = f"infinite in {share:.1%} of rows"
+    yield Finding(column.name, "infinite", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail)
+
+
+def _unit(column: Column) -> Iterator[Finding]:
+    found = units.changed_unit(column.reference, column.current)
+    if found is None:
+        return
+    before, after = (
+        float(side.quantiles(np.array([0.5]))[0]) for side in (column.reference, column.current)
     )
-    if after - before < 0.05 or shift.rank_test(*tables, np.array([0.0, 1.0]))[1] > CHANCE:
-        return
-    severity: Literal["broken", "note"] = "broken" if after >= before + 0.1 and after >= 2 * before else "note"
-    yield Finding(name, "missing", severity, f"{before:.1%}", f"{after:.1%}", f"missing in {after:.1%} of rows (reference {before:.1%})")
+    yield Finding(
+        column.name, "unit", "broken" if found.certain else "note",
+        f"median {before:.4g}", f"median {after:.4g}", f"unit changed: {found.words}",
+    )  # fmt: skip
 
 
-def _constant(name: str, reference: ColumnProfile, current: ColumnProfile) -> Iterator[Finding]:
-    filled = np.flatnonzero(current.counts)
-    if len(filled) > 1 or np.count_nonzero(reference.counts) == 1:
-        return
-    cell = int(filled[0])
-    # Upper 99% limit of the cell's share (Clopper-Pearson), to the power of the rows seen.
-    seen = int(reference.counts[cell])
-    limit = 1.0 if seen == reference.n else float(special.betaincinv(seen + 1, reference.n - seen, 0.99))
-    if current.n * np.log(limit) > np.log(CHANCE):
-        return
-    value = _shown(current, cell)
-    levels = int(np.count_nonzero(reference.counts))
-    yield Finding(name, "constant", "broken", f"{levels} values", value, f"constant at {value} (reference: {levels} different values)")
+def _sentinel(column: Column) -> Iterator[Finding]:
+    """Yield the numbers that stand for "no value" and never occurred in the reference."""
+    low, high, width = _span(column.reference)
+    edges, current = column.reference.bins.edges, column.current
+    places = np.searchsorted(edges, SENTINELS)
+    for value, cell in zip(SENTINELS, 2 * places + 1, strict=True):
+        share = int(current.counts[cell]) / current.n
+        far = value < low - width / 2.0 or value > high + width / 2.0
+        if share >= NOTED and far and current.n > share * current.n:
+            words = f"{low:.4g} to {high:.4g}", f"{value:g} in {share:.1%}"
+            detail = f"{value:g} in {share:.1%} of rows, never in the reference"
+            yield Finding(column.name, "sentinel", "broken", *words, detail)
 
 
-def _numeric_faults(name: str, reference: ColumnProfile, current: ColumnProfile) -> Iterator[Finding]:
-    if current.infinite and not reference.infinite:
-        share = current.infinite / current.rows
-        severity: Literal["broken", "note"] = "broken" if share >= 0.05 else "note"
-        yield Finding(name, "infinite", severity, "0.0%", f"{share:.1%}", f"infinite in {share:.1%} of rows")
-    unit = _unit_change(reference, current)
-    if unit is not None:
-        middle = [quantiles(side, np.array([0.5]))[0] for side in (reference, current)]
-        yield Finding(name, "unit", "broken", f"median {middle[0]:.4g}", f"median {middle[1]:.4g}", f"changed unit: {unit}")
-        return
-    values, counts = reference.bins.values, reference.counts
-    low, high = values[np.flatnonzero(counts)[[0, -1]]]
-    q01, q99 = quantiles(reference, np.array([0.01, 0.99]))
-    width = (q99 - q01) or (high - low)
+def _range(column: Column) -> Iterator[Finding]:
+    """Yield values more than the reference's width out of its range.
+
+    Broken when they are a cluster apart while other rows stand; a note when the whole column went.
+    """
+    low, high, width = _span(column.reference)
+    values, current = column.reference.bins.values, column.current
     far = (values > high + width) | (values < low - width)
-    share = float(current.counts[far].sum()) / current.n
-    if width and share >= 0.05 and current.counts[far].sum() >= 5:
-        yield Finding(name, "range", "broken", f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside", f"{share:.1%} of values lie far outside the reference's range {low:.4g} to {high:.4g}")
+    inside = (values >= low) & (values <= high)
+    count = int(current.counts[far].sum())
+    share, kept = count / current.n, int(current.counts[inside].sum()) / current.n
+    if share < NOTED or count < 5:
+        return
+    between = 1.0 - share - kept
+    apart = kept >= 0.2 and between < share / 4.0 and not column.settled
+    detail = f"{share:.1%} of values lie far outside the reference's {low:.4g} to {high:.4g}"
+    yield Finding(
+        column.name, "range", "broken" if apart else "note",
+        f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside", detail,
+    )  # fmt: skip
 
 
-def quantiles(profile: ColumnProfile, shares: Values) -> Values:
-    """Return quantiles of a number column from its cells (inverse of the distribution function)."""
-    cumulative = np.cumsum(profile.counts) / profile.n
-    found: Values = profile.bins.values[np.searchsorted(cumulative, shares - 1e-12)]
-    return found
-
-
-def _unit_change(reference: ColumnProfile, current: ColumnProfile) -> str | None:
-    """Return in words the change of unit that maps the reference onto the current values."""
-    before, after = quantiles(reference, _GRID), quantiles(current, _GRID)
-    spread_before, spread_after = before[-2] - before[1], after[-2] - after[1]
-    if current.n < 30 or spread_before <= 0.0 or spread_after <= 0.0:
-        return None
-    factor = spread_after / spread_before
-    if (factor > 8.0 or factor < 0.125) and _matches(before * factor, after, spread_after):
-        return f"values are about {factor:.3g} times the reference's"
-    for label, (slope, offset) in _AFFINE.items():
-        moved = before * slope + offset
-        if abs(after[9] - before[9]) > spread_before / 2 and _matches(moved, after, slope * spread_before):
-            return label
-    return None
-
-
-def _matches(expected: Values, found: Values, spread: float) -> bool:
-    return bool(np.abs(expected - found).max() < 0.25 * spread)
-
-
-def _unseen(name: str, reference: ColumnProfile, current: ColumnProfile) -> Iterator[Finding]:
+def _unseen(column: Column) -> Iterator[Finding]:
+    reference, current = column.reference, column.current
     unseen = int(current.counts[-1])
     share = unseen / current.n
-    # Good (1953): the chance that the next row shows a new level is about singletons / rows.
-    expected = (int(reference.counts[-1]) + int((reference.counts == 1).sum()) + 3.0) / reference.n
-    if share < 0.01 or float(special.bdtrc(unseen - 1, current.n, min(1.0, expected))) > CHANCE:
+    # Good (1953): the next row shows a new level with a chance of about singletons / rows; three
+    # more rows bound the chance when there was none (rule of three).
+    rare = int(reference.counts[-1]) + int((reference.counts == 1).sum()) + 3
+    expected = min(1.0, rare / reference.n)
+    if share < NOTED or float(special.bdtrc(unseen - 1, current.n, expected)) > CHANCE:
         return
-    severity: Literal["broken", "note"] = "broken" if share >= 0.5 else "note"
-    yield Finding(name, "unseen", severity, f"{expected:.1%}", f"{share:.1%}", f"levels never seen in the reference in {share:.1%} of rows")
+    broken = share >= REPLACED and not column.settled
+    detail = f"levels never seen in the reference in {share:.1%} of rows"
+    values = f"at most {expected:.1%}", f"{share:.1%}"
+    yield Finding(column.name, "unseen", "broken" if broken else "note", *values, detail)
 
 
 def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[Finding]:
-    names = [f.name for f in model.features]
-    if len(current) < 30 or not set(names) <= set(current.columns):
+    """Yield a flood of repeated rows: more than the reference's own repeats and chance explain."""
+    if not {f.name for f in model.features} <= set(current.columns):
         return
     n, m = len(current), len(model.reference)
-    repeated = int(current[names].duplicated().sum())
-    if repeated / n < 0.05:
+    repeats = 1.0 - len(np.unique(_row_keys(model, current))) / n
+    if repeats < NOTED:
         return
-    # The chance that two reference rows agree, with Poisson's upper limit for pairs never seen.
-    sizes = model.reference.groupby(names, dropna=False, observed=True).size().to_numpy()
-    pairs = float((sizes * (sizes - 1.0)).sum() / 2.0) + 3.0
-    excess = (repeated - pairs / (m * (m - 1.0) / 2.0) * n * (n - 1.0) / 2.0) / n
-    if excess >= 0.05:
-        severity: Literal["broken", "note"] = "broken" if excess >= 0.3 else "note"
-        yield Finding("(rows)", "duplicates", severity, f"{pairs:.0f} pairs", f"{repeated / n:.1%}", f"{repeated / n:.1%} of rows repeat an earlier row")
+    sizes = np.unique(_row_keys(model, model.reference), return_counts=True)[1]
+    # Rows repeat in bursts (share as in the reference) or by chance (pairs grow with n squared);
+    # three pairs more bound a chance that produced none.
+    pairs = float((sizes * (sizes - 1.0)).sum()) / 2.0 + 3.0
+    usual = max(1.0 - len(sizes) / m, pairs / (m * (m - 1.0)) * (n - 1.0))
+    excess = repeats - usual
+    if excess < NOTED:
+        return
+    severity = _severity(excess, DUPLICATES_BROKEN)
+    values = f"{min(usual, 1.0):.1%}", f"{repeats:.1%}"
+    detail = f"{repeats:.1%} of rows repeat another row (expected at most {min(usual, 1.0):.1%})"
+    yield Finding("(rows)", "duplicates", severity, *values, detail)
 
 
-def _shown(profile: ColumnProfile, cell: int) -> str:
-    if profile.bins.kind == "numeric":
-        return f"{profile.bins.values[cell]:.6g}"
-    return repr(profile.bins.levels[cell]) if cell < len(profile.bins.levels) else "an unseen level"
+def _row_keys(model: Model, frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of each row's features; equal rows have equal keys."""
+    keys = np.zeros(len(frame), dtype=np.uint64)
+    for feature in model.features:
+        values = frame[feature.name]
+        if feature.kind == "numeric":
+            codes = numbers(values).view(np.uint64)
+        else:
+            codes = pd.util.hash_array(values.astype(object).to_numpy())
+        keys = (keys ^ codes) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(29)
+    return keys
+
+
+def _severity(share: float, limit: float) -> Literal["broken", "note"]:
+    return "broken" if share >= limit else "note"
+
+
+def _span(reference: ColumnProfile) -> tuple[float, float, float]:
+    """Return the smallest and largest cell of a number column and its width from 1% to 99%."""
+    low, high = reference.bins.values[np.flatnonzero(reference.counts)[[0, -1]]]
+    narrow = reference.quantiles(np.array([0.01, 0.99]))
+    width = float(narrow[1] - narrow[0]) or float(high - low) or max(abs(float(low)), 1.0)
+    return float(low), float(high), width
+
+
+def _example(values: pd.Series) -> str:
+    first = values.first_valid_index()
+    value = values[first] if first is not None and values.index.is_unique else None
+    return f"{value:g}" if isinstance(value, float) else repr(value)

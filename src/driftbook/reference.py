@@ -66,7 +66,9 @@ class Reference:
     def runs(self) -> Mapping[str, int]:
         """Return by feature the longest run of rows with one and the same value, in time order."""
         rows = self.model.reference
-        return {f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features}
+        return {
+            f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features
+        }
 
     @cached_property
     def reach(self) -> float:

@@ -20,6 +20,8 @@ Row = Sequence[Any]
 
 FORMAT = 1
 BATCH_ROWS = 1024
+# The bits of a mask, and so the most leaves that a tree may have.
+LEAVES = 64
 
 
 class Scorer(Protocol):
@@ -113,36 +115,42 @@ class TreeScorer:
     def __init__(self, document: Mapping[str, Any]) -> None:
         import numpy as np
 
+        self._np = np
         self._columns = document["columns"]
         self._width = int(document["width"])
         self._baseline = float(document["baseline"])
         self._slope, self._offset = document["calibration"]
         trees = document["trees"]
-        self._values = np.zeros((len(trees), 64))
+        self._values = np.zeros((len(trees), LEAVES))
         splits: dict[int, list[tuple[float, int, int]]] = {}
         for number, tree in enumerate(trees):
             leaves = _leaf_order(tree)
             self._values[number, : len(leaves)] = [tree["value"][leaf] for leaf in leaves]
             for feature, threshold, mask in _split_masks(tree, leaves):
                 splits.setdefault(feature, []).append((threshold, number, mask))
-        self._features = sorted(splits)
-        self._thresholds = [sorted({t for t, _, _ in splits[f]}) for f in self._features]
-        self._masks = [
-            _mask_table(splits[f], thresholds, len(trees))
-            for f, thresholds in zip(self._features, self._thresholds, strict=True)
-        ]
+        self._splits = [(f, *_mask_table(splits[f], len(trees))) for f in sorted(splits)]
+        self._all_open = np.full(len(trees), np.uint64(2**LEAVES - 1))
         self._numbers = np.arange(len(trees))
+        self._one = np.uint64(1)
 
     def one(self, row: Row) -> float:
         """Return the probability of one row."""
-        return self.many([row])[0]
+        prepared = self._prepared(row)
+        still_open = self._all_open
+        for feature, thresholds, masks in self._splits:
+            still_open = still_open & masks[bisect_left(thresholds, prepared[feature])]
+        return self._probability(float(self._raw(still_open)))
 
     def many(self, rows: Sequence[Row]) -> list[float]:
         """Return one probability a row; works through the rows in blocks."""
         found: list[float] = []
         for start in range(0, len(rows), BATCH_ROWS):
             block = [self._prepared(row) for row in rows[start : start + BATCH_ROWS]]
-            found += [sigmoid(-(self._slope * raw + self._offset)) for raw in self._raw(block)]
+            still_open = self._np.tile(self._all_open, (len(block), 1))
+            for feature, thresholds, masks in self._splits:
+                passed = [bisect_left(thresholds, row[feature]) for row in block]
+                still_open &= masks[passed]
+            found += map(self._probability, self._raw(still_open).tolist())
         return found
 
     def _prepared(self, row: Row) -> list[float]:
@@ -158,25 +166,15 @@ class TreeScorer:
                 prepared[start] = (number - column["mean"]) / column["scale"]
         return prepared
 
-    def _raw(self, block: list[list[float]]) -> list[float]:
-        import numpy as np
+    def _raw(self, still_open: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return the sum of the exit leaves; the last axis of ``still_open`` are the trees."""
+        lowest = still_open & (~still_open + self._one)
+        leaf = self._np.bitwise_count(lowest - self._one)
+        exits: NDArray[np.float64] = self._values[self._numbers, leaf].sum(axis=-1)
+        return self._baseline + exits
 
-        if not self._features:
-            return [self._baseline + float(self._values[:, 0].sum())] * len(block)
-        still_open = self._open(0, block)
-        for position in range(1, len(self._features)):
-            still_open = still_open & self._open(position, block)
-        lowest = still_open & (~still_open + np.uint64(1))
-        leaf = np.bitwise_count(lowest - np.uint64(1))
-        exits = self._values[self._numbers, leaf]
-        sums: list[float] = (self._baseline + exits.sum(axis=1)).tolist()
-        return sums
-
-    def _open(self, position: int, block: list[list[float]]) -> NDArray[np.uint64]:
-        feature, thresholds = self._features[position], self._thresholds[position]
-        passed = [bisect_left(thresholds, row[feature]) for row in block]
-        table: NDArray[np.uint64] = self._masks[position][passed]
-        return table
+    def _probability(self, raw: float) -> float:
+        return sigmoid(-(self._slope * raw + self._offset))
 
 
 def _leaf_order(tree: Mapping[str, Any]) -> list[int]:
@@ -204,7 +202,7 @@ def _split_masks(tree: Mapping[str, Any], leaves: list[int]) -> list[tuple[int, 
         return below[node]
 
     bits(0)
-    everything = (1 << 64) - 1
+    everything = (1 << LEAVES) - 1
     return [
         (tree["feature"][node], tree["threshold"][node], everything ^ below[tree["left"][node]])
         for node in below
@@ -213,12 +211,16 @@ def _split_masks(tree: Mapping[str, Any], leaves: list[int]) -> list[tuple[int, 
 
 
 def _mask_table(
-    splits: list[tuple[float, int, int]], thresholds: list[float], trees: int
-) -> NDArray[np.uint64]:
-    """Return the open leaves by number of passed thresholds and tree, shape (n + 1, trees)."""
+    splits: list[tuple[float, int, int]], trees: int
+) -> tuple[list[float], NDArray[np.uint64]]:
+    """Return a feature's thresholds, and the open leaves by how many of them a value passes.
+
+    The table has the shape (thresholds + 1, trees).
+    """
     import numpy as np
 
-    table = np.full((len(thresholds) + 1, trees), np.uint64(2**64 - 1), dtype=np.uint64)
+    thresholds = sorted({threshold for threshold, _, _ in splits})
+    table = np.full((len(thresholds) + 1, trees), np.uint64(2**LEAVES - 1))
     for threshold, tree, mask in splits:
         table[bisect_left(thresholds, threshold) + 1 :, tree] &= np.uint64(mask)
-    return table
+    return thresholds, table

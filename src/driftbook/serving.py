@@ -126,7 +126,12 @@ class Service:
         while True:
             await asyncio.sleep(self.settings.serving.poll_s)
             if _stamp(self._models / "index.json") != self._tried:
-                await asyncio.to_thread(self.refresh)
+                looking = asyncio.create_task(asyncio.to_thread(self.refresh))
+                await asyncio.wait([looking])
+                # Whatever went wrong, the next look must not be the last.
+                if error := looking.exception():
+                    self.load_failures += 1
+                    _logger.error("the registry could not be read", exc_info=error)
             if self.log.failure is not None:
                 await asyncio.to_thread(self.log.probe)
 

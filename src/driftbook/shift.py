@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 
 import numpy as np
@@ -35,12 +36,16 @@ def ks(reference: Counts, current: Counts) -> tuple[float, float]:
     statistic = float(np.abs(np.cumsum(reference) / m - np.cumsum(current) / n).max())
     if max(m, n) <= _EXACT_ROWS:
         cells = np.arange(len(reference))
-        pair = stats.ks_2samp(np.repeat(cells, reference), np.repeat(cells, current), method="exact")
+        pair = stats.ks_2samp(
+            np.repeat(cells, reference), np.repeat(cells, current), method="exact"
+        )
         return statistic, float(pair.pvalue)
     return statistic, float(stats.kstwo.sf(statistic, round(m * n / (m + n))))
 
 
-def banded_ks(reference: ColumnProfile, current: ColumnProfile, slack: float) -> tuple[float, float]:
+def banded_ks(
+    reference: ColumnProfile, current: ColumnProfile, slack: float
+) -> tuple[float, float]:
     """Return the KS distance left after every value may move by ``slack``, and its p-value.
 
     The null is that some movement of at most ``slack`` (units of the column) turns the reference
@@ -50,16 +55,9 @@ def banded_ks(reference: ColumnProfile, current: ColumnProfile, slack: float) ->
     Source: the neighbourhood of Lévy, as in Huber (1981), Robust Statistics, section 2.3; p-value
     by Stephens (1970), JRSS B 32, small-sample form of Kolmogorov's limit.
     """
-    edges = reference.bins.edges
     m, n = reference.n, current.n
-    below = np.concatenate([[0], reference.cumulative]) / m
+    up_at, up_open, down_at, down_open = _band(reference, slack)
     through = current.cumulative / n
-    # Reference mass below, and up to, each edge moved by the slack; then the same for the current.
-    upper, lower = edges + slack, edges - slack
-    up_open = below[2 * np.searchsorted(edges, upper, side="left")]
-    up_at = below[2 * np.searchsorted(edges, upper, side="right")]
-    down_at = below[2 * np.searchsorted(edges, lower, side="left")]
-    down_open = below[2 * np.searchsorted(edges, lower, side="right")]
     at, open_below = through[1::2], through[:-1:2]
     risen = max((at - up_at).max(), (open_below - up_open).max())
     fallen = max((down_at - open_below).max(), (down_open - at).max())
@@ -68,11 +66,28 @@ def banded_ks(reference: ColumnProfile, current: ColumnProfile, slack: float) ->
     return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
+@functools.lru_cache(maxsize=512)
+def _band(reference: ColumnProfile, slack: float) -> tuple[Values, Values, Values, Values]:
+    """Return the bounds of the band at each edge and just beside it; kept, as windows share them.
+
+    They are the reference's shares up to and below edge + slack, then below and up to edge - slack.
+    """
+    edges = reference.bins.edges
+    below = np.concatenate([[0], reference.cumulative]) / reference.n
+    bounds = []
+    for moved in (edges + slack, edges - slack):
+        bounds.append(below[2 * np.searchsorted(edges, moved, side="left")])
+        bounds.append(below[2 * np.searchsorted(edges, moved, side="right")])
+    up_open, up_at, down_at, down_open = bounds
+    return up_at, up_open, down_at, down_open
+
+
 def rank_test(reference: Counts, current: Counts, scores: Values) -> tuple[float, float]:
     """Return z and the two-sided p-value of a linear rank test, given a score for each cell.
 
-    Mean, variance and skewness are those of the permutation distribution given the ties; the tail
-    is Pearson's type III, with half the widest step between scores as continuity correction.
+    Cells are in the order of their values, each with a row on either side. Mean, variance and
+    skewness are those of the permutation distribution given the ties; the tail is Pearson's type
+    III, with half the widest step between neighbouring scores as continuity correction.
 
     Source: Hájek, Šidák & Sen (1999), Theory of Rank Tests, section 3.3; Mielke & Berry (2007),
     Permutation Methods, section 2.3 (type III approximation).
@@ -90,7 +105,7 @@ def rank_test(reference: Counts, current: Counts, scores: Values) -> tuple[float
     sd = math.sqrt(second * m * n / (total - 1))
     third = float(pooled @ (squares * centred)) / total
     skew = n * m * (m - n) / ((total - 1) * (total - 2)) * third / sd**3
-    step = float(np.diff(np.sort(scores)).max())
+    step = float(np.abs(np.diff(scores)).max())
     deviation = float(current @ centred)
     nearer = math.copysign(max(0.0, abs(deviation) - step / 2.0), deviation) / sd
     tail = min(_pearson3_upper(nearer, skew), _pearson3_upper(-nearer, -skew))
