@@ -386,3 +386,13 @@ def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:
     ahead = file.with_name("log.sqlite-wal").stat().st_size
     assert file.stat().st_size > 2 * ahead, "the write-ahead log must start again from the front"
     engine.dispose()
+
+
+def test_versions_with_other_features_share_a_log(url: str, engine: Engine) -> None:
+    old, new = entry(1), entry(2)._replace(features='{"x": 2, "z": 0.5}')
+    store(engine, old, new)
+    frame = prediction_log.read_frame(reading(url), Path())
+    assert list(frame.columns) == ["x", "city", "member", "z", "at", "y"]
+    np.testing.assert_array_equal(frame["z"], [np.nan, 0.5])
+    assert frame["city"].tolist()[0] == "Kōbe\x00"
+    assert frame["city"].isna().tolist() == [False, True]

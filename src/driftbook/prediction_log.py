@@ -249,38 +249,49 @@ def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:
             "or name the log with log.url"
         )
     try:
-        rows, times, labels = _read(engine, settings.model_name)
+        traffic = _read(engine, settings.model_name)
     except SQLAlchemyError as error:
         raise unavailable(error) from error
     finally:
         engine.dispose()
-    if not rows:
+    if not traffic.times_us:
         raise UsageError(
             f"the prediction log holds no prediction of model {settings.model_name!r}; "
             "serve predictions first, or set model.name to the name that was served"
         )
-    frame = pd.DataFrame.from_records(rows)
+    frame = pd.DataFrame(traffic.columns)
     if settings.data.timestamp is not None:
-        frame[settings.data.timestamp] = pd.to_datetime(times, unit="us")
-    frame[settings.data.target] = pd.Series(labels, dtype="float64")
+        frame[settings.data.timestamp] = pd.to_datetime(traffic.times_us, unit="us")
+    frame[settings.data.target] = pd.Series(traffic.labels, dtype="float64")
     return frame
 
 
-def _read(
-    engine: Engine, model_name: str
-) -> tuple[list[Mapping[str, Any]], list[int], list[int | None]]:
+class _Traffic:
+    """Logged rows by column; a feature that a version did not have is missing in its rows."""
+
+    def __init__(self) -> None:
+        self.columns: dict[str, list[Any]] = {}
+        self.times_us: list[int] = []
+        self.labels: list[int | None] = []
+
+    def add(self, features: Mapping[str, Any], time_us: int, label: int | None) -> None:
+        for name in [name for name in features if name not in self.columns]:
+            self.columns[name] = [None] * len(self.times_us)
+        for name, values in self.columns.items():
+            values.append(features.get(name))
+        self.times_us.append(time_us)
+        self.labels.append(label)
+
+
+def _read(engine: Engine, model_name: str) -> _Traffic:
     query = (
         sa.select(predictions.c.features, predictions.c.time_us, feedback.c.label)
         .outerjoin_from(predictions, feedback, feedback.c.prediction_id == predictions.c.id)
         .where(predictions.c.model_name == model_name)
         .order_by(predictions.c.id)
     )
-    rows: list[Mapping[str, Any]] = []
-    times: list[int] = []
-    labels: list[int | None] = []
+    traffic = _Traffic()
     with engine.connect().execution_options(yield_per=_READ_ROWS) as connection:
         for features, time_us, label in connection.execute(query):
-            rows.append(from_json(features))
-            times.append(time_us)
-            labels.append(label)
-    return rows, times, labels
+            traffic.add(from_json(features), time_us, label)
+    return traffic
