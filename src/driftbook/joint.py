@@ -121,18 +121,18 @@ def dependence(scores: Scores) -> Dependence:
     Biometrika 62: ab - r (a^2 + b^2) / 2 for standardised a, b.
     """
     z, here = scores.values, scores.present
-    rows = here.T @ here
-    squares, cubes = z**2, z**3
+    squares = z**2
+    rows, left, fourths = _sums(squares, here)
     with np.errstate(divide="ignore", invalid="ignore"):
-        left, right = (squares.T @ here) / rows, (here.T @ squares) / rows
-        scale = np.sqrt(left * right)
+        left, fourths = left / rows, fourths / rows
+        scale = np.sqrt(left * left.T)
         r = np.clip((z.T @ z) / rows / scale, -0.999999, 0.999999)
         both = (squares.T @ squares) / rows / scale**2
-        skewed = ((cubes.T @ z) / left + (z.T @ cubes) / right) / rows / scale
-        fourths = (squares**2).T @ here / rows / left**2
-        spread = both - r * skewed + r**2 / 4.0 * (fourths + fourths.T + 2.0 * both)
+        cubed = ((squares * z).T @ z) / rows / left / scale
+        fourths = fourths / left**2
+        spread = both - r * (cubed + cubed.T) + r**2 / 4.0 * (fourths + fourths.T + 2.0 * both)
         variance = np.maximum(spread, 0.0) / (1.0 - r**2) ** 2
-        kurtosis = (squares**2).sum(0) / here.sum(0) / ((squares).sum(0) / here.sum(0)) ** 2
+        kurtosis = np.diag(fourths).copy()
     return Dependence(scores, r, variance, rows, kurtosis)
 
 
@@ -180,6 +180,19 @@ def changes(
             )
         )
     return found, sum(counted)
+
+
+def _sums(squares: Values, here: Values) -> tuple[Values, Values, Values]:
+    """Return rows, and sums of squares and fourth powers of i over the rows where j is present."""
+    if here.all():
+        shape = (squares.shape[1],) * 2
+        second, fourth = squares.sum(0)[:, None], (squares**2).sum(0)[:, None]
+        return (
+            np.full(shape, float(len(squares))),
+            np.broadcast_to(second, shape),
+            np.broadcast_to(fourth, shape),
+        )
+    return here.T @ here, squares.T @ here, (squares**2).T @ here
 
 
 def _usable(reference: Dependence, current: Dependence) -> NDArray[np.bool_]:
