@@ -10,11 +10,18 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from driftbook import api, registry
+from driftbook import api, registry, serving
 from driftbook.compilation import wire_rows
 from driftbook.errors import UsageError
 from driftbook.training import Model
-from serving_models import TestClient, champion_in, mixed_rows, numeric_rows, settings_of
+from serving_models import (
+    TestClient,
+    enthrone,
+    mixed_model,
+    mixed_rows,
+    numeric_model,
+    settings_of,
+)
 
 JSON = {"content-type": "application/json"}
 EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
@@ -23,7 +30,7 @@ EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
 @pytest.fixture(scope="module")
 def numeric(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
     artifacts = tmp_path_factory.mktemp("numeric")
-    return artifacts, champion_in(artifacts, numeric_rows(), settings_of())
+    return artifacts, enthrone(artifacts, numeric_model())
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,7 @@ def client(numeric: tuple[Path, Model]) -> Iterator[TestClient]:
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Model]]:
     artifacts = tmp_path_factory.mktemp("mixed")
-    model = champion_in(artifacts, mixed_rows(), settings_of())
+    model = enthrone(artifacts, mixed_model())
     with TestClient(api.create_app(settings_of(), artifacts)) as client:
         yield client, model
 
@@ -174,7 +181,7 @@ def test_without_a_champion_the_api_lives_but_is_not_ready(tmp_path: Path) -> No
 def test_a_changed_file_is_never_served(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = champion_in(tmp_path, numeric_rows(), settings_of())
+    model = enthrone(tmp_path, numeric_model())
     file = tmp_path / "models" / model.version / name
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
@@ -185,6 +192,21 @@ def test_a_changed_file_is_never_served(
             assert document["type"] == "urn:driftbook:problem:not-ready"
             assert str(tmp_path) not in response.text
     assert name in caplog.text
+
+
+def test_a_restored_file_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(serving, "RETRY_S", 0.0)
+    model = enthrone(tmp_path, numeric_model())
+    scorer = tmp_path / "models" / model.version / "scorer.json"
+    sound = scorer.read_bytes()
+    scorer.write_bytes(b"{}")
+    service = serving.Service(settings_of(), tmp_path)
+    service.refresh()
+    assert (service._version(), service.load_failures) == (None, 1)
+    scorer.write_bytes(sound)
+    service.refresh()
+    service.refresh()
+    assert (service._version(), service.load_failures) == (model.version, 1)
 
 
 def test_the_card_names_version_features_and_metrics(client: TestClient, numeric: Any) -> None:
@@ -198,7 +220,7 @@ def test_the_card_names_version_features_and_metrics(client: TestClient, numeric
 def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    model = champion_in(tmp_path, numeric_rows(), settings_of())
+    model = enthrone(tmp_path, numeric_model())
     file = tmp_path / "models" / model.version / "scorer.json"
     document = json.loads(file.read_text())
     document["intercept"] += 0.01

@@ -28,6 +28,8 @@ from driftbook.settings import Settings
 Scope = MutableMapping[str, Any]
 
 NOTED_IDS = 10
+# A champion that could not be loaded is tried again: its files may have been restored.
+RETRY_S = 5.0
 
 _logger = logging.getLogger("driftbook.api")
 
@@ -62,32 +64,37 @@ class Service:
         self.log = LogWriter(prediction_log.url_of(settings, artifacts), settings.log)
         self.metrics = RequestMetrics()
         self.served: Served | None = None
-        self.failure = "the registry has no champion yet; run `make run` first"
         self.load_failures = 0
         self._models = artifacts / "models"
         self._tried: tuple[int, int, int] | None = None
+        self._retry_at = 0.0
 
     def refresh(self) -> None:
-        """Load the registry's champion if the registry changed since the last look.
+        """Load the registry's champion if the registry changed since the last look, or that failed.
 
         A champion that fails its check is not loaded: the last verified one goes on serving, and
         where there is none the service is not ready.
         """
-        stamp = _stamp(self._models / "index.json")
-        if stamp == self._tried:
+        if not self._due():
             return
+        self._tried = _stamp(self._models / "index.json")
+        self._retry_at = time.monotonic() + RETRY_S
         try:
             version = champions.champion_version(self._models)
-            if version is None:
-                return
-            if self.served is None or self.served.champion.version != version:
+            if version is not None and version != self._version():
                 self._adopt(champions.load(self._models, version))
-            self.failure = ""
+            self._retry_at = float("inf")
         except DriftbookError as error:
             self.load_failures += 1
-            self.failure = str(error)
             _logger.error("champion not loaded: %s", error)  # noqa: TRY400
-        self._tried = stamp
+
+    def _due(self) -> bool:
+        """Return whether the registry changed, or a failed look is to be repeated."""
+        changed = _stamp(self._models / "index.json") != self._tried
+        return changed or time.monotonic() >= self._retry_at
+
+    def _version(self) -> str | None:
+        return None if self.served is None else self.served.champion.version
 
     def _adopt(self, champion: Champion) -> None:
         reader = RequestReader(champion.features, self.settings.serving.max_batch)
@@ -125,7 +132,7 @@ class Service:
         """Keep the champion up to date until cancelled."""
         while True:
             await asyncio.sleep(self.settings.serving.poll_s)
-            if _stamp(self._models / "index.json") != self._tried:
+            if self._due():
                 looking = asyncio.create_task(asyncio.to_thread(self.refresh))
                 await asyncio.wait([looking])
                 # Whatever went wrong, the next look must not be the last.
