@@ -59,7 +59,6 @@ class Evidence:
     history: tuple[Past, ...]
     ledger: list[dict[str, Any]]
     champion: str | None
-    backtest: pd.DataFrame
 
     @property
     def run_id(self) -> str:
@@ -81,7 +80,7 @@ class Evidence:
 def load(artifacts: Path) -> Evidence:
     """Return the evidence of the run that is published in ``artifacts``.
 
-    Tables that a run may lack (quality, backtest, …) are empty then.
+    Tables that a run may lack (quality, serving checks, …) are empty then.
 
     Raises:
         DriftbookError: nothing has been published there yet.
@@ -103,7 +102,6 @@ def load(artifacts: Path) -> Evidence:
         history=history(artifacts),
         ledger=champions.read(models),
         champion=registry.index(models).aliases.get("champion"),
-        backtest=_csv(artifacts / "backtest" / "windows.csv"),
     )
 
 

@@ -262,3 +262,64 @@ def checks_table(checks: Mapping[str, Any]) -> str:
     state = "All" if passed == len(rows) else f"**Only {passed} of**"
     names = {"name": "check", "expected": "expected", "found": "answer", "passed": "passed"}
     return f"{state} {len(rows)} checks passed.\n\n{table(rows, names)}"
+
+
+def policies_text(policies: pd.DataFrame) -> str:
+    """Return in words how this policy did against hindsight and the next best, and the table."""
+    order = policies.sort_values("total_cost", kind="stable", ignore_index=True)
+    ours = order[order["policy"] == "driftbook"].iloc[0]
+    others = order[~order["policy"].isin(["driftbook", "hindsight"])]
+    words = (
+        f"Driftbook's policy retrains {number(ours['retrains'])} times and pays "
+        f"{number(ours['total_cost'], 4)} in all, **{percent(ours['excess'])} above hindsight**."
+    )
+    if not others.empty:
+        best = others.iloc[0]
+        words += (
+            f" The cheapest other policy, {code(best['policy'])}, pays {percent(best['excess'])} "
+            f"above it with {number(best['retrains'])} retrains."
+        )
+    return f"{words}\n\n{_policies_table(order)}"
+
+
+def _policies_table(order: pd.DataFrame) -> str:
+    shown = order.assign(
+        total_cost=[number(cost, 4) for cost in order["total_cost"]],
+        excess=[percent(share) for share in order["excess"]],
+    )
+    heads = {
+        "policy": "policy",
+        "retrains": "retrains",
+        "mean_loss": "mean Brier loss",
+        "total_cost": "total cost",
+        "excess": "above hindsight",
+    }
+    return table(shown, heads)
+
+
+def schedule_table(schedule: pd.DataFrame) -> str:
+    """Return what this policy would have done before each window, and why."""
+    ours = schedule[schedule["policy"] == "driftbook"]
+    heads = {
+        "window": "window",
+        "retrained": "retrained before it",
+        "recipe": "model in force",
+        "loss": "Brier loss",
+        "reason": "reason",
+    }
+    return table(ours, heads)
+
+
+def cheapest_table(costs: pd.DataFrame) -> str:
+    """Return which policy is cheapest at each price of a retrain, and how ours does there."""
+    best = costs[costs["cheapest"].astype(bool)].drop_duplicates("retrain_cost")
+    ours = costs[costs["policy"] == "driftbook"].set_index("retrain_cost")["excess"]
+    rows = pd.DataFrame(
+        {
+            "retrain cost": best["retrain_cost"],
+            "cheapest policy": best["policy"],
+            "above hindsight": [percent(share) for share in best["excess"]],
+            "driftbook above hindsight": [percent(ours[cost]) for cost in best["retrain_cost"]],
+        }
+    )
+    return table(rows)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -44,30 +46,53 @@ def excess(policies: pd.DataFrame, windows: int) -> Picture:
     return page.picture
 
 
-def losses(windows: pd.DataFrame, policies: tuple[str, ...] = (OURS, BEST, "never")) -> Picture:
-    """Return the loss of a few policies window by window; ▲ marks a retrain.
+def losses(schedule: pd.DataFrame, policies: Sequence[str] = (OURS, BEST, "never")) -> Picture:
+    """Return the loss of a few policies window by window; ▲ marks a retrain before the window.
 
-    ``windows`` has a row a policy and window: ``policy, window, loss, retrained``.
+    ``schedule`` has a row a policy and window: ``policy, window, loss, retrained``.
     """
-    names = list(dict.fromkeys(windows["window"])) if not windows.empty else []
-    if not names:
+    if schedule.empty:
         return nothing("No window could be replayed on this data.")
-    places = {name: place for place, name in enumerate(names)}
+    names = list(dict.fromkeys(schedule["window"]))
     others = iter(_OTHERS)
     with sheet("Loss of each policy by window", 3.7) as page:
         axes = page.axes[0]
         for policy in policies:
-            rows = windows[windows["policy"] == policy]
+            rows = schedule[schedule["policy"] == policy]
             if rows.empty:
                 continue
-            x = np.array([places[name] for name in rows["window"]])
+            x = np.array([names.index(window) for window in rows["window"]])
             loss = rows["loss"].to_numpy(dtype=float)
             colour = _COLOURS.get(policy) or next(others)
-            style = "-" if policy == OURS else "--"
-            axes.plot(x, loss, style, color=colour, label=policy)
+            axes.plot(x, loss, "-" if policy == OURS else "--", color=colour, label=policy)
             retrained = rows["retrained"].to_numpy(dtype=bool)
             axes.plot(x[retrained], loss[retrained], "^", color=colour, markersize=8)
-        axes.set_ylabel("mean Brier loss of the window\n(▲ retrained after it)")
+        axes.set_ylabel("mean Brier loss in the window\n(▲ retrained before it)")
         window_ticks(axes, names)
         axes.legend(loc="best")
+    return page.picture
+
+
+def ageing(table: pd.DataFrame) -> Picture:
+    """Return how models age: what each one loses in each window over the newest one there.
+
+    ``table``: losses with a row a model (named by the window it was trained before) and a column
+    a window; NaN where the model did not exist yet.
+    """
+    values = table.to_numpy(dtype=float)
+    if not np.isfinite(values).any():
+        return nothing("No model has met a labelled window.")
+    names = [str(name) for name in table.columns]
+    more = values - np.diag(values)[None, :]
+    reach = float(np.nanquantile(np.abs(more), 0.98)) or 1.0
+    with sheet("Loss of each model over the newest one, by window", 4.6) as page:
+        axes = page.axes[0]
+        image = axes.imshow(more, cmap="PuOr_r", vmin=-reach, vmax=reach, aspect="auto")
+        step = -(-len(names) // 14)
+        axes.set_yticks(range(0, len(names), step), names[::step])
+        axes.set_ylabel("model trained before")
+        window_ticks(axes, names)
+        axes.grid(visible=False)
+        bar = page.figure.colorbar(image, ax=axes)
+        bar.set_label("Brier loss above the newest model's")
     return page.picture
