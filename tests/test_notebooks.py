@@ -178,6 +178,6 @@ def test_decision_cells_repeat_and_an_altered_one_is_noticed(
     done = subprocess.run(
         command, cwd=FOLDER, capture_output=True, text=True, check=False, timeout=600
     )
-    failed = re.findall(r"^FAILED (\S+)::", done.stdout, re.MULTILINE)
+    failed = [Path(p).name for p in re.findall(r"^FAILED (\S+)::", done.stdout, re.MULTILINE)]
     assert failed == ["test_altered.ipynb"], done.stdout[-3000:]
     assert "Sell" in done.stdout
