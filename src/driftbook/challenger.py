@@ -50,7 +50,11 @@ class Challenger:
 
 
 def tried(
-    model: Model, current: pd.DataFrame, fresh: pd.DataFrame, settings: Settings
+    model: Model,
+    current: pd.DataFrame,
+    fresh: pd.DataFrame,
+    settings: Settings,
+    memo: trial.Memo | None = None,
 ) -> Trial | None:
     """Return the trial of all recipes, or None with too few labelled rows.
 
@@ -61,7 +65,7 @@ def tried(
     window = len(labelled_since(model, current, None)) or min(len(current), len(fresh))
     if window < settings.policy.min_rows or not set(model.feature_names) <= set(fresh.columns):
         return None
-    return trial.run(model, fresh, window, settings)
+    return trial.run(model, fresh, window, settings, memo)
 
 
 def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:

@@ -14,7 +14,7 @@ from driftbook import drift, performance, quality, reasons
 from driftbook.challenger import Challenger
 from driftbook.settings import Settings
 from driftbook.training import Model
-from driftbook.trial import Trial
+from driftbook.trial import Memo, Trial
 
 Action = Literal["hold", "monitor", "retrain", "investigate"]
 
@@ -128,9 +128,16 @@ def assess(
 
 
 def examine(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    memo: Memo | None = None,
 ) -> Evidence:
-    """Return the evidence of one window; a trial of challengers only where something changed."""
+    """Return the evidence of one window; a trial of challengers only where something changed.
+
+    ``memo``: fits of earlier trials of a replay, so that none is made twice.
+    """
     faults = quality.check(model, current, settings)
     if len(current) < settings.policy.min_rows:
         report = pd.DataFrame(columns=["feature", "kind", "drift_flag", "matters"])
@@ -145,7 +152,7 @@ def examine(
     )
     if len(found.broken) or not (len(found.moved) or len(found.worse)):
         return found
-    return replace(found, trial=challengers.tried(model, current, found.fresh, settings))
+    return replace(found, trial=challengers.tried(model, current, found.fresh, settings, memo))
 
 
 def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) -> Assessment:

@@ -24,11 +24,15 @@ MOST_FITTED = 20_000
 
 @dataclass(frozen=True)
 class Table:
-    """Features and target as arrays: numbers (n, a) with NaN, one-hot text (n, b), labels (n,)."""
+    """Features and target as arrays: numbers (n, a) with NaN, one-hot text (n, b), labels (n,).
+
+    ``vocabulary`` names the text values that ``flags`` stands for, column by column.
+    """
 
     numbers: Floats
     flags: Floats
     y: Floats
+    vocabulary: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -58,9 +62,10 @@ def tabulate(frame: pd.DataFrame, features: tuple[Feature, ...], target: str) ->
     given = training.inputs(frame, features)
     text = [f.name for f in features if f.kind == "categorical"]
     numbers = given.drop(columns=text).to_numpy(dtype=np.float64)
-    flags = [_one_hot(given[name]) for name in text]
+    vocabulary = [_commonest(given[name]) for name in text]
+    flags = [_one_hot(given[name], kept) for name, kept in zip(text, vocabulary, strict=True)]
     y = frame[target].to_numpy(dtype=np.float64)
-    return Table(numbers, np.hstack([np.empty((len(frame), 0)), *flags]), y)
+    return Table(numbers, np.hstack([np.empty((len(frame), 0)), *flags]), y, tuple(vocabulary))
 
 
 def fit(table: Table, rows: slice, weights: Floats | None, settings: ModelSettings) -> Fit | None:
@@ -130,7 +135,11 @@ def _design(table: Table, rows: slice, fill: Floats, shift: Floats, scale: Float
     return np.hstack([numbers, table.flags[rows], np.ones((len(numbers), 1))])
 
 
-def _one_hot(values: pd.Series) -> Floats:
-    kept = values.value_counts().index[: training.MAX_CATEGORIES]
-    flags: Floats = (values.to_numpy()[:, None] == kept.to_numpy()[None, :]).astype(np.float64)
+def _commonest(values: pd.Series) -> tuple[str, ...]:
+    return tuple(sorted(values.value_counts().index[: training.MAX_CATEGORIES]))
+
+
+def _one_hot(values: pd.Series, kept: tuple[str, ...]) -> Floats:
+    known = np.array(kept, dtype=object)
+    flags: Floats = (values.to_numpy()[:, None] == known[None, :]).astype(np.float64)
     return flags

@@ -8,7 +8,7 @@ its reference. Source: prequential evaluation, Dawid (1984), JRSS A 147; Gama et
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
@@ -59,11 +59,26 @@ class Trial:
     window: int
 
 
-def run(model: Model, fresh: pd.DataFrame, window: int, settings: Settings) -> Trial | None:
+@dataclass
+class Memo:
+    """Fits that earlier trials of one replay made, by their rows' positions in its table.
+
+    ``first``: position of the first row of the champion's reference. Only for data in which every
+    row is labelled, where positions and rows agree.
+    """
+
+    first: int
+    fits: dict[tuple[object, ...], recipes.Fit | None] = field(default_factory=dict)
+
+
+def run(
+    model: Model, fresh: pd.DataFrame, window: int, settings: Settings, memo: Memo | None = None
+) -> Trial | None:
     """Return the trial of all recipes, or None where ``fresh`` has too few labelled rows.
 
     ``fresh``: labelled rows since the champion's reference, in time order; the newest ``window``
-    of them are the gates, cut so that each holds at least ``policy.min_rows``.
+    of them are the gates, cut so that each holds at least ``policy.min_rows``. ``memo`` saves
+    fitting the same rows again in a replay.
     """
     columns = [*model.feature_names, model.target]
     gates = min(_slow(settings, SLOW_GATES, GATES), window // settings.policy.min_rows)
@@ -77,6 +92,7 @@ def run(model: Model, fresh: pd.DataFrame, window: int, settings: Settings) -> T
         block=block_rows(model),
         window=window,
         settings=settings,
+        memo=Memo(0) if memo is None else memo,
     )
     segments = _segments(len(rows), n_reference, window, gates, settings)
     found: dict[str, list[Floats | None]] = {}
@@ -116,6 +132,7 @@ class _Stage:
     block: int
     window: int
     settings: Settings
+    memo: Memo
 
 
 def _slow(settings: Settings, slow: int, fast: int) -> int:
@@ -125,14 +142,18 @@ def _slow(settings: Settings, slow: int, fast: int) -> int:
 def _segments(
     n: int, n_reference: int, window: int, gates: int, settings: Settings
 ) -> tuple[Segment, ...]:
-    """Return segments before the window, at most ``PAST`` of at most one window, and the gates."""
+    """Return the window's gates and, before it, at most ``PAST`` segments of at most a window.
+
+    Older segments are whole windows where there are at least four, else halves or quarters.
+    """
     start = n - window
-    most = _slow(settings, SLOW_PAST, PAST)
-    reach = min(start - n_reference // 2, most * window)
-    count = min(most, reach // max(window // gates, settings.policy.min_rows))
-    past = np.linspace(start - reach, start, count + 1).astype(int) if count > 0 else [start]
+    reach, most = start - n_reference // 2, _slow(settings, SLOW_PAST, PAST)
+    steps = [window // k for k in (1, 2, 4) if window // k >= settings.policy.min_rows]
+    step = next((s for s in steps if reach // s >= PAST // 2), steps[-1])
+    count = max(0, min(most, reach // step))
+    past = [start - step * k for k in range(count, -1, -1)]
     edges = np.linspace(start, n, gates + 1).astype(int)
-    older = [Segment(int(a), int(b), False) for a, b in pairwise(past)]
+    older = [Segment(a, b, False) for a, b in pairwise(past)]
     newer = [Segment(int(a), int(b), True) for a, b in pairwise(edges)]
     return (*older, *newer)
 
@@ -142,10 +163,7 @@ def _grade(stage: _Stage, segment: Segment) -> tuple[dict[str, Floats], recipes.
     stop, losses = segment.start, {}
     base = None
     for name in _names(stage, segment):
-        rows, weights = plan(name, stop, stage.block)
-        if name == "weighted":
-            weights = recipes.resembling(stage.table, rows, stage.window)
-        fitted = recipes.fit(stage.table, rows, weights, stage.settings.model)
+        fitted = _fit(stage, name, stop)
         if fitted is None:
             continue
         losses[name] = _losses(stage, segment, fitted.predict(stage.table, segment.rows))
@@ -154,6 +172,17 @@ def _grade(stage: _Stage, segment: Segment) -> tuple[dict[str, Floats], recipes.
     if again is not None:
         losses["recalibrated"] = _losses(stage, segment, again)
     return losses, base
+
+
+def _fit(stage: _Stage, name: str, stop: int) -> recipes.Fit | None:
+    rows, weights = plan(name, stop, stage.block)
+    first, known = stage.memo.first, stage.memo.fits
+    key = (name, first + rows.start, first + rows.stop, stage.window, stage.table.vocabulary)
+    if key not in known:
+        if name == "weighted":
+            weights = recipes.resembling(stage.table, rows, stage.window)
+        known[key] = recipes.fit(stage.table, rows, weights, stage.settings.model)
+    return known[key]
 
 
 def _names(stage: _Stage, segment: Segment) -> list[str]:
