@@ -335,11 +335,16 @@ def beside(model: training.Model, folder: Path, options: argparse.Namespace) -> 
         if program is None:
             print(f"{name:<28} not installed")
             continue
-        with start(model, folder) as (url, body):
-            load(url, body, options.seconds, options.connections)
-            turns = [
-                load(url, body, options.seconds, options.connections) for _ in range(options.rounds)
-            ]
+        try:
+            with start(model, folder) as (url, body):
+                load(url, body, options.seconds, options.connections)
+                turns = [
+                    load(url, body, options.seconds, options.connections)
+                    for _ in range(options.rounds)
+                ]
+        except (TimeoutError, subprocess.CalledProcessError) as error:
+            print(f"{name:<28} did not start: {error}")
+            continue
         rates = [rate for turn in turns for rate in turn.rates]
         print(Timing(rates, [s for turn in turns for s in turn.seconds]).line(name))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import socket
@@ -132,6 +133,9 @@ def run(app: FastAPI, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
     )
     host, port = listener.getsockname()[:2]
+    # What was made so far stays: left out of garbage collection, it holds no answer up.
+    gc.collect()
+    gc.freeze()
     announce(host, port)
     uvicorn.Server(config).run(sockets=[listener])
 
