@@ -26,12 +26,23 @@ MAX_LEVELS = 1000
 # Share trimmed at each end when a location or a spread is read from a profile.
 TRIM = 0.01
 # Guard edges past the reference's range, so that values out of range keep their magnitude: steps
-# grow by 2^(1/4), from a twentieth of the reference's width to a million times that width.
-_GUARDS = 0.05 * 2.0 ** (np.arange(98) / 4.0)
+# grow by 2^(1/8), from a twentieth of the reference's width to a million times that width; and by
+# the same steps from the smallest size of a one-sided column down to a millionth of it.
+_GUARDS = 0.05 * 2.0 ** (np.arange(195) / 8.0)
+_TOWARDS_ZERO = 2.0 ** (-np.arange(1, 161) / 8.0)
 # Numbers that stand for "no value" in many files; each is an edge, so that its count is exact.
 SENTINELS = np.array(
     [-99999.0, -9999.0, -999.0, -99.0, -1.0, 0.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0]
 )
+# Temperature scales (slope, offset) and the range of a plausible air temperature on each; where a
+# reference lies in the range, its quantiles on the other scale are edges too.
+TEMPERATURES = {
+    "°F became °C": (5.0 / 9.0, -160.0 / 9.0),
+    "°C became °F": (9.0 / 5.0, 32.0),
+    "°C became K": (1.0, 273.15),
+    "K became °C": (1.0, -273.15),
+}
+_PLAUSIBLE = {"°F": (-130.0, 140.0), "°C": (-90.0, 60.0), "K": (180.0, 340.0)}
 _TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 
 
@@ -94,7 +105,8 @@ class ColumnProfile:
 
     ``counts``: int64, one a cell, of the present values; ``missing``: rows without a value;
     ``invalid``: those of the missing that held text where a number is expected; ``infinite``:
-    those of the counted that are infinite. All are whole numbers, so sums are exact.
+    those of the counted that are infinite; ``low``, ``high``: smallest and largest finite number.
+    Whole numbers and extremes combine exactly, in any order.
     """
 
     bins: Bins
@@ -102,6 +114,8 @@ class ColumnProfile:
     missing: int = 0
     invalid: int = 0
     infinite: int = 0
+    low: float = math.inf
+    high: float = -math.inf
 
     @cached_property
     def n(self) -> int:
@@ -136,9 +150,16 @@ class ColumnProfile:
         return found if found.sd > 0.0 else _summary(self, 0.0)
 
     def quantiles(self, shares: Values) -> Values:
-        """Return quantiles of a number column with n > 0, as values of its cells."""
-        reached = np.searchsorted(self.cumulative, shares * self.n - 1e-9)
-        return self.bins.values[np.minimum(reached, len(self.counts) - 1)]
+        """Return quantiles of a number column with n > 0; straight lines between two edges."""
+        rank = shares * self.n
+        cell = np.minimum(np.searchsorted(self.cumulative, rank - 1e-9), len(self.counts) - 1)
+        edges = self.bins.edges
+        below = edges[np.clip((cell - 1) // 2, 0, len(edges) - 1)]
+        above = edges[np.clip(cell // 2, 0, len(edges) - 1)]
+        before = self.cumulative[cell] - self.counts[cell]
+        inside = np.clip((rank - before) / np.maximum(self.counts[cell], 1), 0.0, 1.0)
+        found: Values = below + inside * (above - below)
+        return found
 
     def __add__(self, other: ColumnProfile) -> ColumnProfile:
         if not self.bins.same_as(other.bins):
@@ -152,6 +173,8 @@ class ColumnProfile:
             self.missing + other.missing,
             self.invalid + other.invalid,
             self.infinite + other.infinite,
+            min(self.low, other.low),
+            max(self.high, other.high),
         )
 
 
@@ -238,7 +261,15 @@ def _edges(ordered: Values) -> Values:
     low, high = ordered[[len(ordered) // 100, (99 * len(ordered)) // 100]]
     width = (high - low) or (ordered[-1] - ordered[0]) or max(abs(ordered[0]), 1.0)
     guards = width * _GUARDS
-    edges = np.concatenate([distinct[0] - guards, distinct, distinct[-1] + guards, SENTINELS])
+    parts = [distinct[0] - guards, distinct, distinct[-1] + guards, SENTINELS]
+    if distinct[0] > 0.0 or distinct[-1] < 0.0:
+        parts.append(min(distinct[0], -distinct[-1], key=abs) * _TOWARDS_ZERO)
+    grid = ordered[np.linspace(0, len(ordered) - 1, 41).astype(np.int64)]
+    for words, (slope, offset) in TEMPERATURES.items():
+        coldest, hottest = _PLAUSIBLE[words.split()[0]]
+        if coldest <= low and high <= hottest:
+            parts.append(grid * slope + offset)
+    edges = np.concatenate(parts)
     return np.unique(edges[np.isfinite(edges)])
 
 
@@ -251,12 +282,15 @@ def _profile_numbers(values: pd.Series, bins: Bins) -> ColumnProfile:
         cell = 2 * cell + equal
     counts = np.bincount(cell, minlength=bins.cells).astype(np.int64)
     missing = len(found) - len(present)
+    finite = present[np.isfinite(present)]
     return ColumnProfile(
         bins,
         counts,
         missing=missing,
         invalid=missing - int(values.isna().sum()),
-        infinite=int(np.isinf(present).sum()),
+        infinite=len(present) - len(finite),
+        low=float(finite.min()) if len(finite) else math.inf,
+        high=float(finite.max()) if len(finite) else -math.inf,
     )
 
 

@@ -41,13 +41,12 @@ class Finding:
 
 @dataclass(frozen=True)
 class Column:
-    """A column's two profiles, its longest run of one value in the reference, and an example."""
+    """A column's two profiles, and its longest run of one value in the reference."""
 
     name: str
     reference: ColumnProfile
     current: ColumnProfile
     run: int = 1
-    example: str = ""
 
     @property
     def settled(self) -> bool:
@@ -77,8 +76,7 @@ def check(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFra
             continue
         known = reference.profiles[name]
         now = profile(current[name], known.bins)
-        column = Column(name, known, now, reference.runs[name], _example(current[name]))
-        findings += column_faults(column)
+        findings += column_faults(Column(name, known, now, reference.runs[name]))
     if len(current) >= settings.policy.min_rows:
         findings += _duplicates(model, current)
     return pd.DataFrame([astuple(finding) for finding in findings], columns=list(COLUMNS))
@@ -125,18 +123,27 @@ def _missing(column: Column) -> Iterator[Finding]:
 
 def _constant(column: Column) -> Iterator[Finding]:
     reference, current = column.reference, column.current
-    cells = np.flatnonzero(current.counts)
+    value = _only_value(current)
     different = int(np.count_nonzero(reference.counts))
-    if len(cells) > 1 or different == 1 or column.settled:
+    if value is None or different == 1 or column.settled:
         return
     # Upper 99% limit of the value's share (Clopper & Pearson 1934), to the power of the rows seen.
-    seen = int(reference.counts[cells[0]])
+    seen = int(reference.counts[np.flatnonzero(current.counts)[0]])
     limit = float(special.betaincinv(seen + 1, reference.n - seen, 0.99))
     if current.n * math.log(limit) > math.log(CHANCE):
         return
-    detail = f"constant at {column.example} (reference: {different} different values)"
-    words = f"{different} values", column.example
-    yield Finding(column.name, "constant", "broken", *words, detail)
+    detail = f"constant at {value} (reference: {different} different values)"
+    yield Finding(column.name, "constant", "broken", f"{different} values", value, detail)
+
+
+def _only_value(current: ColumnProfile) -> str | None:
+    """Return in words the one value that all present rows share, if there is one."""
+    if current.bins.kind == "numeric":
+        same = current.low == current.high and not current.infinite
+        return f"{current.low:.6g}" if same else None
+    cells = np.flatnonzero(current.counts)
+    levels = current.bins.levels
+    return repr(levels[cells[0]]) if len(cells) == 1 and cells[0] < len(levels) else None
 
 
 def _infinite(column: Column) -> Iterator[Finding]:
@@ -253,14 +260,8 @@ def _severity(share: float, limit: float) -> Literal["broken", "note"]:
 
 
 def _span(reference: ColumnProfile) -> tuple[float, float, float]:
-    """Return the smallest and largest cell of a number column and its width from 1% to 99%."""
-    low, high = reference.bins.values[np.flatnonzero(reference.counts)[[0, -1]]]
+    """Return the smallest and largest number of the reference and its width from 1% to 99%."""
+    low, high = reference.low, reference.high
     narrow = reference.quantiles(np.array([0.01, 0.99]))
-    width = float(narrow[1] - narrow[0]) or float(high - low) or max(abs(float(low)), 1.0)
-    return float(low), float(high), width
-
-
-def _example(values: pd.Series) -> str:
-    first = values.first_valid_index()
-    value = values[first] if first is not None and values.index.is_unique else None
-    return f"{value:g}" if isinstance(value, float) else repr(value)
+    width = float(narrow[1] - narrow[0]) or high - low or max(abs(low), 1.0)
+    return low, high, width

@@ -7,31 +7,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftbook.profile import ColumnProfile, Values
+from driftbook.profile import TEMPERATURES, ColumnProfile, Values
 
 MIN_ROWS = 30
 # The spread must change at least this much before a bare factor is taken for a change of unit.
 MIN_FACTOR = 8.0
 # Largest gap between expected and found quantiles, as a share of their spread.
-TOLERANCE, TIGHT = 0.25, 0.1
+TOLERANCE, TIGHT = 0.25, 0.15
 _GRID = np.linspace(0.05, 0.95, 19)
 _LOW, _MIDDLE, _HIGH = 1, 9, 17
 _ZERO_SHARE = 0.2
-_ROUND_FACTORS = tuple(10.0**k for k in range(1, 10)) + (12.0, 24.0, 60.0, 1440.0, 3600.0, 86400.0)
+# Powers of ten, hours in a day, seconds in a minute and their like, millimetres in an inch.
+_ROUND_FACTORS = (*(10.0**k for k in range(1, 10)), 12.0, 24.0, 25.4, 60.0, 3600.0, 86400.0)
 # Exact by definition of the units (SI brochure; international yard and pound agreement of 1959).
 _CONVERSIONS = {
     "inches and centimetres": 2.54,
     "feet and metres": 1.0 / 0.3048,
     "miles and kilometres": 1.609344,
     "kilograms and pounds": 1.0 / 0.45359237,
-}
-_TEMPERATURES = {
-    "°F became °C": (5.0 / 9.0, -160.0 / 9.0),
-    "°C became °F": (9.0 / 5.0, 32.0),
-    "°C became K": (1.0, 273.15),
-    "K became °C": (1.0, -273.15),
-    "°F became K": (5.0 / 9.0, 273.15 - 160.0 / 9.0),
-    "K became °F": (9.0 / 5.0, 32.0 - 273.15 * 9.0 / 5.0),
 }
 
 
@@ -55,13 +48,13 @@ def changed_unit(reference: ColumnProfile, current: ColumnProfile) -> UnitChange
     if sides[0] is None or sides[1] is None:
         return None
     before, after = sides[0], sides[1]
-    spread = after[_HIGH] - after[_LOW]
-    if spread <= 0.0 or before[_HIGH] <= before[_LOW]:
+    if after[_HIGH] <= after[_LOW] or before[_HIGH] <= before[_LOW]:
         return None
-    factor = spread / (before[_HIGH] - before[_LOW])
-    if max(factor, 1.0 / factor) >= MIN_FACTOR and _gap(before * factor, after) < TOLERANCE:
+    factor = float(before @ after / (before @ before))  # least squares through the origin
+    large = factor > 0.0 and max(factor, 1.0 / factor) >= MIN_FACTOR
+    if large and _gap(before * factor, after) < TOLERANCE:
         return UnitChange(f"values are about {_times(factor)} the reference's", certain=True)
-    for words, (slope, offset) in _TEMPERATURES.items():
+    for words, (slope, offset) in TEMPERATURES.items():
         moved = before * slope + offset
         apart = abs(moved[_MIDDLE] - before[_MIDDLE]) > before[_HIGH] - before[_LOW]
         if apart and _gap(moved, after) < TOLERANCE:
