@@ -159,6 +159,22 @@ def test_other_media_types_paths_and_methods_are_problems(client: TestClient) ->
     assert refused.headers["allow"] == "POST"
 
 
+def test_a_failure_of_the_server_tells_nothing_of_its_cause(
+    numeric: tuple[Path, Model], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def fail(*_: Any) -> None:
+        raise RuntimeError("the secret at /some/path")
+
+    monkeypatch.setattr(serving.Service, "score", fail)
+    app = api.create_app(settings_of(), numeric[0])
+    with TestClient(app, raise_server_exceptions=False) as client:
+        response = client.post("/predict", json={"features": EIGHT})
+        assert problem_of(response, 500)["type"] == "urn:driftbook:problem:internal-error"
+        assert "secret" not in response.text
+        assert response.headers["x-request-id"] in caplog.text
+        assert 'path="/predict",status="500"} 1.0' in client.get("/metrics").text
+
+
 def test_request_ids_go_in_and_out(client: TestClient) -> None:
     given = client.get("/health", headers={"x-request-id": "abc-1"})
     assert given.headers["x-request-id"] == "abc-1"

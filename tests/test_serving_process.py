@@ -26,7 +26,7 @@ from serving_models import enthrone, mixed_model, numeric_model, settings_of
 pytestmark = pytest.mark.network
 
 EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
-LIMITS = {"max_batch": 3, "max_body_bytes": 4096, "timeout_s": 1.5, "poll_s": 0.1}
+LIMITS = {"max_batch": 3, "max_body_bytes": 4096, "timeout_s": 3.0, "poll_s": 0.1}
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_large_batches_are_refused(client: httpx.Client) -> None:
 def exchange(server: Server, sent: bytes) -> bytes:
     """Return all that the server says to raw bytes until it closes or falls silent."""
     host, _, port = server.url.removeprefix("http://").partition(":")
-    with socket.create_connection((host, int(port)), timeout=5.0) as connection:
+    with socket.create_connection((host, int(port)), timeout=30.0) as connection:
         connection.sendall(sent)
         received = b""
         while b"\r\n\r\n" not in received or not received.rstrip().endswith(b"}"):

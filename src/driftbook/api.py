@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import gc
 import ipaddress
+import logging
 import os
 import socket
 import sys
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from driftbook.settings import Settings
+
+_logger = logging.getLogger("driftbook.api")
 
 TOKEN_VARIABLE = "DRIFTBOOK_API_TOKEN"  # noqa: S105  (a name, not a token)
 
@@ -211,6 +214,7 @@ async def _http_problem(request: Request, error: Exception) -> Response:
     return _problem_response(request, ProblemError(kind, details[kind], headers=error.headers))
 
 
-async def _server_problem(request: Request, _error: Exception) -> Response:
+async def _server_problem(request: Request, error: Exception) -> Response:
+    _logger.error("request %s failed", request.scope["request_id"], exc_info=error)
     detail = "the server failed; its log holds the cause under this request's id"
     return _problem_response(request, ProblemError("internal-error", detail))
