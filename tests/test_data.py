@@ -292,3 +292,16 @@ def test_fingerprint_follows_values_names_and_order() -> None:
         for f in (frame, changed, frame.rename(columns={"x": "z"}), frame.iloc[::-1])
     }
     assert len(prints) == 4 and data.fingerprint(frame.copy()) in prints
+
+
+def test_a_relative_path_is_found_in_the_folder_the_command_ran_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _frame().to_csv(tmp_path / "mine.csv", index=False)
+    (tmp_path / "conf").mkdir()
+    path = tmp_path / "conf" / "s.yaml"
+    path.write_text("data: {source: mine.csv, timestamp: when, window: 10}\n", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    settings = Settings.load(path)
+    monkeypatch.chdir("/")
+    assert len(data.load(settings).frame) == 60

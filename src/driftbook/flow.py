@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +167,7 @@ def _checked(
                 found = kernel.call(
                     "driftbook.flow:check",
                     settings_file=str(project.settings_file),
+                    bases=[str(base) for base in project.settings.bases],
                     artifacts=str(project.artifacts),
                     window=job.window,
                 )
@@ -200,7 +201,9 @@ def _record(project: Project, job: Job, staged: Staged) -> dict[str, Any]:
     }
 
 
-def check(settings_file: str, artifacts: str, window: str | None) -> dict[str, Any]:
+def check(
+    settings_file: str, artifacts: str, window: str | None, bases: Sequence[str]
+) -> dict[str, Any]:
     """Return the window to judge and what the manifest says of the data; called in the kernel.
 
     Raises:
@@ -209,7 +212,7 @@ def check(settings_file: str, artifacts: str, window: str | None) -> dict[str, A
     from driftbook import artifacts as runs
     from driftbook.settings import Settings
 
-    settings = Settings.load(settings_file)
+    settings = Settings.load(settings_file).based(*map(Path, bases))
     _refuse_another_model(settings.model_name, Path(artifacts))
     dataset, chosen = runs.check(settings, Path(artifacts), window)
     return {"window": chosen.name, "data": runs.plain(runs.describe(dataset, chosen))}

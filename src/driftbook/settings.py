@@ -235,7 +235,7 @@ class Settings(Section):
                 f"settings file {path} holds a {type(values).__name__}; it needs keys such as "
                 "'data:'"
             )
-        return cls.parse(values or {}, origin=str(path)).based(path.resolve().parent)
+        return cls.parse(values or {}, origin=str(path)).based(path.resolve().parent, Path.cwd())
 
     @classmethod
     def parse(cls, values: Mapping[str, Any], origin: str = "settings") -> Settings:

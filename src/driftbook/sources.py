@@ -99,7 +99,7 @@ def files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
     """Return the rows of all Parquet or CSV files that ``source`` names, files in name order.
 
     ``source`` is a path, a folder, a glob or an fsspec URL; a relative path is looked for under
-    each of ``bases`` first and then in the working directory.
+    each of ``bases``, without any in the working directory.
 
     Raises:
         UsageError: nothing found, unreadable, neither Parquet nor CSV, duplicate column names,
@@ -115,7 +115,7 @@ def files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
 def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, list[str]]:
     urls = [source]
     if "://" not in source:
-        urls = [str(base / source) for base in (*bases, Path.cwd())]
+        urls = list(dict.fromkeys(str(base / source) for base in bases or (Path.cwd(),)))
     for url in urls:
         try:
             filesystem, path = fsspec.core.url_to_fs(url)
