@@ -21,7 +21,7 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def test_a_stranger_can_follow_the_guide(root: Path, tmp_path: Path) -> None:
     guide = (root / "reports" / "guide.qmd").read_text(encoding="utf-8")
     commands = BLOCK.findall(guide)
-    assert len(commands) == 9
+    assert len(commands) == 10
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     script = "set -euo pipefail\ntrap 'kill ${SERVER:-} 2>/dev/null || true' EXIT\n"
     done = subprocess.run(

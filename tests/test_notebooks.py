@@ -127,6 +127,8 @@ def test_executed_copies_hold_results_and_no_html(finished_run: Path) -> None:
             assert cell["execution_count"] is not None
             for output in cell["outputs"]:
                 assert output["output_type"] in {"execute_result", "display_data"}, path.name
+                shown = set(output["data"]) & {"image/png", "text/markdown"}
+                assert shown, f"{path.name}: {cell['id']} shows a bare value"
 
 
 def test_numbers_of_drift_and_decision_agree(finished_run: Path) -> None:

@@ -235,23 +235,25 @@ def candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def economics_text(evidence: Mapping[str, Any]) -> str:
-    """Return the economics of a retrain in words: price, horizon, break-even and best gain."""
-    terms = evidence["economics"]
+    """Return the economics of a retrain in words: price, windows credited, break-even, gain."""
+    terms, best = evidence["economics"], evidence["challenger"]
+    windows = terms["horizon"] if best is None else best["windows"]
     price = (
-        f"A retrain costs {number(terms['retrain_cost'])} and pays back over "
-        f"{number(terms['horizon'])} windows at {number(terms['error_cost'])} for one unit of "
-        "mean Brier loss, so it breaks even at a gain of "
+        f"A retrain costs {number(terms['retrain_cost'])}; one unit of mean Brier loss costs "
+        f"{number(terms['error_cost'])} in each window. Credited over {number(windows)} "
+        f"window{'' if windows == 1 else 's'}, a retrain breaks even at a gain of "
         f"**{number(terms['break_even_gain'])}** a row."
     )
-    best = evidence["challenger"]
     if best is None:
-        return f"{price} No challenger was trained."
+        return f"{price} No challenger was looked at."
     gain = interval(best["gain"], best["gain_low"], best["gain_high"])
     verdict = "pays" if best["pays"] else "is not sure to pay"
+    age = "stale: newer fits do better" if best["stale"] else "not stale"
     return (
-        f"{price} The best challenger (recipe `{best['recipe']}`, trained on "
-        f"{number(best['n_train'])} rows) gains {gain} on {number(best['n_gate'])} rows "
-        f"that trained neither model: it **{verdict}**."
+        f"{price} The recipe {code(best['recipe'])}, on {number(best['n_train'])} rows, gains "
+        f"{gain} on {number(best['n_gate'])} rows that its fits had not seen: a retrain "
+        f"**{verdict}**. The champion is {age}; a model's loss rises by "
+        f"{number(best['staleness'])} a window of age."
     )
 
 
@@ -302,7 +304,7 @@ def schedule_table(schedule: pd.DataFrame) -> str:
     ours = schedule[schedule["policy"] == "driftbook"]
     heads = {
         "window": "window",
-        "retrained": "retrained before it",
+        "retrained": "retrained",
         "recipe": "model in force",
         "loss": "Brier loss",
         "reason": "reason",
