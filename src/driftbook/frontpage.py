@@ -63,9 +63,10 @@ def _banner(evidence: Evidence) -> str:
 
 
 def _sentence(text: str) -> str:
-    text = text.strip()
-    text = text[:1].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else ".")
-    return prose(text)
+    first = text.partition(" ")[0]
+    if "_" not in first:  # a name such as insufficient_data stays as it is
+        text = text[:1].upper() + text[1:]
+    return prose(text if text.endswith((".", "!", "?")) else f"{text}.")
 
 
 def _facts(evidence: Evidence) -> str:

@@ -1,0 +1,171 @@
+"""What pages say in each kind of outcome: hold, monitor, retrain, investigate, too few rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftbook import cells, chapters, frontpage, narrative, pages, policy, run_page, synthetic
+from driftbook.evidence import Evidence, Past, headline, over_windows
+from driftbook.settings import Settings
+from driftbook.training import Model, train
+
+SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return train(synthetic.table("none", rows=3000, seed=1), SETTINGS)
+
+
+def assessed(model: Model, outcome: str) -> policy.Assessment:
+    scenario = {"hold": "none", "monitor": "covariate", "retrain": "concept"}.get(outcome, "outage")
+    frame = synthetic.table(scenario, rows=9000, seed=2).iloc[-1500:].reset_index(drop=True)
+    if outcome == "few":
+        frame = frame.iloc[:10]
+    if outcome == "unlabelled":
+        frame = synthetic.table("covariate", rows=9000, seed=2).iloc[-1500:]
+        frame = frame.drop(columns="target").reset_index(drop=True)
+    return policy.assess(model, frame, SETTINGS)
+
+
+OUTCOMES = ("hold", "monitor", "retrain", "investigate", "few", "unlabelled")
+
+
+@pytest.fixture(scope="module")
+def evidences(model: Model) -> dict[str, Evidence]:
+    return {outcome: evidence_of(assessed(model, outcome)) for outcome in OUTCOMES}
+
+
+def evidence_of(found: policy.Assessment) -> Evidence:
+    document: dict[str, Any] = found.to_dict() | {
+        "run_id": "20260102T030405Z-ab12",
+        "window": "rows-0007",
+        "challenger_version": None,
+    }
+    manifest = {
+        "run_id": document["run_id"],
+        "model_version": found.model_version,
+        "created_utc": "2026-01-02T03:04:05+00:00",
+        "files": {},
+        "settings": SETTINGS.model_dump(mode="json"),
+    }
+    return Evidence(
+        artifacts=Path("nowhere"),
+        manifest=manifest,
+        recommendation=document,
+        performance=found.performance,
+        drift=found.drift,
+        quality=found.quality,
+        metrics=pd.DataFrame(),
+        checks={},
+        history=(Past(document, "0" * 64),),
+        ledger=[],
+        champion=found.model_version,
+    )
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_front_page_states_the_action_and_its_evidence(
+    evidences: dict[str, Evidence], outcome: str
+) -> None:
+    evidence = evidences[outcome]
+    text = frontpage.decision(evidence, frontpage.Command())
+    action = evidence.recommendation["action"]
+    assert f"db-banner-{action}" in text
+    assert narrative.MEANINGS[action] in text
+    assert "nan" not in text
+    assert text.count('class="db-card ') == 4
+    if outcome in narrative.MEANINGS:
+        assert action == outcome
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_page_of_every_outcome_is_markdown_without_a_gap(
+    evidences: dict[str, Evidence], outcome: str
+) -> None:
+    evidence = evidences[outcome]
+    texts = [chapters.performance(evidence)[0], chapters.history(evidence)[0]]
+    texts += [chapters.settings_in_force(evidence), run_page.text(evidence.history[0])]
+    for text in texts:
+        assert "None" not in text
+        assert "nan" not in text
+        html = pages.markdown_to_html(cells.front_matter(text)[1])
+        assert "<table" in html or "|" not in html
+
+
+def test_cards_say_good_and_bad(evidences: dict[str, Evidence]) -> None:
+    calm = frontpage.decision(evidences["hold"], frontpage.Command())
+    assert calm.count("db-card-good") == 3
+    assert "db-card-bad" not in calm
+    assert "✓ sound" in calm
+    broken = frontpage.decision(evidences["investigate"], frontpage.Command())
+    assert "✗" in broken
+    assert "broken" in broken
+    assert ".venv/bin/driftbook open 20260102T030405Z-ab12" in broken
+    paying = frontpage.decision(evidences["retrain"], frontpage.Command())
+    assert "✓ a retrain pays" in paying
+    assert "make promote" in paying
+
+
+def test_estimated_performance_says_that_it_is(evidences: dict[str, Evidence]) -> None:
+    text = frontpage.decision(evidences["unlabelled"], frontpage.Command())
+    assert "estimated" in text
+    assert "realised" not in text
+
+
+def test_too_few_rows_is_not_a_number(evidences: dict[str, Evidence]) -> None:
+    text = frontpage.decision(evidences["few"], frontpage.Command())
+    assert "insufficient_data" in text
+    assert "not judged" in text
+    assert (
+        narrative.performance_table(evidences["few"].performance) == "Performance was not judged."
+    )
+
+
+def test_headline_prefers_labels_to_estimates() -> None:
+    rows = {"metric": "brier", "basis": ["estimated", "realised"], "value": [0.1, 0.2]}
+    chosen = headline(pd.DataFrame(rows))
+    assert chosen is not None
+    assert chosen["value"] == 0.2
+    missing = headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}))
+    assert missing is not None
+    assert missing["basis"] == "estimated"
+    assert headline(pd.DataFrame()) is None
+
+
+def test_over_windows_keeps_what_each_run_knew(evidences: dict[str, Evidence]) -> None:
+    table = over_windows([evidences[name].history[0] for name in ("retrain", "unlabelled", "few")])
+    assert table["realised"].notna().tolist() == [True, False, False]
+    assert table["estimated"].notna().tolist() == [True, True, False]
+    assert table["action"].iloc[0] == "retrain"
+
+
+@pytest.mark.parametrize("text", ["*bold*", "<b>", "a|b", "$x$", "`code`"])
+def test_a_reason_is_shown_as_it_stands(evidences: dict[str, Evidence], text: str) -> None:
+    document = evidences["hold"].recommendation | {"reason": text, "reverses": [text]}
+    html = pages.markdown_to_html(narrative.decision_box(document))
+    shown = html.split("Why:</strong>")[1].split("</p>")[0].strip()
+    assert shown == text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def test_backtest_in_words() -> None:
+    policies = pd.DataFrame(
+        {
+            "policy": ["hindsight", "driftbook", "never"],
+            "retrains": [1, 2, 0],
+            "mean_loss": [0.2, 0.21, 0.25],
+            "total_cost": [1.0, 1.05, 1.25],
+            "excess": [0.0, 0.05, 0.25],
+        }
+    )
+    text = narrative.policies_text(policies)
+    assert "retrains 2 times" in text
+    assert "**5.0% above hindsight**" in text
+    assert "`never`, pays 25.0% above it" in text
+    costs = policies.assign(retrain_cost=0.002, cheapest=policies["policy"] == "driftbook")
+    assert "| driftbook " in narrative.cheapest_table(costs)
