@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pandas as pd
 
+from driftbook import challenger as challengers
+from driftbook.challenger import Challenger
 from driftbook.settings import PolicySettings
-
-if TYPE_CHECKING:
-    from driftbook.challenger import Challenger
 
 
 def too_few(rows: int, policy: PolicySettings) -> str:
@@ -54,15 +51,12 @@ def reversals(
             "performance worse than the champion's holdout beyond its interval",
             f"drift that matters, and a challenger that gains {gain}",
         )
-    value = policy.error_cost * found.windows
-    turn = max(0.0, (found.gain_low - found.break_even) * value + policy.retrain_cost)
-    side = "above" if action == "retrain" else "below"
-    return (
-        f"a retrain_cost {side} {turn:.4g}",
-        "a next window in which the champion is no worse than newer fits"
-        if action == "retrain"
-        else f"a challenger whose gain exceeds {found.break_even:.4g} Brier loss a row",
-    )
+    turn = challengers.turning_cost(policy, found.gain_low, found.staleness)
+    if action == "retrain":
+        calm = "a next window in which the champion is no worse than newer fits"
+        return (f"a retrain_cost above {turn:.4g}", calm)
+    gain = f"a challenger whose gain is sure to exceed {found.break_even:.4g} Brier loss a row"
+    return (gain, f"a retrain_cost below {turn:.4g}") if turn > 0 else (gain,)
 
 
 def _names(moved: pd.DataFrame) -> str:
@@ -93,6 +87,6 @@ def _economics(found: Challenger | None) -> str:
     gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
     pays = "pays" if found.pays else "is not sure to pay"
     return (
-        f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row, break-even "
-        f"{found.break_even:.5f} over {found.windows} windows"
+        f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and needs more than "
+        f"{found.break_even:.5f}"
     )
