@@ -322,7 +322,9 @@ class TestKernel:
     def test_calls_return_plain_values_and_errors_keep_their_kind(self, kernel: Kernel) -> None:
         assert kernel.call("posixpath:join", a="q'\"\n" * 2000) == "q'\"\n" * 2000
         with pytest.raises(UsageError, match="settings file nowhere cannot be read"):
-            kernel.call("driftbook.flow:check", settings_file="nowhere", artifacts="", window=None)
+            kernel.call(
+                "driftbook.flow:check", settings_file="nowhere", artifacts="", window=None, bases=[]
+            )
         with pytest.raises(DriftbookError, match="posixpath:nothing failed: AttributeError"):
             kernel.call("posixpath:nothing")
 
