@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,16 @@ def test_cards_say_good_and_bad(evidences: dict[str, Evidence]) -> None:
     paying = frontpage.decision(evidences["retrain"], frontpage.Command())
     assert "✓ a retrain pays" in paying
     assert "make promote" in paying
+
+
+def test_after_a_promotion_the_next_step_is_to_judge_the_new_champion(
+    evidences: dict[str, Evidence],
+) -> None:
+    promoted = replace(evidences["retrain"], champion="m-new")
+    text = frontpage.decision(promoted, frontpage.Command())
+    assert "`m-new`, which is the champion since" in text
+    assert "make run-drift" in text
+    assert "make promote" not in text
 
 
 def test_estimated_performance_says_that_it_is(evidences: dict[str, Evidence]) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from driftbook.evidence import Evidence, headline
 from driftbook.narrative import ICONS, MEANINGS, METRIC_LABELS
-from driftbook.wording import interval, listed, number, prose
+from driftbook.wording import code, interval, listed, number, prose
 
 
 @dataclass(frozen=True)
@@ -100,18 +100,26 @@ def _reverses(recommendation: dict[str, Any]) -> str:
 
 
 def _step_text(evidence: Evidence) -> str:
-    texts = {
-        "hold": "judge the next window when it is complete.",
-        "monitor": "judge the next window when it is complete.",
-        "retrain": "promote the challenger; the gate checks the evidence again.",
-        "investigate": "open this run and look at the columns that are broken.",
-    }
-    return texts[str(evidence.recommendation["action"])]
+    action = evidence.recommendation["action"]
+    if _replaced(evidence):
+        return f"judge {code(evidence.champion)}, which is the champion since, on the next window."
+    if action == "retrain":
+        return "promote the challenger; the gate checks the evidence again."
+    if action == "investigate":
+        return "open this run and look at the columns that are broken."
+    return "judge the next window when it is complete."
+
+
+def _replaced(evidence: Evidence) -> bool:
+    """Tell whether another version has become champion since the run."""
+    return evidence.champion not in (None, evidence.recommendation["model_version"])
 
 
 def next_command(evidence: Evidence, command: Command) -> str:
     """Return the one command that comes next after this decision."""
     action = evidence.recommendation["action"]
+    if _replaced(evidence):
+        return command.line("run --from drift", "run-drift")
     if action == "retrain":
         return command.line("promote")
     if action == "investigate":
