@@ -18,6 +18,7 @@ HIDDEN_TAGS = frozenset({"remove-cell", "injected-parameters"})
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
 _OPTIONS = re.compile(r"\A(?:#\|[^\n]*\n?)+")
+# A fixed kernel entry: the one papermill records depends on the machine.
 _KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
 
 

@@ -32,6 +32,7 @@ def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
         narrative.performance_table(evidence.performance),
         "## Over time",
     ]
+    # A window judged again replaces its earlier judgement in the lines, not in the list.
     past = over_windows(evidence.history).drop_duplicates("window", keep="last")
     past = past.sort_values("window", ignore_index=True)
     if past["baseline"].notna().sum() < 2:

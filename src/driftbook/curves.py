@@ -20,6 +20,7 @@ def calibration(y: Floats, p: Floats, bins: int = 10, confidence: float = 0.95) 
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     """
     y, p = _checked(y, p)
+    # Equal probabilities give equal edges, which would make empty groups.
     edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
     group = pd.Series(np.searchsorted(edges, p, side="left"))
     table = pd.DataFrame({"predicted": p, "observed": y}).groupby(group)
@@ -60,6 +61,7 @@ def roc(
     Source: Fawcett (2006), "An introduction to ROC analysis", section 8 (vertical averaging).
     """
     y, p = _checked(y, p)
+    # Each class is resampled on its own, so that no resample loses one.
     ones, zeros = p[y == 1], p[y == 0]
     if not len(ones) or not len(zeros):
         raise ValueError("a ROC curve needs both classes; only one is present")

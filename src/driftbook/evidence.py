@@ -136,6 +136,7 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
 
 def headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | None:
     """Return the row of ``metric`` that counts: realised where it is there, else estimated."""
+    # A window too small to judge has a table without rows.
     if performance.empty:
         return None
     known = performance[(performance["metric"] == metric) & performance["value"].notna()]

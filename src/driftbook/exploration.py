@@ -30,6 +30,7 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
     low, typical, high = (
         np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95]) if numeric else [np.nan] * 3
     )
+    # A commonest number says little about a continuous column.
     shares = present.astype(str).value_counts(normalize=True) if not numeric else pd.Series()
     return {
         "feature": feature.name,
@@ -144,6 +145,7 @@ def _single_score(
         shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
         score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
         return score.to_numpy(dtype=float), label
+    # The direction comes from training rows only; the holdout must not choose it.
     direction = _pearson(known[feature.name], known[target])
     values = pair[feature.name].to_numpy(dtype=float)
     return (-values if direction < 0 else values), label
@@ -166,6 +168,7 @@ def shared_rows(
     Rows are equal when they agree in every one of ``columns``, a missing value being equal to a
     missing value. Keys: ``rows`` (holdout), ``shared`` and ``share`` (NaN without rows).
     """
+    # Hashes instead of a join: memory stays at eight bytes a row.
     seen = set(pd.util.hash_pandas_object(train[list(columns)], index=False))
     hashes = pd.util.hash_pandas_object(holdout[list(columns)], index=False)
     shared = int(hashes.isin(seen).sum())

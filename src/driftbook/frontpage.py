@@ -134,6 +134,7 @@ def _cards(evidence: Evidence) -> str:
         ("Performance", "performance.html", *_performance_card(evidence)),
         ("Economics", "03-retrain-decision.html", *_economics_card(evidence)),
     ]
+    # Raw HTML, because Markdown cannot make a whole card one link.
     items = "".join(
         f'<a class="db-card db-card-{state}" href="{href}"><span class="db-card-name">{name}</span>'
         f'<span class="db-card-state">{escape(word)}</span>'

@@ -22,6 +22,7 @@ def model_card(
     ``parts`` comes from :func:`driftbook.exploration.parts`, ``leaks`` from
     :func:`driftbook.exploration.leakage`.
     """
+    # JSON has no NaN: what a metric lacks becomes null.
     metrics = model.metrics.astype(object).where(model.metrics.notna(), None)
     return {
         "name": model.name,

@@ -19,6 +19,7 @@ from driftbook.wording import (
     with_interval,
 )
 
+# Characters that every system font has; the word beside them carries the meaning.
 ICONS = {"hold": "✓", "monitor": "◎", "retrain": "↻", "investigate": "⚠"}
 MEANINGS = {
     "hold": "Keep serving the champion; nothing asks for action.",

@@ -24,6 +24,7 @@ TEMPLATES = Path(__file__).resolve().parent / "templates"
 ASSETS = ("driftbook.css", "site/site.css", "site/site.js", "after-body.html")
 IMAGE_NAME = "figures/{unique_key}-{cell_index}-{index}{extension}"
 
+# The subset of Quarto's syntax that the sources keep to; tests hold them to it.
 _INCLUDE = re.compile(r"^\{\{<\s*include\s+(\S+)\s*>\}\}\s*$", re.MULTILINE)
 _RAW = re.compile(r"^```\{=html\}\n(.*?)\n```$", re.DOTALL | re.MULTILINE)
 _FIGURE = re.compile(
@@ -31,6 +32,7 @@ _FIGURE = re.compile(
 )
 _REFERENCE = re.compile(r"(?<![\w`])@((?:fig|tbl)-[\w-]+)")
 _PAGE_LINK = re.compile(r"^(?!\w+:)([\w./-]+)\.(?:ipynb|qmd)(#.*)?$")
+# Quarto puts a listing where a division has the listing's id.
 _LISTING = re.compile(r"^::: \{#([\w-]+)\}\n:::$", re.MULTILINE)
 _NAMES = {"fig": "Figure", "tbl": "Table"}
 
@@ -98,6 +100,7 @@ def _listed(text: str, listing: Mapping[str, Any] | None, folder: Path) -> str:
     """Return the text with the listing of its front matter as a table, newest first."""
     if listing is None:
         return text
+    # File names begin with the run's time, so reverse order is newest first.
     found = [
         (path, notebooks.front_matter(path.read_text(encoding="utf-8"))[0])
         for path in sorted(folder.glob(listing["contents"]), reverse=True)
@@ -146,6 +149,7 @@ def _number(cells: Sequence[Cell]) -> None:
             )
 
 
+# Quarto numbers a cell by its label and a picture by its identifier; so does this.
 def _labels(cell: Cell) -> list[str]:
     if cell["cell_type"] == "code":
         label = str(cell["metadata"]["options"].get("label", ""))
@@ -163,6 +167,7 @@ def markdown_to_html(text: str, numbers: Mapping[str, str] | None = None) -> str
         kept.append(html)
         return f"\n<!--kept-{len(kept) - 1}-->\n"
 
+    # Kept aside as comments, because Markdown would end an HTML block at an empty line.
     text = _RAW.sub(lambda m: keep(m.group(1)), text)
     text = _FIGURE.sub(lambda m: keep(_figure(m, numbers or {})), text)
     renderer = IPythonRenderer(escape=False, exclude_anchor_links=True)
@@ -196,6 +201,7 @@ def write_site(sources: Sequence[Path], quarto: Mapping[str, Any], out: Path) ->
     exporter = _exporter()
     out.mkdir(parents=True, exist_ok=True)
     for source in sources:
+        # One exporter for all pages: making one costs more than converting a page.
         page = read(source)
         html, made = exporter.from_notebook_node(
             _node(page.cells), resources={**resources, "page": page, "unique_key": page.stem}
@@ -234,6 +240,7 @@ def _finished(html: str) -> str:
         found = _PAGE_LINK.match(str(link["href"]))
         if found:
             link["href"] = f"{found.group(1)}.html{found.group(2) or ''}"
+    # The same identifiers in both outputs, so that a link to a section holds in either.
     used: set[str] = set()
     body = soup.find("main")
     toc = soup.find(id="toc-list")
@@ -246,6 +253,7 @@ def _finished(html: str) -> str:
         anchor.string = heading.get_text()
         item.append(anchor)
         toc.append(item)
+    # A page without sections needs no list of them.
     frame = toc.find_parent("nav")
     if frame is not None and not toc.find("li"):
         frame.decompose()

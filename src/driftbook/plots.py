@@ -22,6 +22,7 @@ from driftbook.theme import (
     sheet,
 )
 
+# More panels than this and none can be read; the tables have them all.
 MOST_FEATURES = 24
 MOST_CATEGORIES = 8
 BINS = 30
@@ -89,13 +90,16 @@ def _histograms(axes: Axes, sides: list[pd.Series]) -> None:
 
 
 def _shares(values: NDArray[np.float64], edges: NDArray[np.float64]) -> NDArray[np.float64]:
+    # Values beyond the ends are counted there, not dropped.
     counts = np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0]
     return 100.0 * counts / max(len(values), 1)
 
 
 def _edges(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    # One far value must not squeeze all others into a single bin.
     low, high = np.quantile(values, [0.005, 0.995]) if len(values) else (0.0, 1.0)
     whole = bool(np.all(values == np.round(values)))
+    # Whole numbers get a bin each: wider bins would make gaps that are not in the data.
     if whole and high - low < BINS:
         return np.arange(np.floor(low), np.ceil(high) + 2) - 0.5
     return np.linspace(low, high if high > low else low + 1.0, BINS + 1)

@@ -83,7 +83,9 @@ def ageing(table: pd.DataFrame) -> Picture:
     if not np.isfinite(values).any():
         return nothing("No model has met a labelled window.")
     names = [str(name) for name in table.columns]
+    # The diagonal is each window's newest model.
     more = values - np.diag(values)[None, :]
+    # One extreme cell must not bleach all the others.
     reach = float(np.nanquantile(np.abs(more), 0.98)) or 1.0
     with sheet("Loss of each model over the newest one, by window", 4.6) as page:
         axes = page.axes[0]

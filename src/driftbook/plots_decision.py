@@ -50,6 +50,7 @@ def performance(table: pd.DataFrame) -> Picture:
         for axes, metric in zip(page.axes, metrics, strict=True):
             _metric(axes, judged[judged["metric"] == metric])
             axes.set_title(METRIC_NAMES.get(metric, metric.replace("_", " ")))
+        # A basis may be missing from some metrics; the legend names each one once.
         handles, labels = page.axes[0].get_legend_handles_labels()
         for axes in page.axes[1:]:
             more, names = axes.get_legend_handles_labels()

@@ -18,12 +18,14 @@ from driftbook.errors import DriftbookError
 from driftbook.evidence import NOTEBOOKS, Evidence
 from driftbook.theme import Picture
 
+# In the tracked _quarto.yml, so that it works from the root as well.
 SOURCE_PREFIX = "reports/executed/"
 QUARTO_TIMEOUT_S = 600
 _ABSENT = {
     "05-backtest": "The backtest has not been run yet; `make backtest` replays every window of "
     "the data."
 }
+# Links between notebooks/ and reports/ hold in the repository; the build folder is flat.
 _LEVEL_UP = re.compile(r"\]\(\.\./(?:reports|notebooks)/")
 
 
@@ -45,6 +47,7 @@ def render(
     reports = folder_for(artifacts) if reports_dir is None else runs.resolve(reports_dir)
     found = evidence.load(artifacts)
     build, html = reports / "executed-new", reports / "html-new"
+    # What a stopped render may have left.
     for folder in (build, html):
         shutil.rmtree(folder, ignore_errors=True)
     try:
@@ -167,6 +170,7 @@ def _source(build: Path, stem: str) -> Path:
 
 
 def _render_with_quarto(build: Path, html: Path) -> None:
+    # Twice told not to execute: here and in _quarto.yml.
     command = [str(quarto_program()), "render", str(build), "--no-execute"]
     try:
         done = subprocess.run(
@@ -182,10 +186,12 @@ def _render_with_quarto(build: Path, html: Path) -> None:
             f"quarto could not render the pages ({last}); the earlier pages are unchanged"
         )
     (build / "_site").rename(html)
+    # Quarto's cache is neither a source nor a page.
     shutil.rmtree(build / ".quarto", ignore_errors=True)
 
 
 def _swap(new: Path, place: Path) -> None:
+    # A rename cannot replace a folder that has files, so the old one steps aside first.
     old = place.with_name(f"{place.name}-old")
     shutil.rmtree(old, ignore_errors=True)
     if place.exists():

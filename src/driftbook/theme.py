@@ -29,6 +29,7 @@ GRID = "#E6E9ED"
 ACTION_COLOURS = {"hold": GOOD, "monitor": ACCENT, "retrain": CURRENT, "investigate": PURPLE}
 ACTION_MARKERS = {"hold": "o", "monitor": "s", "retrain": "^", "investigate": "X"}
 
+# A column of text is about 700 CSS pixels wide; twice as many dots keep lines sharp.
 WIDTH_IN = 6.6
 SCREEN_DPI = 100
 PRINT_DPI = 200
@@ -103,6 +104,7 @@ class Sheet:
     def finish(self, text: str) -> None:
         """Turn the figure into a picture that carries no date and no program version."""
         buffer = BytesIO()
+        # A program version in the file would change its bytes with every upgrade.
         self.figure.savefig(buffer, format="png", dpi=PRINT_DPI, metadata={"Software": None})
         width, height = self.figure.get_size_inches()
         self._picture = Picture(
@@ -120,6 +122,7 @@ def sheet(
     ``grid`` goes to matplotlib's ``subplots``.
     """
     with mpl.rc_context(_style()):
+        # Not pyplot: no global state, and nothing for a notebook to show twice.
         figure = Figure(figsize=(WIDTH_IN, height), layout="constrained")
         axes = figure.subplots(rows, columns, squeeze=False, **grid)
         page = Sheet(figure, list(axes.ravel()))

@@ -117,6 +117,7 @@ def table(
 
 def _rule(text: bool, width: int) -> str:
     """Return the rule below a heading; Pandoc shares a wide table's width out by its length."""
+    # Pandoc reads the widths of columns off the rule of a wide table.
     dashes = "-" * max(width, 3)
     return f":{dashes}" if text else f"{dashes}:"
 
