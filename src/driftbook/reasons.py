@@ -34,7 +34,8 @@ def sentence(
         parts.insert(0, f"drift that matters ({_names(moved)})")
     elif worse.empty:
         parts.insert(0, "no drift that matters")
-    if action == "retrain" or len(worse):
+    stale = found is not None and found.stale and found.gain > 0
+    if action == "retrain" or len(worse) or stale:
         parts.append(_economics(found))
     return "; ".join(parts)
 
@@ -72,13 +73,18 @@ def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | N
             f"{row['metric']} is worse than on the champion's holdout{known}: "
             f"{row['value']:.4f} against {row['baseline']:.4f}"
         )
-    if found is not None and found.stale:
+    if found is not None and found.stale and found.gain > 0:
         return f"the champion is stale: newer fits lose {found.gain:.4f} Brier loss a row less"
     judged = table[table["status"] == "ok"]
     if judged.empty:
         return "performance cannot be judged yet"
-    realised = (judged["basis"] == "realised").any()
-    return f"performance is no worse ({'measured' if realised else 'estimated without labels'})"
+    realised = judged["basis"] == "realised"
+    how = "measured" if realised.any() else "estimated without labels"
+    brier = judged[(realised if realised.any() else ~realised) & judged["metric"].eq("brier")]
+    if brier.empty or not brier["value"].iloc[0] > brier["baseline"].iloc[0]:
+        return f"performance is no worse ({how})"
+    values = f"Brier loss {brier['value'].iloc[0]:.4f} against {brier['baseline'].iloc[0]:.4f}"
+    return f"performance is not surely worse ({how}: {values})"
 
 
 def _economics(found: Challenger | None) -> str:
