@@ -56,6 +56,8 @@ def render(
             _render_with_nbconvert(build, quarto, html)
         else:
             _render_with_quarto(build, html)
+        # A project file in there would hide the folder from `quarto render` at the root.
+        (build / "_quarto.yml").unlink()
         _swap(build, reports / "executed")
         _swap(html, reports / "html")
     finally:
