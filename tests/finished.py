@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook import artifacts as runs
-from driftbook import cells, drift, policy, quality, synthetic, transaction
+from driftbook import cells, drift, policy, quality, synthetic, transaction, trend
 from driftbook.evidence import NOTEBOOKS
 from driftbook.plots import nothing
 from driftbook.settings import Settings
@@ -49,6 +49,9 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     run.write_csv("drift/drift_report.csv", drift.compare(champion, split.current, chosen))
     run.write_csv("drift/quality.csv", quality.check(champion, split.current, chosen))
     run.write_csv("policy/performance.csv", assessment.performance)
+    after = runs.reference_end(run.dataset, champion)
+    since = trend.by_window(champion, run.dataset, chosen, split.window, after)
+    run.write_csv("policy/performance_by_window.csv", since, champion)
     document = assessment.to_dict() | {"challenger_version": proposed}
     run.write_json("policy/retrain_recommendation.json", document)
     run.write_json("serving/api_checks.json", {"passed": True, "checks": []})

@@ -60,6 +60,7 @@ def evidence_of(found: policy.Assessment) -> Evidence:
         manifest=manifest,
         recommendation=document,
         performance=found.performance,
+        trend=pd.DataFrame(),
         drift=found.drift,
         quality=found.quality,
         metrics=pd.DataFrame(),

@@ -323,4 +323,5 @@ def test_no_pie_and_no_global_figures(root: Path) -> None:
         text = source.read_text(encoding="utf-8")
         assert ".pie(" not in text
         if source.name.startswith("plots") or source.name == "theme.py":
-            assert "pyplot" not in text
+            assert "matplotlib.pyplot" not in text
+            assert "import pyplot" not in text

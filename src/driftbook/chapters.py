@@ -12,12 +12,6 @@ from driftbook.evidence import Evidence, Past, over_windows
 from driftbook.theme import Picture
 from driftbook.wording import code, table
 
-_SERIES = {
-    "realised": ("realised", "realised_low", "realised_high"),
-    "estimated without labels": ("estimated", "estimated_low", "estimated_high"),
-    "the champion's baseline": ("baseline", "", ""),
-}
-
 
 def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     """Return the performance page's body and its pictures by file name."""
@@ -32,20 +26,17 @@ def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
         narrative.performance_table(evidence.performance),
         "## Over time",
     ]
-    # A window judged again replaces its earlier judgement in the lines, not in the list.
-    past = over_windows(evidence.history).drop_duplicates("window", keep="last")
-    past = past.sort_values("window", ignore_index=True)
-    if past["baseline"].notna().sum() < 2:
-        body.append(
-            "One window has been judged so far; a line over time appears with the second. "
-            "`make backtest` replays all windows of the data at once."
-        )
+    if len(evidence.trend) < 2:
+        body.append("A line over time appears with the second window after the reference.")
         return "\n\n".join(body), pictures
-    pictures["performance-time.png"] = plots_decision.over_time(past, _SERIES, "Brier loss")
+    pictures["performance-time.png"] = plots_decision.over_time(
+        evidence.trend, plots_decision.TREND, "Brier loss"
+    )
     body.append(
         _figure(
             "performance-time",
-            "Brier loss of every window judged so far, with 95% intervals, and its baseline.",
+            "Brier loss of today's champion in every window since its reference, with 95% "
+            "intervals, as it was known when the last window ended.",
             "Lines over windows: the realised and the estimated Brier loss, and the baseline.",
         )
     )

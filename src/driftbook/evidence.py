@@ -52,6 +52,7 @@ class Evidence:
     manifest: dict[str, Any]
     recommendation: dict[str, Any]
     performance: pd.DataFrame
+    trend: pd.DataFrame
     drift: pd.DataFrame
     quality: pd.DataFrame
     metrics: pd.DataFrame
@@ -95,6 +96,7 @@ def load(artifacts: Path) -> Evidence:
         manifest=_json(artifacts / "manifest.json"),
         recommendation=_json(artifacts / "policy" / "retrain_recommendation.json"),
         performance=_csv(artifacts / "policy" / "performance.csv"),
+        trend=_csv(artifacts / "policy" / "performance_by_window.csv"),
         drift=_csv(artifacts / "drift" / "drift_report.csv"),
         quality=_csv(artifacts / "drift" / "quality.csv"),
         metrics=_csv(artifacts / "metrics" / "train_eval_summary.csv"),

@@ -35,6 +35,13 @@ _SIDES = (
 )
 
 
+TREND = {
+    "realised": ("realised", "realised_low", "realised_high"),
+    "estimated without labels": ("estimated", "estimated_low", "estimated_high"),
+    "the champion's baseline": ("baseline", "", ""),
+}
+
+
 def performance(table: pd.DataFrame) -> Picture:
     """Return each metric now against its baseline, with 95% intervals; a row a metric.
 

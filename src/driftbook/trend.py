@@ -1,0 +1,55 @@
+"""How the champion did in every window since its reference, as it was known at the time."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from driftbook import performance
+from driftbook.data import Dataset, Window
+from driftbook.settings import Settings
+from driftbook.training import Model
+
+METRIC = "brier"
+# A line of more windows than this is hard to read, and each one costs a round of scoring.
+MOST = 24
+COLUMNS = (
+    "window", "n", "baseline",
+    "realised", "realised_low", "realised_high", "estimated", "estimated_low", "estimated_high",
+)  # fmt: skip
+
+
+def by_window(
+    model: Model, dataset: Dataset, settings: Settings, last: Window, after: int
+) -> pd.DataFrame:
+    """Return a row a window from ``after`` to ``last``: Brier loss, realised and estimated.
+
+    ``after`` is the row where the model's reference ends; at most the 24 windows up to ``last``
+    are judged. Labels that were not known when ``last`` ended (``data.label_delay``) count as
+    unknown; what cannot be had in a window is NaN. Intervals are those of
+    :func:`driftbook.performance.judge`.
+    """
+    position = dataset.windows.index(last)
+    chosen = [w for w in dataset.windows[: position + 1] if w.start >= after][-MOST:]
+    known = position - settings.data.label_delay
+    rows = []
+    for window in chosen:
+        frame = dataset.rows(window)
+        if dataset.windows.index(window) > known:
+            frame = frame.assign(**{dataset.target: np.nan})
+        rows.append({"window": window.name, "n": window.rows, **_judged(model, frame, settings)})
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _judged(model: Model, frame: pd.DataFrame, settings: Settings) -> dict[str, Any]:
+    table = performance.judge(model, frame, settings)
+    found: dict[str, Any] = {"baseline": math.nan}
+    for row in table[table["metric"] == METRIC].to_dict("records"):
+        basis = row["basis"]
+        found[basis] = row["value"]
+        found[f"{basis}_low"], found[f"{basis}_high"] = row["ci_low"], row["ci_high"]
+        found["baseline"] = row["baseline"]
+    return found
