@@ -90,14 +90,12 @@ def _ledger(evidence: Evidence) -> str:
     pages = {one.sha256: one.run_id for one in evidence.history[-run_page.MOST :]}
     shown = pd.DataFrame(
         {
-            "no.": line["seq"],
             "when": str(line["when"]).replace("T", " ")[:19],
-            "event": line["event"],
+            "event": line["event"] + (" (forced)" if line.get("forced") else ""),
             "from": code(line.get("from")),
             "to": code(line["to"]),
             "who": line.get("who") or "–",
             "why": line.get("why") or "–",
-            "forced": bool(line.get("forced")),
             "evidence": _evidence_link(line.get("evidence_sha256"), pages),
         }
         for line in reversed(evidence.ledger)

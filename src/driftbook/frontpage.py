@@ -210,7 +210,11 @@ def _economics_card(evidence: Evidence) -> tuple[str, str, str]:
         )
     gain = interval(best["gain"], best["gain_low"], best["gain_high"])
     text = f"Gain {gain} Brier loss a row against a break-even of {even}."
-    return ("good", "✓ a retrain pays", text) if best["pays"] else ("bad", "✗ does not pay", text)
+    if not best["pays"]:
+        return "note", "✗ a retrain is not sure to pay", text
+    if evidence.recommendation["action"] != "retrain":
+        return "note", "• nothing to mend", f"{text} The champion is neither worse nor stale."
+    return "good", "✓ a retrain pays", text
 
 
 def _made(evidence: Evidence) -> str:

@@ -258,6 +258,12 @@ def economics_text(evidence: Mapping[str, Any]) -> str:
     )
 
 
+def record_text(file: str, challenger: str | None) -> str:
+    """Return what was written down, and which version waits for its promotion."""
+    waits = f"{code(challenger)} waits for its promotion" if challenger else "nobody is proposed"
+    return f"Written to {code(file)}; {waits}."
+
+
 def checks_table(checks: Mapping[str, Any]) -> str:
     """Return the serving checks as a table under one sentence that says whether all passed."""
     rows = pd.DataFrame(checks["checks"])

@@ -11,7 +11,7 @@ import yaml
 
 from driftbook import narrative
 from driftbook.evidence import Past, headline
-from driftbook.wording import interval, percent
+from driftbook.wording import number
 
 # Newer runs get a page each; older ones are named only, so that the site stays small.
 MOST = 30
@@ -46,14 +46,12 @@ def text(past: Past) -> str:
 def _fields(past: Past) -> dict[str, Any]:
     document = past.document
     now = headline(pd.DataFrame(document["evidence"]["performance"] or []))
-    loss = "–" if now is None else interval(now["value"], now["ci_low"], now["ci_high"])
     # Listings show fields as HTML.
     return {
         "title": f"{document.get('window') or '–'}: {document['action']}",
         "date": started(past.run_id),
         "champion": document["model_version"],
-        "brier": loss,
-        "drifted": percent(document.get("drift_ratio"), 0),
+        "brier": "–" if now is None else number(now["value"]),
         "reason": escape(str(document["reason"]), quote=False),
     }
 
