@@ -66,12 +66,12 @@ def compare_profiles(
 ) -> Change:
     """Return the change of one column between two profiles on the same bins.
 
-    ``slack``: harmless change in reference sds, by default ``settings.min_effect``. Missing values
+    ``slack``: harmless change in reference sds, by default ``settings.min_effect``; one given here
+    is taken as a change that is really there, and must be exceeded surely. Missing values
     are left out of the comparison of values and are a test of their own. ``status``: ``ok``;
     ``constant`` one and the same value on both sides; ``all_missing``; ``insufficient`` fewer than
     10 present values on a side; ``sparse`` a category without any frequent level.
     """
-    harmless = settings.min_effect if slack is None else slack
     change = Change(
         "ok", reference.rows, current.rows, reference.missing_share, current.missing_share
     )
@@ -80,21 +80,25 @@ def compare_profiles(
     elif min(reference.n, current.n) < MIN_PRESENT:
         change = replace(change, status="insufficient")
     elif reference.bins.kind == "numeric":
-        change = _numbers(change, reference, current, settings.bins, harmless)
+        change = _numbers(change, reference, current, settings, slack)
     else:
-        change = _levels(change, reference, current, settings.bins, harmless)
+        change = _levels(change, reference, current, settings)
     if reference.missing or current.missing:
         change = _with_missing(change, reference, current, settings.min_effect)
     return change
 
 
 def _numbers(
-    change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int, slack: float
+    change: Change,
+    reference: ColumnProfile,
+    current: ColumnProfile,
+    settings: DriftSettings,
+    slack: float | None,
 ) -> Change:
     before, after = reference.summary, current.summary
     ks_stat, ks_pvalue = shift.ks(reference.counts, current.counts)
     change = replace(
-        _with_psi(change, reference, current, bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue
+        _with_psi(change, reference, current, settings.bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue
     )
     if ks_stat == 0.0 and before.sd == 0.0:
         return replace(
@@ -105,7 +109,10 @@ def _numbers(
     unit = before.sd or after.sd or abs(after.mean - before.mean) or 1.0
     effect = (after.mean - before.mean) / unit
     margin = 1.96 * math.hypot(before.sd / math.sqrt(reference.n), after.sd / math.sqrt(current.n))
-    z, pvalue = _number_tests(reference, current, effect, slack)
+    known = slack is not None
+    harmless = settings.min_effect if slack is None else slack
+    least = current.n if known else shift.MATERIAL_ROWS
+    z, pvalue = _number_tests(reference, current, effect, harmless, least)
     low, high = effect - margin / unit, effect + margin / unit
     return replace(
         change, test="rank scores and KS", statistic=z, pvalue=pvalue,
@@ -115,7 +122,7 @@ def _numbers(
 
 
 def _number_tests(
-    reference: ColumnProfile, current: ColumnProfile, effect: float, slack: float
+    reference: ColumnProfile, current: ColumnProfile, effect: float, slack: float, least: int
 ) -> tuple[float, float]:
     """Return z of the location test and the combined p-value of location, shape and spread.
 
@@ -132,10 +139,11 @@ def _number_tests(
     z, location = shift.rank_test(ref, cur, special.ndtri(shares))
     spread = shift.rank_test(ref, cur, (shares - 0.5) ** 2)[1] if len(ref) > 2 else 1.0
     if before.sd:
-        location = max(location, shift.material_pvalue(effect, slack, m, n, after.sd / before.sd))
-        width = math.log(after.sd / before.sd) if after.sd else math.inf
+        ratio = after.sd / before.sd
+        location = max(location, shift.material_pvalue(effect, slack, m, n, ratio, least))
+        width = math.log(ratio) if ratio else math.inf
         row_error = max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))
-        spread = max(spread, shift.material_pvalue(width / row_error, slack, m, n))
+        spread = max(spread, shift.material_pvalue(width / row_error, slack, m, n, 1.0, least))
     shape = shift.banded_ks(reference, current, slack * before.sd)[1]
     return z, shift.combine(np.array([location, shape, spread]), TEST_WEIGHTS)
 
@@ -154,10 +162,11 @@ def _number_words(low: float, high: float, effect: float, before: Summary, after
 
 
 def _levels(
-    change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int, slack: float
+    change: Change, reference: ColumnProfile, current: ColumnProfile, settings: DriftSettings
 ) -> Change:
+    slack = settings.min_effect
     m, n = reference.n, current.n
-    change = _with_psi(change, reference, current, bins)
+    change = _with_psi(change, reference, current, settings.bins)
     ref, cur, rare_ref, rare_cur = shift.pool_rare(reference.counts, current.counts)
     statistic, df = shift.chi_square(ref, cur)
     rare = shift.share_test(rare_ref, m, rare_cur, n, slack)

@@ -136,7 +136,7 @@ def _prediction_row(
         return row | vars(Change("absent", reference.prediction.n, 0))
     scores = pd.Series(log_odds(model.predict_proba(window)))
     now = profile(scores, reference.prediction.bins)
-    slack = settings.min_effect * reference.reach
+    slack = reference.prediction_slack(settings.min_effect)
     return row | vars(compare_profiles(reference.prediction, now, settings, slack))
 
 

@@ -70,12 +70,20 @@ class Reference:
             f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features
         }
 
+    def prediction_slack(self, min_effect: float) -> float:
+        """Return how far predictions may move without any drift that matters, in their sds.
+
+        That is what harmless moves of the columns do to them, and how far the served fit's
+        predictions already lie from those of the fit that was graded.
+        """
+        return max(1.0, self._reach) * min_effect + self._refit_gap
+
     @cached_property
-    def reach(self) -> float:
+    def _reach(self) -> float:
         """Return how far predictions move when every number column moves by one of its sds.
 
-        Units: sds of the predicted log odds. The sizes of the columns' moves are added up, so that
-        ``reach`` times a harmless move of the columns bounds the harmless move of predictions.
+        The sizes of the columns' moves are added up, so that no harmless move of all columns
+        together can be an alarm.
         """
         model = self.model
         rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
@@ -89,7 +97,22 @@ class Reference:
                 values = numbers(rows[feature.name]) + step * known.summary.sd
                 shifted = log_odds(model.predict_proba(rows.assign(**{feature.name: values})))
                 moved += abs(float(np.mean(shifted - base)))
-        return max(1.0, moved / step / sd)
+        return moved / step / sd
+
+    @cached_property
+    def _refit_gap(self) -> float:
+        """Return the largest distance between equal quantiles (5% to 95%) of the two fits' scores.
+
+        Both score the holdout: the graded fit as it did, the served fit as a later one that may
+        have learnt from it. 0 where they are one fit.
+        """
+        model, sd = self.model, self.prediction.summary.sd
+        if sd == 0.0:
+            return 0.0
+        grid = np.linspace(0.05, 0.95, 37)
+        before = np.quantile(log_odds(model.holdout_scores), grid)
+        after = np.quantile(log_odds(model.predict_proba(model.holdout)), grid)
+        return float(np.abs(after - before).max()) / sd
 
 
 _known: dict[int, Reference] = {}

@@ -135,14 +135,16 @@ def share_test(ref: int, m: int, cur: int, n: int, minimum: float) -> float:
     return max(pvalue, material_pvalue(effect, minimum, m, n))
 
 
-def material_pvalue(effect: float, minimum: float, m: int, n: int, spread: float = 1.0) -> float:
+def material_pvalue(
+    effect: float, minimum: float, m: int, n: int, spread: float = 1.0, least: int = MATERIAL_ROWS
+) -> float:
     """Return the p-value of "the effect is at most ``minimum``", for an effect in reference sds.
 
     ``spread``: the current sd over the reference's. One-sided normal, standard error from m and
-    max(n, 10,000) rows. Source: interval hypotheses, Wellek (2010), Testing Statistical Hypotheses
-    of Equivalence and Noninferiority, chapter 1.
+    max(n, ``least``) rows. Source: interval hypotheses, Wellek (2010), Testing Statistical
+    Hypotheses of Equivalence and Noninferiority, chapter 1.
     """
-    error = math.sqrt(1.0 / m + spread**2 / max(n, MATERIAL_ROWS))
+    error = math.sqrt(1.0 / m + spread**2 / max(n, least))
     return float(special.ndtr(-(abs(effect) - minimum) / error))
 
 
