@@ -45,7 +45,7 @@ def table(reference: Rows, rows: Rows, min_rows: int) -> list[dict[str, object]]
     confidence = performance.worse_confidence(len(scores.METRICS))
     for metric in scores.METRICS:
         base = scores.score(metric, reference.y, reference.p)
-        row = performance._row(metric, "estimated", "CBPE", len(rows.p))
+        row = performance.blank(metric, "estimated", "CBPE", len(rows.p))
         row |= {"baseline": base.value, "baseline_low": base.ci_low, "baseline_high": base.ci_high}
         if len(rows.p) < min_rows or base.status != "ok":
             found.append(row | {"status": "insufficient"})
@@ -56,5 +56,5 @@ def table(reference: Rows, rows: Rows, min_rows: int) -> list[dict[str, object]]
         half = performance.difference((scaled, df), (se, df), confidence)
         value = base.value + shift
         row |= {"status": "ok", "value": value, "ci_low": value - half, "ci_high": value + half}
-        found.append(row | performance._verdict(metric, shift, half))
+        found.append(row | performance.verdict(metric, shift, half))
     return found

@@ -211,7 +211,7 @@ def _economics_card(evidence: Evidence) -> tuple[str, str, str]:
     gain = interval(best["gain"], best["gain_low"], best["gain_high"])
     text = f"Gain {gain} Brier loss a row against a break-even of {even}."
     if not best["pays"]:
-        return "note", "✗ a retrain is not sure to pay", text
+        return "note", "• a retrain is not sure to pay", text
     if evidence.recommendation["action"] != "retrain":
         return "note", "• nothing to mend", f"{text} The champion is neither worse nor stale."
     return "good", "✓ a retrain pays", text

@@ -126,7 +126,7 @@ def worse_confidence(tests: int) -> float:
 def _realised(metric: str, reference: Rows, rows: Rows, min_rows: int) -> dict[str, object]:
     base = scores.score(metric, reference.y, reference.p)
     now = scores.score(metric, rows.y, rows.p)
-    row = _row(metric, "realised", "labels", now.n)
+    row = blank(metric, "realised", "labels", now.n)
     row |= {"baseline": base.value, "baseline_low": base.ci_low, "baseline_high": base.ci_high}
     if now.n < min_rows or now.status != "ok":
         return row | {"status": now.status if now.status == "one_class" else "insufficient"}
@@ -135,10 +135,11 @@ def _realised(metric: str, reference: Rows, rows: Rows, min_rows: int) -> dict[s
         return row
     confidence = worse_confidence(len(scores.METRICS) + 1)
     half = difference(standard_error(now.influence), standard_error(base.influence), confidence)
-    return row | _verdict(metric, now.value - base.value, half)
+    return row | verdict(metric, now.value - base.value, half)
 
 
-def _verdict(metric: str, change: float, half: float) -> dict[str, object]:
+def verdict(metric: str, change: float, half: float) -> dict[str, object]:
+    """Return the change with its interval, and whether all of that lies on the bad side."""
     low, high = change - half, change + half
     worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
     return {"change": change, "change_low": low, "change_high": high, "worse": worse}
@@ -151,7 +152,7 @@ def _calibration(reference: Rows, rows: Rows, min_rows: int) -> dict[str, object
     """
     known = ~np.isnan(rows.y)
     gap, base = (rows.y - rows.p)[known], reference.y - reference.p
-    row = _row("calibration", "realised", "labels", len(gap))
+    row = blank("calibration", "realised", "labels", len(gap))
     row |= _mean_interval(base, "baseline")
     if len(gap) < min_rows:
         return row | {"status": "insufficient"}
@@ -175,13 +176,14 @@ def _mean_interval(values: Floats, name: str) -> dict[str, object]:
     return {name: mean, f"{prefix}_low": mean - half, f"{prefix}_high": mean + half}
 
 
-def _row(metric: str, basis: str, method: str, n: int) -> dict[str, object]:
+def blank(metric: str, basis: str, method: str, n: int) -> dict[str, object]:
+    """Return a row of the table with nothing known yet: NaN, and not worse."""
     row: dict[str, object] = dict.fromkeys(COLUMNS, float("nan"))
     return row | {"metric": metric, "basis": basis, "method": method, "n": n, "worse": False}
 
 
 def _unscored(n: int) -> pd.DataFrame:
     rows = [
-        _row(metric, "estimated", "", n) | {"status": "not_scored"} for metric in scores.METRICS
+        blank(metric, "estimated", "", n) | {"status": "not_scored"} for metric in scores.METRICS
     ]
     return pd.DataFrame(rows, columns=list(COLUMNS))

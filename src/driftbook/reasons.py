@@ -56,6 +56,8 @@ def reversals(
     if action == "retrain":
         calm = "a next window in which the champion is no worse than newer fits"
         return (f"a retrain_cost above {turn:.4g}", calm)
+    if found.pays:
+        return ("performance that is worse, or a champion that newer fits surely beat",)
     gain = f"a challenger whose gain is sure to exceed {found.break_even:.4g} Brier loss a row"
     return (gain, f"a retrain_cost below {turn:.4g}") if turn > 0 else (gain,)
 
