@@ -53,6 +53,9 @@ def table(reference: Rows, rows: Rows, min_rows: int) -> list[dict[str, object]]
         shift = expected[metric] - expected_base[metric]
         se, df = performance.standard_error(base.influence)
         scaled = se * np.sqrt(len(reference.p) / len(rows.p))
+        if not np.isfinite(shift):
+            found.append(row | {"status": "undefined"})
+            continue
         half = performance.difference((scaled, df), (se, df), confidence)
         value = base.value + shift
         row |= {"status": "ok", "value": value, "ci_low": value - half, "ci_high": value + half}
