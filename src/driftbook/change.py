@@ -30,11 +30,8 @@ class Change:
     ``effect`` is the shift of the trimmed mean in reference sds (``effect_unit`` "sd"), Cohen's w
     corrected for its bias ("w"), or a difference of correlations ("correlation"), with a 95%
     interval. ``pvalue`` is not yet corrected for the number of columns and is for a change larger
-    than the minimum effect. ``psi_expected`` is what PSI is without any drift, about
-    (bins - 1)(1/m + 1/n); ``psi_low`` to ``psi_high`` is the interval of the part beyond it.
-
-    Source: PSI's chi-square form, Yurdakul & Naranjo (2020), Statistical properties of the
-    population stability index, Journal of Risk Model Validation 14.
+    than the minimum effect. ``psi_expected`` is what PSI is without any drift;
+    ``psi_low`` to ``psi_high`` is the interval of the part beyond that.
     """
 
     status: str
@@ -222,9 +219,5 @@ def _with_psi(
     change: Change, reference: ColumnProfile, current: ColumnProfile, bins: int
 ) -> Change:
     p, q = shift.psi_shares(reference, current, bins)
-    value, df = shift.psi(p, q), len(p) - 1
-    scale = 1.0 / reference.n + 1.0 / current.n
-    low, high = shift.noncentral_interval(value / scale, df) if df else (0.0, 0.0)
-    return replace(
-        change, psi=value, psi_expected=df * scale, psi_low=low * scale, psi_high=high * scale
-    )
+    expected, low, high = shift.psi_interval(p, q, reference.n, current.n)
+    return replace(change, psi=shift.psi(p, q), psi_expected=expected, psi_low=low, psi_high=high)

@@ -179,9 +179,53 @@ def psi(reference: Values, current: Values) -> float:
     >>> psi(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
     0.0
     """
+    return float(np.sum(_psi_terms(reference, current)))
+
+
+def _psi_terms(reference: Values, current: Values) -> Values:
     p = (1.0 - PSI_SKEW) * reference + PSI_SKEW * current
     q = (1.0 - PSI_SKEW) * current + PSI_SKEW * reference
-    return float(np.sum((q - p) * np.log(q / p))) / (1.0 - 2.0 * PSI_SKEW) ** 2
+    terms: Values = (q - p) * np.log(q / p) / (1.0 - 2.0 * PSI_SKEW) ** 2
+    return terms
+
+
+def psi_interval(reference: Values, current: Values, m: int, n: int) -> tuple[float, float, float]:
+    """Return PSI's expectation without drift, and the 95% interval of the part beyond chance.
+
+    ``reference``, ``current``: shares of m and n rows. The expectation is about
+    (bins - 1)(1/m + 1/n); bins that expect few current rows add more than that, summed exactly.
+    The interval is that of the noncentrality of Pearson's chi-square on the same bins, which keeps
+    its level where PSI itself does not, in units of PSI; (0, 0) when nothing lies beyond chance.
+
+    Source: Yurdakul & Naranjo (2020), Statistical properties of the population stability index,
+    Journal of Risk Model Validation 14.
+    """
+    if len(reference) < 2:
+        return 0.0, 0.0, 0.0
+    pooled = (m * reference + n * current) / (m + n)
+    expected = float(np.sum(1.0 - pooled)) / m + sum(_psi_of_chance(n, float(p)) for p in pooled)
+    statistic = float(np.sum((current - reference) ** 2 / pooled)) * m * n / (m + n)
+    low, high = noncentral_interval(statistic, len(reference) - 1)
+    unit = psi(reference, current) / statistic if statistic > 0.0 else (m + n) / (m * n)
+    return expected, low * unit, high * unit
+
+
+def _psi_of_chance(n: int, share: float) -> float:
+    """Return the mean PSI term of a bin of which n rows are drawn with the given chance."""
+    mean = n * share
+    if mean >= 30.0:  # the next term of the expansion is below 0.1%
+        return (1.0 - share) / n * (1.0 + 0.5 / mean)
+    return _psi_of_few(n, float(f"{share:.3g}"))
+
+
+@functools.lru_cache(maxsize=4096)
+def _psi_of_few(n: int, share: float) -> float:
+    counts = np.arange(min(n, int(n * share + 12.0 * math.sqrt(n * share) + 12.0)) + 1)
+    chance = np.exp(
+        special.gammaln(n + 1.0) - special.gammaln(counts + 1.0) - special.gammaln(n - counts + 1.0)
+        + special.xlogy(counts, share) + special.xlog1py(n - counts, -share)
+    )  # fmt: skip
+    return float(chance @ _psi_terms(np.full(len(counts), share), counts / n))
 
 
 def noncentral_interval(statistic: float, df: int, level: float = 0.95) -> tuple[float, float]:
