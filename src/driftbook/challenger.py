@@ -8,8 +8,9 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from driftbook import gain, retraining, trial
+from driftbook import gain, retraining, tally, trial
 from driftbook.settings import PolicySettings, Settings
+from driftbook.tally import Lessons
 from driftbook.training import Model
 from driftbook.trial import Trial
 
@@ -69,33 +70,39 @@ def tried(
 
 
 def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:
-    """Return the challenger that a trial's losses speak for; None where nothing can be trained."""
-    gap = gain.paired_gap(found)
+    """Return the challenger that a trial's losses speak for; None where nothing can be trained.
+
+    The gain is that of the recipe chosen before the window began; the challenger is made by the
+    recipe chosen after it.
+    """
+    confidence = settings.policy.confidence
+    before = tally.from_text(model.origin.get("lessons"))
+    known = before + gain.lessons(found)
+    earlier = gain.chosen(before + gain.lessons(found, gates=False), confidence)
+    gap = gain.gap(found, earlier) or gain.gap(found, trial.BASE)
     order = retraining.Order(
-        model, fresh, gain.chosen(found, len(found.segments)), found.window, settings
+        model, fresh, gain.chosen(known, confidence), found.window, settings, known.to_text()
     )
     n_train = retraining.rows_used(order)
     if gap is None or n_train is None:
         return None
-    slope = gain.staleness(found)
+    slope = gain.staleness(known)
     price, windows = break_even(settings.policy, slope)
-    confidence = settings.policy.confidence
-    champion = float(np.concatenate([x for x in found.champion if x is not None]).mean())
     return Challenger(
         recipe=order.recipe,
         gain=gap.mean,
         gain_low=gap.low(confidence),
         gain_high=gap.high(confidence),
         n_train=n_train,
-        n_gate=gap.rows,
-        champion_loss=champion,
-        challenger_loss=champion - gap.mean,
+        n_gate=int(gap.rows),
+        champion_loss=float(found.champion.mean()),
+        challenger_loss=float(found.champion.mean()) - gap.mean,
         staleness=slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(found, model),
+        stale=gain.is_stale(found, known, model),
         pays=gap.low(confidence) > price,
-        candidates=_candidates(found, order, confidence),
+        candidates=_candidates(found, known, order, confidence),
         make=order,
     )
 
@@ -147,10 +154,12 @@ def labelled_since(
     return rows[y.isin([0, 1])].reset_index(drop=True)
 
 
-def _candidates(found: Trial, order: retraining.Order, confidence: float) -> pd.DataFrame:
+def _candidates(
+    found: Trial, known: Lessons, order: retraining.Order, confidence: float
+) -> pd.DataFrame:
     rows = []
     for name in found.losses:
-        on_gates, lead = gain.own_gap(found, name), gain.lead(found, name, len(found.segments))
+        on_gates, lead = gain.gap(found, name), known.leads.get(name)
         n_train = retraining.rows_used(order.with_recipe(name))
         if on_gates is None or n_train is None:
             continue
@@ -161,7 +170,7 @@ def _candidates(found: Trial, order: retraining.Order, confidence: float) -> pd.
                 "gain_low": on_gates.low(confidence),
                 "gain_high": on_gates.high(confidence),
                 "n_train": n_train,
-                "n_gate": on_gates.rows,
+                "n_gate": int(on_gates.rows),
                 "lead": 0.0 if lead is None else lead.mean,
                 "lead_error": 0.0 if lead is None else lead.error,
             }

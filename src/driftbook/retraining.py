@@ -18,13 +18,17 @@ from driftbook.training import Model, train
 
 @dataclass(frozen=True)
 class Order:
-    """What to train: ``recipe`` on the champion's reference and the ``fresh`` labelled rows."""
+    """What to train: ``recipe`` on the champion's reference and the ``fresh`` labelled rows.
+
+    ``lessons``: what all trials so far taught, to be kept with the new version.
+    """
 
     champion: Model
     fresh: pd.DataFrame
     recipe: str
     window: int
     settings: Settings
+    lessons: str
 
     def with_recipe(self, recipe: str) -> Order:
         """Return the same order for another recipe."""
@@ -34,7 +38,8 @@ class Order:
 def carry_out(order: Order) -> Model:
     """Return the ordered model; ``reference`` is the block of rows that the recipe looks at."""
     if order.recipe == "recalibrated":
-        return recalibrated(order.champion, order.fresh, order.settings)
+        made = recalibrated(order.champion, order.fresh, order.settings)
+        return replace(made, origin={**made.origin, "lessons": order.lessons})
     rows = _rows(order)
     part, weights = trial.plan(order.recipe, len(rows), trial.block_rows(order.champion))
     if order.recipe == "weighted":
@@ -47,7 +52,7 @@ def carry_out(order: Order) -> Model:
         order.settings.model_copy(update={"data": named}),
         order.recipe,
         weights,
-        origin={"block_rows": str(trial.block_rows(order.champion))},
+        origin={"block_rows": str(trial.block_rows(order.champion)), "lessons": order.lessons},
     )
 
 

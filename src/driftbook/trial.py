@@ -30,33 +30,34 @@ _EDGE = 1e-9
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows ``start:stop`` that grade fits on the rows before ``start``; ``gate``: in the window."""
+    """Fits on the rows before ``start`` are graded on ``start:reach``; ``start:stop`` is its own.
+
+    Segments before the window reach to their own stop; the window's gates all reach to its end,
+    because a version serves for longer than a part of a window.
+    """
 
     start: int
     stop: int
+    reach: int
     gate: bool
-
-    @property
-    def rows(self) -> slice:
-        """Return the rows as a slice of the trial's table."""
-        return slice(self.start, self.stop)
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Losses of the recipes by segment, of the champion on the gates, and of older fits.
+    """What every fit lost, row by row, on rows newer than its own.
 
-    ``losses[recipe][k]``: squared error a row on segment k, None where the recipe could not be
-    fitted. ``champion[k]``: likewise, None outside the gates. ``older[k]``: pairs of age in
-    windows and losses on segment k of the base recipe's earlier fits, at most one window older.
-    ``window``: rows of one window.
+    ``losses[recipe][k]``: squared errors on ``segments[k]`` up to its reach, None where the recipe
+    could not be fitted. ``champion``: likewise on the window, the newest ``window`` of the
+    ``rows`` rows. ``older[k]``: pairs of age in windows and losses on segment k's own rows of the
+    base recipe's earlier fits, at most one window older.
     """
 
     segments: tuple[Segment, ...]
     losses: dict[str, list[Floats | None]]
-    champion: list[Floats | None]
+    champion: Floats
     older: list[list[tuple[float, Floats]]]
     window: int
+    rows: int
 
 
 @dataclass
@@ -77,7 +78,8 @@ def run(
     """Return the trial of all recipes, or None where ``fresh`` has too few labelled rows.
 
     ``fresh``: labelled rows since the champion's reference, in time order; the newest ``window``
-    of them are the gates, cut so that each holds at least ``policy.min_rows``. ``memo`` saves
+    of them are the gates, cut so that each holds at least ``policy.min_rows``. A first version's
+    own reference is tried too, a later one's was tried before it was trained. ``memo`` saves
     fitting the same rows again in a replay.
     """
     columns = [*model.feature_names, model.target]
@@ -94,7 +96,8 @@ def run(
         settings=settings,
         memo=Memo(0) if memo is None else memo,
     )
-    segments = _segments(len(rows), n_reference, window, gates, settings)
+    untried = n_reference if "lessons" in model.origin else n_reference // 2
+    segments = _segments(len(rows), untried, window, gates, settings)
     found: dict[str, list[Floats | None]] = {}
     fits: list[recipes.Fit | None] = []
     for k, segment in enumerate(segments):
@@ -102,12 +105,14 @@ def run(
         fits.append(base)
         for name, losses in graded.items():
             found.setdefault(name, [None] * len(segments))[k] = losses
+    newest = slice(len(rows) - window, len(rows))
     return Trial(
         segments=segments,
         losses=found,
-        champion=[_losses(stage, s, stage.chance[s.rows]) if s.gate else None for s in segments],
+        champion=_losses(stage, newest, stage.chance[newest]),
         older=[_older(stage, segments, fits, k) for k in range(len(segments))],
         window=window,
+        rows=len(rows),
     )
 
 
@@ -125,6 +130,12 @@ def plan(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]:
     return rows, None if share is None else recipes.fading(stop - rows.start, share * block)
 
 
+def log_odds(chance: Floats) -> Floats:
+    """Return the log odds of probabilities, kept finite."""
+    odds: Floats = special.logit(np.clip(chance, _EDGE, 1 - _EDGE))
+    return odds
+
+
 @dataclass(frozen=True)
 class _Stage:
     table: recipes.Table
@@ -140,37 +151,38 @@ def _slow(settings: Settings, slow: int, fast: int) -> int:
 
 
 def _segments(
-    n: int, n_reference: int, window: int, gates: int, settings: Settings
+    n: int, untried: int, window: int, gates: int, settings: Settings
 ) -> tuple[Segment, ...]:
     """Return the window's gates and, before it, at most ``PAST`` segments of at most a window.
 
-    Older segments are whole windows where there are at least four, else halves or quarters.
+    Older segments start at row ``untried``; they are whole windows where there are at least four,
+    else halves or quarters.
     """
     start = n - window
-    reach, most = start - n_reference // 2, _slow(settings, SLOW_PAST, PAST)
+    reach, most = start - untried, _slow(settings, SLOW_PAST, PAST)
     steps = [window // k for k in (1, 2, 4) if window // k >= settings.policy.min_rows]
     step = next((s for s in steps if reach // s >= PAST // 2), steps[-1])
     count = max(0, min(most, reach // step))
     past = [start - step * k for k in range(count, -1, -1)]
     edges = np.linspace(start, n, gates + 1).astype(int)
-    older = [Segment(a, b, False) for a, b in pairwise(past)]
-    newer = [Segment(int(a), int(b), True) for a, b in pairwise(edges)]
+    older = [Segment(a, b, b, gate=False) for a, b in pairwise(past)]
+    newer = [Segment(int(a), int(b), n, gate=True) for a, b in pairwise(edges)]
     return (*older, *newer)
 
 
 def _grade(stage: _Stage, segment: Segment) -> tuple[dict[str, Floats], recipes.Fit | None]:
-    """Return each recipe's losses on the segment, and the base recipe's fit."""
-    stop, losses = segment.start, {}
-    base = None
+    """Return each recipe's losses up to the segment's reach, and the base recipe's fit."""
+    losses, base = {}, None
+    graded = slice(segment.start, segment.reach)
     for name in _names(stage, segment):
-        fitted = _fit(stage, name, stop)
+        fitted = _fit(stage, name, segment.start)
         if fitted is None:
             continue
-        losses[name] = _losses(stage, segment, fitted.predict(stage.table, segment.rows))
+        losses[name] = _losses(stage, graded, fitted.predict(stage.table, graded))
         base = fitted if name == BASE else base
-    again = _recalibrated(stage, segment)
+    again = _recalibrated(stage, segment.start, graded)
     if again is not None:
-        losses["recalibrated"] = _losses(stage, segment, again)
+        losses["recalibrated"] = _losses(stage, graded, again)
     return losses, base
 
 
@@ -189,40 +201,34 @@ def _names(stage: _Stage, segment: Segment) -> list[str]:
     names = [BASE, *(recipes.FADING if _slow(stage.settings, 0, 1) else ["fading"])]
     if segment.start > stage.block:
         names.append("everything")
-    if segment.gate and segment.start > 2 * stage.window:
+    if segment.start > 2 * stage.window:
         names.append("weighted")
     return names
 
 
-def _recalibrated(stage: _Stage, segment: Segment) -> Floats | None:
-    rows, _ = plan(BASE, segment.start, stage.block)
+def _recalibrated(stage: _Stage, stop: int, graded: slice) -> Floats | None:
+    rows, _ = plan(BASE, stop, stage.block)
     known = ~np.isnan(stage.chance[rows])
     y, chance = stage.table.y[rows][known], stage.chance[rows][known]
     if len(y) < stage.settings.policy.min_rows or len(np.unique(y)) < 2:
         return None
     slope, intercept = logistic.platt(log_odds(chance), y, np.ones(len(y)))
-    probability: Floats = special.expit(slope * log_odds(stage.chance[segment.rows]) + intercept)
+    probability: Floats = special.expit(slope * log_odds(stage.chance[graded]) + intercept)
     return None if np.isnan(probability).any() else probability
-
-
-def log_odds(chance: Floats) -> Floats:
-    """Return the log odds of probabilities, kept finite."""
-    odds: Floats = special.logit(np.clip(chance, _EDGE, 1 - _EDGE))
-    return odds
 
 
 def _older(
     stage: _Stage, segments: Sequence[Segment], fits: Sequence[recipes.Fit | None], k: int
 ) -> list[tuple[float, Floats]]:
     newest, found = segments[k], []
+    own = slice(newest.start, newest.stop)
     for segment, fitted in zip(segments[:k], fits[:k], strict=True):
         age = (newest.start - segment.start) / stage.window
         if fitted is not None and age <= 1.0 + 1e-9:
-            p = fitted.predict(stage.table, newest.rows)
-            found.append((age, _losses(stage, newest, p)))
+            found.append((age, _losses(stage, own, fitted.predict(stage.table, own))))
     return found
 
 
-def _losses(stage: _Stage, segment: Segment, p: Floats) -> Floats:
-    losses: Floats = np.square(p - stage.table.y[segment.rows])
+def _losses(stage: _Stage, rows: slice, p: Floats) -> Floats:
+    losses: Floats = np.square(p - stage.table.y[rows])
     return losses
