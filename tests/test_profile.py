@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
@@ -38,6 +38,8 @@ def count_by_loop(values: list[float], edges: np.ndarray) -> list[int]:
     reference=st.lists(WILD, min_size=1, max_size=30),
     values=st.lists(WILD, min_size=0, max_size=40),
 )
+@example(reference=[1e308, -1e308], values=[1.7e308, 0.0])
+@example(reference=[1.7e308], values=[-1.7e308])
 def test_cells_equal_a_for_loop(reference: list[float], values: list[float]) -> None:
     bins = numeric(reference)
     found = profile(pd.Series(values, dtype=np.float64), bins)

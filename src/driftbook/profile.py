@@ -193,7 +193,9 @@ def bins_of(reference: pd.Series, kind: Kind) -> Bins:
     """
     if kind == "numeric":
         values = numbers(reference)
-        return Bins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
+        # Guards beyond the largest number overflow; only finite edges are kept.
+        with np.errstate(over="ignore", invalid="ignore"):
+            return Bins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
     if kind == "boolean":
         return Bins(kind, levels=("False", "True"))
     tally = levels_of(reference, kind).value_counts()
@@ -254,7 +256,7 @@ def _edges(ordered: Values) -> Values:
     """Return the distinct values or quantiles of sorted finite values, with guards around them."""
     if not len(ordered):
         return np.empty(0)
-    distinct = ordered[np.concatenate([[True], np.diff(ordered) > 0])]
+    distinct = ordered[np.concatenate([[True], ordered[1:] > ordered[:-1]])]
     if len(distinct) > MAX_EDGES:
         ranks = np.ceil(np.linspace(0.0, 1.0, MAX_EDGES) * len(ordered)).astype(np.int64) - 1
         distinct = np.unique(ordered[np.maximum(ranks, 0)])
