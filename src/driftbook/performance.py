@@ -36,9 +36,10 @@ def judge(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFra
     """Return a row a metric and basis: realised where labels are known, estimated for all rows.
 
     ``value`` and ``baseline`` (the champion's temporal holdout) come with 95% intervals. The
-    intervals of ``change`` and of an estimate are wider: all metrics together call a window without any change
-    ``worse`` in at most 1% of cases (Bonferroni), and ``worse`` says that it lies wholly on the
-    bad side. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than ``policy.min_rows``,
+    intervals of ``change`` and of an estimate are wider: all metrics together call a window without
+    any change ``worse`` in at most 1% of cases (Bonferroni), and ``worse`` says that it lies wholly
+    on the bad side. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than
+    ``policy.min_rows``,
     or an AUC with fewer than 10 rows of a class), ``one_class`` (an AUC without a pair to rank),
     ``undefined`` (the estimate has no value), ``not_scored`` (a feature column is absent).
     Values that cannot be had are NaN.
