@@ -251,6 +251,7 @@ def test_tables_sort_by_number_and_by_text(browser: Any, site: Path) -> None:
         table.locator("th button").nth(1).click()
         down = [int(text) for text in table.locator("tbody tr").evaluate_all(column)]
         assert down == sorted(down, reverse=True)
+        table = visit.page.locator("main table").last
         table.locator("th button").nth(0).click()
         texts = table.locator("tbody tr").evaluate_all(
             "rows => rows.map(r => r.cells[0].innerText)"
