@@ -18,6 +18,10 @@ Ints = npt.NDArray[np.int64]
 
 _STEPS = 50
 _TOLERANCE = 1e-6
+# The fixed curvature of the whole fit serves the folds for this many steps, then each has its own.
+_SHARED_STEPS = 12
+# Curvatures below this are rounded up: sums of subnormal numbers take a hundred times as long.
+_FLAT = 1e-12
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,7 @@ def _newton(
     hessian = np.diag(ridge)
     for _ in range(_STEPS):
         p = special.expit(design @ beta)
-        hessian = (design * (w * p * (1 - p))[:, None]).T @ design + np.diag(ridge)
+        hessian = (design * _curvature(w, p)[:, None]).T @ design + np.diag(ridge)
         step = _solve(hessian, design.T @ (w * (y - p)) - ridge * beta)
         share = 1.0
         while (new := _loss(design, y, w, beta + share * step, ridge)) > loss and share > 1e-4:
@@ -99,12 +103,12 @@ def _without_folds(
     """Return (d, folds): the optimum without each fold, from the whole fit's own curvature."""
     ridge = _ridge(design.shape[1], 1.0)
     p = special.expit(design @ beta)
-    curvature = w * p * (1 - p)
+    curvature = _curvature(w, p)
     parts = [design[fold == k] * curvature[fold == k, None] for k in range(folds)]
     left = [hessian - part.T @ design[fold == k] for k, part in enumerate(parts)]
     kept = w[:, None] * (fold[:, None] != np.arange(folds))
     betas = np.repeat(beta[:, None], folds, axis=1)
-    for _ in range(_STEPS):
+    for _ in range(_SHARED_STEPS):
         residual = kept * (y[:, None] - special.expit(design @ betas))
         gradient = design.T @ residual - ridge[:, None] * betas
         step = np.column_stack([_solve(left[k], gradient[:, k]) for k in range(folds)])
@@ -118,6 +122,11 @@ def _without_folds(
         _newton(design[fold != k], y[fold != k], w[fold != k], start=beta)[0] for k in range(folds)
     ]
     return np.column_stack(fits)
+
+
+def _curvature(w: Floats, p: Floats) -> Floats:
+    curvature: Floats = np.maximum(w * p * (1 - p), _FLAT)
+    return curvature
 
 
 def _ridge(width: int, penalty: float) -> Floats:
