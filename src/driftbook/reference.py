@@ -100,6 +100,11 @@ class Reference:
         return moved / step / sd
 
     @cached_property
+    def served_holdout(self) -> Values:
+        """Return the served fit's probabilities on the holdout, from which it may have learnt."""
+        return self.model.predict_proba(self.model.holdout)
+
+    @cached_property
     def _refit_gap(self) -> float:
         """Return the largest distance between equal quantiles (5% to 95%) of the two fits' scores.
 
@@ -111,7 +116,7 @@ class Reference:
             return 0.0
         grid = np.linspace(0.05, 0.95, 37)
         before = np.quantile(log_odds(model.holdout_scores), grid)
-        after = np.quantile(log_odds(model.predict_proba(model.holdout)), grid)
+        after = np.quantile(log_odds(self.served_holdout), grid)
         return float(np.abs(after - before).max()) / sd
 
 
