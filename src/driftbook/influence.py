@@ -15,7 +15,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Measured:
-    """A number with its influences: one value a row of the reference (m,) and the current rows (n,).
+    """A number with its influences, one value a row: reference (m,) and current rows (n,).
 
     To first order the number is its true value plus the means of both influences. Sums, products
     and functions of numbers measured on the same rows keep track of what they share.
@@ -48,6 +48,10 @@ class Measured:
     def through(self, value: float, slope: float) -> Measured:
         """Return a function of the number: ``value`` and derivative ``slope`` at this point."""
         return Measured(value, slope * self.reference, slope * self.current)
+
+    def lowered(self, amount: float) -> Measured:
+        """Return the number less a constant."""
+        return self.through(self.value - amount, 1.0)
 
     def log_odds(self) -> Measured:
         """Return the log odds of a probability."""
