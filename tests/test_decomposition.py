@@ -118,7 +118,8 @@ def test_the_parts_as_a_loop_over_rows() -> None:
     rule = decomposition.rule_of(before)
 
     def odds(rows: Sample, i: int) -> float:
-        z = [1.0, rows.p[i], *rows.bends[i]]
+        z = [1.0, min(max(rows.p[i], min(before.p)), max(before.p))]
+        z += [min(max(rows.bends[i, 0], min(before.bends[:, 0])), max(before.bends[:, 0]))]
         return math.log(rows.p[i] / (1 - rows.p[i])) + sum(
             a * b for a, b in zip(z, rule.theta, strict=True)
         )

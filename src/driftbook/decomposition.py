@@ -69,15 +69,21 @@ class Sample:
 class Rule:
     """The chance of the outcome: log odds of the score plus ``design @ theta``.
 
-    ``influence`` (2 + k, m): how each row of the reference moved ``theta``.
+    ``influence`` (2 + k, m): how each row of the reference moved ``theta``. ``ends`` (2, 2 + k):
+    least and largest value of each column there.
     """
 
     theta: Floats
     influence: Floats
+    ends: Floats
+
+    def design(self, sample: Sample) -> Floats:
+        """Return the rule's columns, held at the reference's ends: it knows nothing beyond."""
+        return np.clip(sample.design(), *self.ends)
 
     def log_odds(self, sample: Sample) -> Floats:
         """Return the log odds of the outcome in each row."""
-        odds: Floats = log_odds(sample.p) + sample.design() @ self.theta
+        odds: Floats = log_odds(sample.p) + self.design(sample) @ self.theta
         return odds
 
     def chance(self, sample: Sample, offset: float) -> Floats:
@@ -160,33 +166,34 @@ def rule_of(sample: Sample) -> Rule:
         if np.abs(step).max() < 1e-9:
             break
     residual = sample.y - special.expit(offset + z @ theta)
-    return Rule(theta, len(z) * np.linalg.solve(hessian, (z * residual[:, None]).T))
+    influence = len(z) * np.linalg.solve(hessian, (z * residual[:, None]).T)
+    return Rule(theta, influence, np.array([z.min(axis=0), z.max(axis=0)]))
 
 
 def base_rate(before: Sample, current: Sample, rule: Rule) -> Measured:
     """Return the base rate that a prior shift would have moved the reference to.
 
-    A prior shift moves labels and inputs together. The labels tell the rate by the offset of the
-    rule's log odds that meets them; the inputs by the mean score, a mixture of those of the two
-    classes. Where the two contradict each other beyond chance, only as much of the move counts as
-    both support: an offset alone is a changed rule, moved inputs alone are a covariate shift.
+    Three numbers tell it, and agree after a prior shift: the offset of the rule's log odds that
+    meets the labels, the share of ones, and the mean score, a mixture of those of the two classes.
+    The offset is the most exact and is taken where neither of the others contradicts it beyond
+    chance. Else only as much of the move counts as all three support: an offset alone is a changed
+    rule, moved inputs alone are a covariate shift.
 
     Source: Elkan (2001), IJCAI; black box shift estimation, Lipton, Wang and Smola (2018), ICML.
     """
     m, n = len(before.y), len(current.y)
     old = mean_of_reference(before.y, n)
-    by_labels = (old.log_odds() + _offset(current, rule)).probability()
+    told = [(old.log_odds() + _offset(current, rule)).probability(), mean_of_current(current.y, m)]
     high, low = (mean_within(before.p, before.y == label, n) for label in (1, 0))
-    if high.value <= low.value:
-        return by_labels
-    by_inputs = (mean_of_current(current.p, m) - low) / (high - low)
-    apart = by_labels - by_inputs
-    if abs(apart.value) <= apart.half_width():
-        return by_labels
-    moves = [found.value - old.value for found in (by_labels, by_inputs)]
-    if moves[0] * moves[1] <= 0.0:
+    if high.value > low.value:
+        told.append((mean_of_current(current.p, m) - low) / (high - low))
+    apart = [told[0] - other for other in told[1:]]
+    if all(abs(gap.value) <= gap.half_width() for gap in apart):
+        return told[0]
+    moves = [found.value - old.value for found in told]
+    if min(moves) < 0.0 < max(moves):
         return old
-    return by_labels if abs(moves[0]) <= abs(moves[1]) else by_inputs
+    return min(told, key=lambda found: abs(found.value - old.value))
 
 
 def _parts(before: Sample, served: Floats, current: Sample) -> dict[str, tuple[Measured, float]]:
@@ -227,7 +234,7 @@ def _offset(current: Sample, rule: Rule) -> Measured:
     offset = float(optimize.brentq(lambda d: special.expit(odds + d).mean() - rate, *ends))
     chance = special.expit(odds + offset)
     curvature = chance * (1.0 - chance)
-    drag = curvature @ current.design() / len(odds)
+    drag = curvature @ rule.design(current) / len(odds)
     own = Measured(offset, -drag @ rule.influence, current.y - chance)
     return own.through(offset, 1.0 / float(curvature.mean()))
 
@@ -236,7 +243,7 @@ def _expected(sample: Sample, rule: Rule, offset: Measured) -> Measured:
     """Return the mean Brier loss expected of current rows under the rule moved by ``offset``."""
     chance, loss = rule.chance(sample, offset.value), rule.promised(sample, offset.value)
     slope = chance * (1.0 - chance) * (1.0 - 2.0 * sample.p)
-    drag = slope @ sample.design() / len(loss)
+    drag = slope @ rule.design(sample) / len(loss)
     own = Measured(float(loss.mean()), drag @ rule.influence, loss - loss.mean())
     return own + offset.through(0.0, float(slope.mean()))
 
