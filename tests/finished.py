@@ -49,6 +49,7 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     run.write_csv("drift/drift_report.csv", drift.compare(champion, split.current, chosen))
     run.write_csv("drift/quality.csv", quality.check(champion, split.current, chosen))
     run.write_csv("policy/performance.csv", assessment.performance)
+    run.write_csv("policy/decomposition.csv", assessment.decomposition)
     after = runs.reference_end(run.dataset, champion)
     since = trend.by_window(champion, run.dataset, chosen, split.window, after)
     run.write_csv("policy/performance_by_window.csv", since, champion)

@@ -98,6 +98,20 @@ def performance_table() -> pd.DataFrame:
     )
 
 
+def parts() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "part": ["covariate shift", "prior shift", "concept change", "total"],
+            "status": "ok",
+            "n": 600,
+            "change": [-0.012, 0.002, 0.045, 0.035],
+            "change_low": [-0.02, -0.004, 0.03, 0.02],
+            "change_high": [-0.004, 0.008, 0.06, 0.05],
+            "beyond_chance": [True, False, True, True],
+        }
+    )
+
+
 def candidates() -> pd.DataFrame:
     return pd.DataFrame(
         {
@@ -142,6 +156,7 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "effect-sizes": lambda: plots.effect_sizes(drift_report(), 0.1),
     "importance-shift": lambda: plots.importance_shift(drift_report()),
     "performance": lambda: plots_decision.performance(performance_table()),
+    "decomposition": lambda: plots_decision.decomposition(parts()),
     "gains": lambda: plots_decision.gains(candidates(), 0.005),
     "over-time": lambda: plots_decision.over_time(record(), SERIES, "Brier loss"),
     "nothing": lambda: plots.nothing("Nothing to draw."),
@@ -236,11 +251,20 @@ def test_paying_challenger_is_green_only_when_its_cautious_gain_pays() -> None:
     assert not has_colour(plots_decision.gains(candidates(), 0.011), theme.GOOD)
 
 
+def test_a_part_is_coloured_only_beyond_chance() -> None:
+    assert has_colour(drawn("decomposition"), theme.CURRENT)
+    assert has_colour(drawn("decomposition"), theme.GOOD)
+    calm = plots_decision.decomposition(parts().assign(beyond_chance=False))
+    assert not has_colour(calm, theme.CURRENT)
+    assert not has_colour(calm, theme.GOOD)
+
+
 @pytest.mark.parametrize(
     "picture",
     [
         lambda: plots_decision.performance(pd.DataFrame()),
         lambda: plots_decision.performance(performance_table().assign(value=np.nan)),
+        lambda: plots_decision.decomposition(parts().assign(change=np.nan)),
         lambda: plots_decision.gains(pd.DataFrame(), 0.1),
         lambda: plots_decision.over_time(pd.DataFrame(), SERIES, "loss"),
         lambda: plots.distributions(rows(), []),

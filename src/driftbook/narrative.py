@@ -229,6 +229,18 @@ def _verdict(row: pd.Series) -> str:
     return "**worse**" if bool(row["worse"]) else "no worse"
 
 
+def decomposition_table(parts: pd.DataFrame) -> str:
+    """Return the parts of the change of Brier loss, each with its interval and verdict."""
+    words = {True: "**beyond chance**", False: "within chance"}
+    shown = parts.rename(columns={"change": "value"}).assign(
+        verdict=parts["beyond_chance"].map(words).where(parts["status"] == "ok", parts["status"])
+    )
+    shown["verdict"] = shown["verdict"].str.replace("_", " ")
+    heads = {"part": "part", "value": "change of Brier loss [95% interval]", "verdict": "verdict"}
+    joined = with_interval(shown, "change_low", "change_high")
+    return table(joined, heads, empty="The change was not split.", markup=["verdict"])
+
+
 def candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
     """Return the graded challengers of a recommendation; no rows when none was trained."""
     challenger = recommendation["evidence"]["challenger"] or {}

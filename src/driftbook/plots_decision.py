@@ -85,6 +85,36 @@ def _metric(axes: Axes, rows: pd.DataFrame) -> None:
     axes.spines["left"].set_visible(False)
 
 
+def decomposition(parts: pd.DataFrame) -> Picture:
+    """Return each part of the change of Brier loss with its 95% interval, and their total.
+
+    Parts that could not be had are left out.
+    """
+    shown = parts.dropna(subset=["change"]).iloc[::-1].reset_index(drop=True)
+    if shown.empty:
+        return nothing("The change could not be split: too few rows, or too few of a class.")
+    with sheet("Parts of the change of Brier loss", 1.4 + 0.42 * len(shown)) as page:
+        axes = page.axes[0]
+        axes.axvline(0, color=INK, linewidth=1.2)
+        numbers = shown[["change", "change_low", "change_high"]].to_numpy(dtype=float)
+        sure = shown["beyond_chance"].astype(bool)
+        for place, (change, low, high) in enumerate(numbers):
+            colour = (CURRENT if change > 0 else GOOD) if sure[place] else REFERENCE
+            marker = "D" if sure[place] else "o"
+            axes.plot([low, high], [place, place], color=colour, linewidth=2.5)
+            axes.plot(change, place, marker, color=colour, markersize=7.5)
+        axes.set_yticks(range(len(shown)), list(shown["part"]))
+        if "total" in set(shown["part"]):
+            axes.axhline(0.5, color=FAINT, linewidth=0.8)
+        axes.set_ylim(-0.6, len(shown) - 0.4)
+        axes.set_xlabel(
+            "rise of mean Brier loss a row   (◆ beyond chance, ● not)\n"
+            f"n = {count(shown['n'].max())} rows now"
+        )
+        axes.grid(axis="y", visible=False)
+    return page.picture
+
+
 def gains(candidates: pd.DataFrame, break_even: float) -> Picture:
     """Return what each challenger would gain over the champion, against the break-even gain."""
     if candidates.empty:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from driftbook import challenger as challengers
-from driftbook import drift, performance, quality, reasons
+from driftbook import decomposition, drift, performance, quality, reasons
 from driftbook.challenger import Challenger
 from driftbook.settings import Settings
 from driftbook.training import Model
@@ -96,6 +96,7 @@ class Evidence:
     table: pd.DataFrame
     trial: Trial | None
     fresh: pd.DataFrame
+    parts: pd.DataFrame
 
     @property
     def broken(self) -> pd.DataFrame:
@@ -142,13 +143,15 @@ def examine(
     if len(current) < settings.policy.min_rows:
         report = pd.DataFrame(columns=["feature", "kind", "drift_flag", "matters"])
         table = pd.DataFrame(columns=list(performance.COLUMNS))
-        return Evidence(faults, report, table, None, current.iloc[:0])
+        parts = pd.DataFrame(columns=list(decomposition.COLUMNS))
+        return Evidence(faults, report, table, None, current.iloc[:0], parts)
     found = Evidence(
         faults=faults,
         report=drift.compare(model, current, settings),
         table=performance.judge(model, current, settings),
         trial=None,
         fresh=challengers.labelled_since(model, current, history),
+        parts=decomposition.explain(model, current, settings.policy.min_rows),
     )
     if len(found.broken) or not (len(found.moved) or len(found.worse)):
         return found
@@ -164,7 +167,7 @@ def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) 
         challenger = challengers.weigh(model, found.fresh, found.trial, settings)
     broken, moved, worse = found.broken, found.moved, found.worse
     action = decide(len(broken) > 0, len(moved) > 0, len(worse) > 0, challenger)
-    reason = reasons.sentence(action, broken, moved, worse, found.table, challenger)
+    reason = reasons.sentence(action, broken, moved, worse, found.table, challenger, found.parts)
     reverses = reasons.reversals(action, broken, challenger, policy)
     return Assessment(
         action="monitor" if few else action,
@@ -176,6 +179,7 @@ def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) 
         n_current=n_current,
         settings=settings,
         challenger=challenger,
+        decomposition=found.parts,
         reverses=(f"a window of at least {policy.min_rows} rows",) if few else reverses,
     )
 

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 
 from driftbook import challenger as challengers
 from driftbook.challenger import Challenger
+from driftbook.decomposition import CONCEPT, COVARIATE, PARTS, PRIOR, TOTAL
 from driftbook.settings import PolicySettings
+
+_WORDS = {
+    COVARIATE: "the inputs moved to harder cases",
+    PRIOR: "the base rate moved",
+    CONCEPT: "the rule changed",
+}
 
 
 def too_few(rows: int, policy: PolicySettings) -> str:
@@ -21,23 +31,57 @@ def sentence(
     worse: pd.DataFrame,
     table: pd.DataFrame,
     found: Challenger | None,
+    parts: pd.DataFrame,
 ) -> str:
-    """Return one sentence: what was found, and why it leads to the action."""
+    """Return one sentence: what was found, and why it leads to the action.
+
+    ``parts``: the split of the change of loss; its cause is named where performance is worse.
+    """
     if len(broken):
         faults = [
             f"{row['feature']} {row['detail'] or row['fault']}" for _, row in broken.iterrows()
         ]
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
         return f"broken data: {'; '.join(faults[:3])}{more}"
-    parts = [_performance(worse, table, found)]
+    clauses = [_performance(worse, table, found)]
+    if len(worse) and (why := cause(parts)):
+        clauses[0] += f", {why}"
     if len(moved):
-        parts.insert(0, f"drift that matters ({_names(moved)})")
+        clauses.insert(0, f"drift that matters ({_names(moved)})")
     elif worse.empty:
-        parts.insert(0, "no drift that matters")
+        clauses.insert(0, "no drift that matters")
     stale = found is not None and found.stale and found.gain > 0
     if action == "retrain" or len(worse) or stale:
-        parts.append(_economics(found))
-    return "; ".join(parts)
+        clauses.append(_economics(found))
+    return "; ".join(clauses)
+
+
+def cause(parts: pd.DataFrame) -> str:
+    """Return why the loss rose as a clause of a sentence; empty where nothing could be split.
+
+    Parts that make it worse beyond chance are named, the largest first.
+
+    >>> cause(pd.DataFrame(columns=["part", "status"]))
+    ''
+    """
+    rows = {str(row["part"]): row for row in parts.to_dict("records")}
+    judged = {part: rows[part] for part in PARTS if part in rows and rows[part]["status"] == "ok"}
+    if not judged:
+        return ""
+    worse = [part for part, row in judged.items() if row["beyond_chance"] and row["change"] > 0]
+    worse.sort(key=lambda part: -judged[part]["change"])
+    named = [f"{_WORDS[part]} ({part} {_interval(judged[part])})" for part in worse]
+    if rows[TOTAL]["status"] != "ok":
+        seen = named[0] if named else f"{COVARIATE} {_interval(judged[COVARIATE])}"
+        return f"of which only the inputs' part can be seen without labels: {seen}"
+    total = f"{rows[TOTAL]['change']:+.4f} Brier loss a row"
+    if not named:
+        return f"but no single cause of the change ({total}) is beyond chance"
+    return f"because {' and '.join(named)}, in all {total}"
+
+
+def _interval(row: Mapping[Any, Any]) -> str:
+    return f"{row['change']:+.4f} [{row['change_low']:.4f}, {row['change_high']:.4f}]"
 
 
 def reversals(

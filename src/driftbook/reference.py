@@ -10,11 +10,13 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from driftbook import joint
+from driftbook import joint, training
 from driftbook.profile import ColumnProfile, Values, bins_of, numbers, profile
 from driftbook.training import Model
 
 _SLACK_ROWS = 500
+# Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
+REACH_SD = 3.0
 
 
 class Reference:
@@ -100,6 +102,16 @@ class Reference:
         return moved / step / sd
 
     @cached_property
+    def bends(self) -> Values:
+        """Return along what the rule may bend in the holdout's rows, shape (rows, k)."""
+        return bends_of(self.model, self.model.holdout)
+
+    @cached_property
+    def served_holdout(self) -> Values:
+        """Return the served fit's probabilities on the holdout, from which it may have learnt."""
+        return self.model.predict_proba(self.model.holdout)
+
+    @cached_property
     def _refit_gap(self) -> float:
         """Return the largest distance between equal quantiles (5% to 95%) of the two fits' scores.
 
@@ -111,7 +123,7 @@ class Reference:
             return 0.0
         grid = np.linspace(0.05, 0.95, 37)
         before = np.quantile(log_odds(model.holdout_scores), grid)
-        after = np.quantile(log_odds(model.predict_proba(model.holdout)), grid)
+        after = np.quantile(log_odds(self.served_holdout), grid)
         return float(np.abs(after - before).max()) / sd
 
 
@@ -129,6 +141,17 @@ def reference_of(model: Model) -> Reference:
         found = _known[id(model)] = Reference(model)
         weakref.finalize(model, _known.pop, id(model), None)
     return found
+
+
+def bends_of(model: Model, frame: pd.DataFrame) -> Values:
+    """Return the model's prepared inputs and the squares of its numbers, shape (rows, k).
+
+    Missing values are imputed as in training; values end at 3 standard deviations.
+    """
+    prepared = model.estimator["prepare"].transform(training.inputs(frame, model.features))
+    inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
+    numbers = sum(feature.kind != "categorical" for feature in model.features)
+    return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
 
 
 def log_odds(probability: Values) -> Values:
