@@ -62,20 +62,20 @@ def replay(
     after = [w for w in dataset.windows[settings.data.reference :] if w.complete]
     total = len(after) + 1 + len(MULTIPLES)
     timeline = Timeline.build(dataset, settings, step)
-    fixed = _fixed(timeline)
+    fixed = unpriced(timeline)
     step(1)
     records, curve = {}, []
     for multiple in MULTIPLES:
         cost = settings.policy.retrain_cost * multiple
         policy = settings.policy.model_copy(update={"retrain_cost": cost})
-        found = _priced(timeline, policy) | fixed
-        curve.append(_table(timeline, found, policy).assign(retrain_cost=cost))
+        found = priced(timeline, policy) | fixed
+        curve.append(table(timeline, found, policy).assign(retrain_cost=cost))
         if multiple == 1.0:
             records = found
         step(1)
     names = [w.name for w in timeline.windows]
     return Backtest(
-        policies=_table(timeline, records, settings.policy),
+        policies=table(timeline, records, settings.policy),
         schedule=_schedule(timeline, records),
         losses=pd.DataFrame(timeline.losses, index=names, columns=names),
         costs=_curve(curve),
@@ -83,7 +83,7 @@ def replay(
     )
 
 
-def _fixed(timeline: Timeline) -> dict[str, list[Step]]:
+def unpriced(timeline: Timeline) -> dict[str, list[Step]]:
     """Return the policies whose steps do not depend on what a retrain costs."""
     found = {
         "never": schedules.follow(timeline, schedules.never),
@@ -101,7 +101,8 @@ def _fixed(timeline: Timeline) -> dict[str, list[Step]]:
     return found
 
 
-def _priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[Step]]:
+def priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[Step]]:
+    """Return the steps of the policies that weigh what a retrain costs, hindsight among them."""
     return {
         "driftbook": schedules.driftbook(timeline, policy),
         "CARA-style": schedules.follow(timeline, schedules.cumulative(policy)),
@@ -109,9 +110,13 @@ def _priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[Step]]
     }
 
 
-def _table(
+def table(
     timeline: Timeline, records: dict[str, list[Step]], policy: PolicySettings
 ) -> pd.DataFrame:
+    """Return what each policy paid at the costs of ``policy``, the cheapest first.
+
+    ``records``: the steps of each policy, ``hindsight`` among them.
+    """
     rows = []
     for name, steps in records.items():
         losses = np.array([timeline.loss(s.champion, s.window) for s in steps])

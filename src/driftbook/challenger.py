@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
 import pandas as pd
 
-from driftbook import gain, retraining, tally, trial
+from driftbook import gain, lessons, retraining, trial
+from driftbook.lessons import Lessons
 from driftbook.settings import PolicySettings, Settings
-from driftbook.tally import Lessons
 from driftbook.training import Model
 from driftbook.trial import Trial
 
@@ -19,16 +19,18 @@ from driftbook.trial import Trial
 class Challenger:
     """A version that wants to replace the champion, and the evidence for it.
 
-    ``gain``: mean fall of Brier loss a row, champion minus the recipe's fits, on the ``n_gate``
+    ``measured``: mean fall of Brier loss a row, champion minus the recipe's fits, on the ``n_gate``
     rows of the window, each graded by a fit on earlier rows, its recipe chosen on earlier rows
-    too; ``gain_low``, ``gain_high``: one-sided bounds at ``policy.confidence``. ``staleness``:
-    rise of a model's loss a window, pooled over the rows seen. ``break_even``: what the gain must
-    exceed, credited over ``windows`` windows. ``stale``: newer fits beat the champion, or beat
-    fits a window older (a test at 5%). ``pays``: the gain exceeds the break-even with the stated
-    confidence. ``candidates``: every recipe's own gain and loss.
+    too. ``gain``: the part of it that lasts, from the gaps of all windows since the champion's
+    reference and what is known of how gaps move; ``gain_low``, ``gain_high``: one-sided bounds at
+    ``policy.confidence``. ``staleness``: growth of a gap a window, pooled over all windows seen.
+    ``break_even``: what the gain must exceed, credited over ``windows`` windows. ``stale``: newer
+    fits beat the champion, or beat fits a window older (a test at 5%). ``pays``: the gain exceeds
+    the break-even with the stated confidence. ``candidates``: every recipe's own measured gain.
     """
 
     recipe: str
+    measured: float
     gain: float
     gain_low: float
     gain_high: float
@@ -69,39 +71,45 @@ def tried(
     return trial.run(model, fresh, window, settings, memo)
 
 
-def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:
+def weigh(
+    model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings, calm: bool = False
+) -> Challenger | None:
     """Return the challenger that a trial's losses speak for; None where nothing can be trained.
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
-    recipe chosen after it.
+    recipe chosen after it, and keeps all lessons for the champions after it. In a ``calm`` window,
+    without any other sign of change, a champion must be more surely stale to be called so.
     """
     confidence = settings.policy.confidence
-    before = tally.from_text(model.origin.get("lessons"))
-    known = before + gain.lessons(found)
-    earlier = gain.chosen(before + gain.lessons(found, gates=False), confidence)
+    before = lessons.from_text(model.origin.get("lessons"))
+    taught = before + gain.lessons(found)
+    earlier = gain.chosen(before + gain.lessons(found, gates=False))
     gap = gain.gap(found, earlier) or gain.gap(found, trial.BASE)
+    lasting, moved = gain.expected(found, earlier, before)
+    known = replace(taught, motion=moved)
     order = retraining.Order(
-        model, fresh, gain.chosen(known, confidence), found.window, settings, known.to_text()
+        model, fresh, gain.chosen(known), found.window, settings, known.to_text()
     )
     n_train = retraining.rows_used(order)
     if gap is None or n_train is None:
         return None
-    slope = gain.staleness(known)
-    price, windows = break_even(settings.policy, slope)
+    price, windows = break_even(settings.policy, moved.slope)
+    loss = float(found.champion[-found.window :].mean())
     return Challenger(
         recipe=order.recipe,
-        gain=gap.mean,
-        gain_low=gap.low(confidence),
-        gain_high=gap.high(confidence),
+        measured=gap.mean,
+        gain=lasting.mean,
+        gain_low=lasting.low(confidence),
+        gain_high=lasting.high(confidence),
         n_train=n_train,
         n_gate=int(gap.rows),
-        champion_loss=float(found.champion.mean()),
-        challenger_loss=float(found.champion.mean()) - gap.mean,
-        staleness=slope,
+        champion_loss=loss,
+        challenger_loss=loss - gap.mean,
+        staleness=moved.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(found, known, model),
-        pays=gap.low(confidence) > price,
+        stale=gain.is_stale(lasting, known.ageing, model, calm),
+        pays=lasting.low(confidence) > price,
         candidates=_candidates(found, known, order, confidence),
         make=order,
     )

@@ -1,19 +1,25 @@
-"""What a trial's losses say: the champion's gap, the best recipe, and how fast models go stale."""
+"""What a trial's losses say: the champion's gap, the best recipe, and whether models go stale."""
 
 from __future__ import annotations
 
 import numpy as np
 from scipy import stats
 
-from driftbook import tally
-from driftbook.tally import Floats, Lessons, Tally
+from driftbook import forecast, tally
+from driftbook.forecast import Motion, Reading
+from driftbook.lessons import Lessons
+from driftbook.tally import Floats, Tally
 from driftbook.training import Model
 from driftbook.trial import BASE, Trial
 
-# One-sided chance of calling a champion stale that is not, shared by the two tests of it.
-FALSE_STALE = 0.05
-# Prior weight, in windows, of "models do not go stale here" when the slope is estimated.
-PRIOR_WINDOWS = 1.0
+# One-sided chance of calling a champion stale that is not, shared by the two tests of it: where
+# something else has changed too, and where nothing has, so that the two make up 1% of windows.
+FALSE_STALE, FALSE_STALE_CALM = 0.05, 0.005
+# How sure it must be that another recipe beats the sliding block before it is taken instead.
+LEAD_CONFIDENCE = 0.9
+# Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
+# look best in the first window that they meet.
+SURER = {"recalibrated": 0.99, "weighted": 0.99}
 
 
 def lessons(found: Trial, gates: bool = True) -> Lessons:
@@ -21,7 +27,7 @@ def lessons(found: Trial, gates: bool = True) -> Lessons:
     names = [name for name in found.losses if name != BASE]
     pairs = {name: lead(found, name, gates) for name in names}
     leads = {name: tallied for name, tallied in pairs.items() if tallied.rows}
-    return Lessons(leads, _ageing(found, gates), _slope(found, gates))
+    return Lessons(leads, _ageing(found, gates))
 
 
 def lead(found: Trial, name: str, gates: bool = True) -> Tally:
@@ -40,57 +46,88 @@ def lead(found: Trial, name: str, gates: bool = True) -> Tally:
     return tally.of_rows(sums[counts > 0], counts[counts > 0]) if counts.any() else Tally()
 
 
-def chosen(known: Lessons, confidence: float) -> str:
+def chosen(known: Lessons) -> str:
     """Return the recipe that the evidence speaks for.
 
-    The sliding block stays unless another recipe's lead is positive with ``confidence``; of
-    several the one with the largest assured lead is taken.
+    The sliding block stays unless another recipe's lead is positive with a confidence of 90%, or
+    99% where the recipe leans on old evidence (conventions of this project); of several the one
+    with the largest assured lead is taken.
 
     Source: in the spirit of the one-standard-error rule, Breiman et al. (1984), CART, §3.4.3.
     """
-    assured = {name: found.low(confidence) for name, found in known.leads.items()}
+    assured = {
+        name: found.low(SURER.get(name, LEAD_CONFIDENCE)) for name, found in known.leads.items()
+    }
     best = max(assured, key=assured.__getitem__, default=BASE)
     return best if assured.get(best, 0.0) > 0.0 else BASE
 
 
 def gap(found: Trial, recipe: str) -> Tally | None:
     """Return champion minus recipe on the window; each gate by a fit on the rows before it."""
-    start = found.rows - found.window
     gains = [
-        found.champion[segment.start - start : segment.stop - start]
-        - losses[: segment.stop - segment.start]
+        found.champion[segment.start : segment.stop] - losses[: segment.stop - segment.start]
         for segment, losses in zip(found.segments, found.losses.get(recipe, []), strict=False)
         if segment.gate and losses is not None
     ]
     return tally.of_rows(np.concatenate(gains)) if gains else None
 
 
-def staleness(known: Lessons) -> float:
-    """Return by how much a model's mean Brier loss rises for each window of age, at least 0.
+def readings(found: Trial, recipe: str) -> list[Reading]:
+    """Return the champion's gap to the recipe's fits in each segment since its reference.
 
-    Least squares through the origin over all pairs of fits of the sliding block on the same rows,
-    shrunk towards 0 by one window of evidence: all windows seen so far are pooled.
+    Before the window a segment is graded by the fit on the rows before it, in the window each gate
+    by its own; a segment without the recipe's fit takes the sliding block's, one that is too short
+    for a standard error is left out.
     """
-    return max(0.0, known.slope[0] / (known.slope[1] + PRIOR_WINDOWS))
+    taken = []
+    for k, segment in enumerate(found.segments):
+        losses = found.losses.get(recipe, found.losses[BASE])[k]
+        losses = found.losses[BASE][k] if losses is None else losses
+        if segment.gate or losses is None or segment.start < found.reference:
+            continue
+        rows = slice(segment.start, segment.stop)
+        taken.append((segment.stop, tally.of_rows(found.champion[rows] - losses)))
+    newest = gap(found, recipe) or gap(found, BASE)
+    if newest is not None:
+        taken.append((found.rows, newest))
+    return [
+        Reading((stop - found.reference) / found.window, read.mean, read.error**2, read.df)
+        for stop, read in taken
+        if np.isfinite(read.error)
+    ]
 
 
-def is_stale(found: Trial, known: Lessons, model: Model) -> bool:
-    """Return whether newer fits of the champion's size beat it, or beat fits a window older.
+def expected(found: Trial, recipe: str, known: Lessons) -> tuple[Tally, Motion]:
+    """Return the champion's lasting gap to the recipe's fits, and the motion of all gaps seen.
 
-    Two paired t-tests at half of ``FALSE_STALE`` each; rows in blocks, and the luck of two fits of
-    the same size added, so that a window of any length errs as often.
+    The gap measured in the window is the newest of its readings; see ``forecast``. Without any
+    reading the gap is 0 with infinite error.
+    """
+    path = readings(found, recipe)
+    moved = known.motion + forecast.motion(path)
+    if not path:
+        return Tally(0.0, float("inf"), 1.0, 1), moved
+    loss = float(np.nanmean(found.champion))
+    return forecast.level(path, moved, loss), moved
+
+
+def is_stale(lasting: Tally, ageing: Tally, model: Model, calm: bool) -> bool:
+    """Return whether newer fits beat the champion, or beat fits a window older.
+
+    Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
+    without drift that matters or worse performance: of the champion's lasting gap, and of what
+    all windows seen say of fits a window older. The luck of two fits of the same size is added to the
+    standard error, so that a window of any length errs as often.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
     """
-    against_champion = gap(found, BASE)
-    luck = _luck(model)
+    luck, chance = _luck(model), (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
     return any(
-        tallied is not None
-        and tallied.rows > 0
-        and tallied.mean
-        > float(stats.t.ppf(1 - FALSE_STALE / 2, tallied.df)) * np.hypot(tallied.error, luck)
-        for tallied in (against_champion, known.ageing)
+        found.rows > 0
+        and found.mean
+        > float(stats.t.ppf(1 - chance, max(1, found.df))) * np.hypot(found.error, luck)
+        for found in (lasting, ageing)
     )
 
 
@@ -102,18 +139,6 @@ def _ageing(found: Trial, gates: bool) -> Tally:
             oldest = max(pairs, key=lambda pair: pair[0])[1]
             rises.append(oldest - losses[: len(oldest)])
     return tally.of_rows(np.concatenate(rises)) if rises else Tally()
-
-
-def _slope(found: Trial, gates: bool) -> tuple[float, float]:
-    top, bottom = 0.0, 0.0
-    base = found.losses.get(BASE, [None] * len(found.segments))
-    for segment, losses, pairs in zip(found.segments, base, found.older, strict=True):
-        if losses is None or (segment.gate and not gates):
-            continue
-        for age, older in pairs:
-            top += age * float((older - losses[: len(older)]).sum()) / found.window
-            bottom += age * age * len(older) / found.window
-    return top, bottom
 
 
 def _luck(model: Model) -> float:

@@ -19,7 +19,7 @@ Floats = npt.NDArray[np.float64]
 # three quarters, half and quarter of it.
 FADING = {"fading_slow": 1 / 3, "fading": 1 / 6, "fading_fast": 1 / 12}
 MAX_ODDS = 20.0
-MOST_FITTED = 20_000
+MOST_FITTED = 10_000
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def fit(table: Table, rows: slice, weights: Floats | None, settings: ModelSettin
 
     Numbers are imputed by the block's median and scaled by its mean and spread, as in
     ``training.pipeline``. ``weights``: one a row of the block. Of a longer block every k-th row is
-    taken, so that at most 20,000 are fitted: a trial compares, the version is trained on all.
+    taken, so that at most 10,000 are fitted: a trial compares, the version is trained on all.
     """
     rows = slice(rows.start, rows.stop, 1 + (rows.stop - rows.start - 1) // MOST_FITTED)
     weights = None if weights is None else weights[:: rows.step]

@@ -137,7 +137,7 @@ class PolicySettings(Section):
     error_cost: float = Field(default=1.0, ge=0.0)
     retrain_cost: float = Field(default=0.002, ge=0.0)
     horizon: int = Field(default=6, ge=1)
-    confidence: float = Field(default=0.7, ge=0.5, lt=1.0)
+    confidence: float = Field(default=0.6, ge=0.5, lt=1.0)
 
 
 class ServingSettings(Section):

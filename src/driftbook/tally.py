@@ -1,8 +1,7 @@
-"""Sums of evidence that add up: over segments, over windows, and from one champion to the next."""
+"""A sum over rows with its variance: evidence that adds up over segments and over windows."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,44 +67,3 @@ def of_rows(values: Floats, counts: Floats | None = None) -> Tally:
     edges = np.linspace(0, len(values), blocks + 1).astype(np.int64)[:-1]
     sums = np.add.reduceat(values - total / rows * counts, edges)
     return Tally(total, float(np.square(sums).sum() * blocks / (blocks - 1)), rows, blocks - 1)
-
-
-@dataclass(frozen=True)
-class Lessons:
-    """What earlier trials taught, kept with each version that came out of them.
-
-    ``leads``: how much lower each recipe's loss was than the sliding block's. ``ageing``: how much
-    higher the loss of fits a window older was. ``slope``: numerator and denominator of the rise
-    of a model's loss a window.
-    """
-
-    leads: dict[str, Tally]
-    ageing: Tally = Tally()
-    slope: tuple[float, float] = (0.0, 0.0)
-
-    def __add__(self, other: Lessons) -> Lessons:
-        """Return both lessons as one; they must come from different rows."""
-        names = [*self.leads, *(name for name in other.leads if name not in self.leads)]
-        return Lessons(
-            {n: self.leads.get(n, Tally()) + other.leads.get(n, Tally()) for n in names},
-            self.ageing + other.ageing,
-            (self.slope[0] + other.slope[0], self.slope[1] + other.slope[1]),
-        )
-
-    def to_text(self) -> str:
-        """Return the lessons as one line of JSON that :func:`from_text` reads back."""
-        leads = {name: list(vars(tally).values()) for name, tally in self.leads.items()}
-        found = {"leads": leads, "ageing": list(vars(self.ageing).values()), "slope": self.slope}
-        return json.dumps(found, sort_keys=True)
-
-
-def from_text(text: str | None) -> Lessons:
-    """Return the lessons of a version; none for a first version."""
-    if text is None:
-        return Lessons({})
-    found = json.loads(text)
-    return Lessons(
-        {name: Tally(*numbers) for name, numbers in found["leads"].items()},
-        Tally(*found["ageing"]),
-        (found["slope"][0], found["slope"][1]),
-    )

@@ -47,9 +47,9 @@ class Trial:
     """What every fit lost, row by row, on rows newer than its own.
 
     ``losses[recipe][k]``: squared errors on ``segments[k]`` up to its reach, None where the recipe
-    could not be fitted. ``champion``: likewise on the window, the newest ``window`` of the
-    ``rows`` rows. ``older[k]``: pairs of age in windows and losses on segment k's own rows of the
-    base recipe's earlier fits, at most one window older.
+    could not be fitted. ``champion``: likewise of each of the ``rows`` rows, NaN on the first
+    ``reference`` of them, from which it learnt. ``older[k]``: pairs of age in windows and losses
+    on segment k's own rows of the base recipe's earlier fits, at most one window older.
     """
 
     segments: tuple[Segment, ...]
@@ -58,6 +58,7 @@ class Trial:
     older: list[list[tuple[float, Floats]]]
     window: int
     rows: int
+    reference: int
 
 
 @dataclass
@@ -105,14 +106,14 @@ def run(
         fits.append(base)
         for name, losses in graded.items():
             found.setdefault(name, [None] * len(segments))[k] = losses
-    newest = slice(len(rows) - window, len(rows))
     return Trial(
         segments=segments,
         losses=found,
-        champion=_losses(stage, newest, stage.chance[newest]),
+        champion=_losses(stage, slice(None), stage.chance),
         older=[_older(stage, segments, fits, k) for k in range(len(segments))],
         window=window,
         rows=len(rows),
+        reference=n_reference,
     )
 
 
@@ -201,7 +202,9 @@ def _names(stage: _Stage, segment: Segment) -> list[str]:
     names = [BASE, *(recipes.FADING if _slow(stage.settings, 0, 1) else ["fading"])]
     if segment.start > stage.block:
         names.append("everything")
-    if segment.start > 2 * stage.window:
+    # Two fits in one, and the dearest: once a window is enough.
+    first = segment.start == len(stage.table.y) - stage.window
+    if segment.start > 2 * stage.window and (first or not segment.gate):
         names.append("weighted")
     return names
 
