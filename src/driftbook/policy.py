@@ -119,7 +119,8 @@ def assess(
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
     ``current``: one window in time order, with or without the target column; ``history``: mature
-    labelled rows since the model's reference, in time order, from which a challenger may learn.
+    labelled rows since the model's reference, in time order, from which a challenger may learn;
+    the newest of them calibrate the estimate of performance without labels.
     Without it a challenger learns from the reference and the older part of ``current``. Odd data
     (a column gone, all missing, constant, one class) is a finding, never an exception. Pure: the
     same arguments give the same assessment.
@@ -146,7 +147,7 @@ def examine(
     found = Evidence(
         faults=faults,
         report=drift.compare(model, current, settings),
-        table=performance.judge(model, current, settings),
+        table=performance.judge(model, current, settings, history),
         trial=None,
         fresh=challengers.labelled_since(model, current, history),
     )
