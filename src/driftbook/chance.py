@@ -149,7 +149,9 @@ def shift(evidence: Evidence, window: Floats) -> Shift:
     return Shift(weights, effective, seen=False)
 
 
-def calibrate(evidence: Evidence, weights: Floats | None = None, columns: bool = False) -> Calibration:
+def calibrate(
+    evidence: Evidence, weights: Floats | None = None, columns: bool = False
+) -> Calibration:
     """Return how the champion's score, with ``columns`` also theirs, turns into a chance.
 
     Neither score may count against itself: with a negative coefficient it is left out. The

@@ -68,7 +68,9 @@ def encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Encoding
     """Return the encoding of ``features`` that the reference's rows imply."""
     given, numeric, text = _split(reference, features)
     known = ~np.isnan(numeric)
-    fill = np.array([np.median(c[k]) if k.any() else 0.0 for c, k in zip(numeric.T, known.T)])
+    fill = np.zeros(numeric.shape[1])
+    for column in np.flatnonzero(known.any(axis=0)):
+        fill[column] = np.median(numeric[known[:, column], column])
     filled = np.where(known, numeric, fill)
     scale = filled.std(axis=0)
     shift, scale = filled.mean(axis=0), np.where(scale > 0, scale, 1.0)

@@ -116,7 +116,11 @@ def evidence_for(base: Evidence, y: Floats, p: Floats, history: pd.DataFrame | N
 
 
 def table(
-    evidence: Evidence, base: Mapping[str, Baseline], p: Floats, current: pd.DataFrame, min_rows: int
+    evidence: Evidence,
+    base: Mapping[str, Baseline],
+    p: Floats,
+    current: pd.DataFrame,
+    min_rows: int,
 ) -> list[Row]:
     """Return the rows of the performance table for a window that the champion gave ``p``.
 
@@ -148,6 +152,28 @@ def name(weighted: bool, columns: bool, recent: bool) -> str:
     return ("PAPE" if weighted else "CBPE") + COLUMNS * columns + RECENT * recent
 
 
+def why(method: str) -> str:
+    """Return in two sentences why ``method`` was chosen, and what no estimate can see."""
+    weighed = (
+        "a classifier tells the window's inputs from those with known outcomes, so rows that "
+        "resemble the window count more (PAPE)"
+        if method.startswith("PAPE")
+        else "no classifier surely tells the window's inputs from those with known outcomes, or "
+        "too few of those resemble it, so all count alike (CBPE)"
+    )
+    columns = (
+        "the columns say more about a row's chance than the champion's score alone, so both count"
+        if COLUMNS in method
+        else "the columns say no more about a row's chance than the champion's score"
+    )
+    recent = "; it is calibrated on labels newer than the reference" if RECENT in method else ""
+    return (
+        f"The estimate that counts is **{method}**: {weighed}; {columns}{recent}. "
+        "No estimate without labels can see a changed rule behind unchanged inputs: before a "
+        "costly decision, get labels for a sample of rows."
+    )
+
+
 def _judged(
     fitted: Calibration,
     inputs: Floats,
@@ -174,9 +200,7 @@ def _judged(
     return rows
 
 
-def _intervals(
-    metric: str, one: Expected, known: Baseline, variance: float, basis: str
-) -> Row:
+def _intervals(metric: str, one: Expected, known: Baseline, variance: float, basis: str) -> Row:
     """Return value and change with their intervals.
 
     The value's holds for what comes true on the window's rows; the change's adds which rows came

@@ -71,12 +71,8 @@ def judge(
     if history is not None and set(model.feature_names) <= set(history.columns):
         past = outcomes(model, history)
         evidence = estimate.evidence_for(evidence, past.y, past.p, history)
-    estimated = estimate.table(
-        evidence, known.baselines, rows.p, current, settings.policy.min_rows
-    )
-    return pd.concat(
-        [realised, pd.DataFrame(estimated, columns=list(COLUMNS))], ignore_index=True
-    )
+    estimated = estimate.table(evidence, known.baselines, rows.p, current, settings.policy.min_rows)
+    return pd.concat([realised, pd.DataFrame(estimated, columns=list(COLUMNS))], ignore_index=True)
 
 
 def worse_rows(table: pd.DataFrame) -> pd.DataFrame:

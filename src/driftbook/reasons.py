@@ -8,6 +8,8 @@ from driftbook import challenger as challengers
 from driftbook.challenger import Challenger
 from driftbook.settings import PolicySettings
 
+ESTIMATED = "estimated without labels, which cannot show a changed rule"
+
 
 def too_few(rows: int, policy: PolicySettings) -> str:
     """Return the reason of a window that is too small to judge."""
@@ -70,7 +72,7 @@ def _names(moved: pd.DataFrame) -> str:
 def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | None) -> str:
     if len(worse):
         row = worse.iloc[0]
-        known = "" if row["basis"] == "realised" else " (estimated without labels)"
+        known = "" if row["basis"] == "realised" else f" ({ESTIMATED})"
         return (
             f"{row['metric']} is worse than on the champion's holdout{known}: "
             f"{row['value']:.4f} against {row['baseline']:.4f}"
@@ -81,8 +83,9 @@ def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | N
     if judged.empty:
         return "performance cannot be judged yet"
     realised = judged["basis"] == "realised"
-    how = "measured" if realised.any() else "estimated without labels"
-    brier = judged[(realised if realised.any() else ~realised) & judged["metric"].eq("brier")]
+    how = "measured" if realised.any() else ESTIMATED
+    counts = realised if realised.any() else judged["basis"] == "estimated"
+    brier = judged[counts & judged["metric"].eq("brier")]
     if brier.empty or not brier["value"].iloc[0] > brier["baseline"].iloc[0]:
         return f"performance is no worse ({how})"
     values = f"Brier loss {brier['value'].iloc[0]:.4f} against {brier['baseline'].iloc[0]:.4f}"
