@@ -71,8 +71,15 @@ class Stream:
 
     name: str
     model: Model
-    windows: list[pd.DataFrame]
+    frame: pd.DataFrame
+    cuts: list[int]
     settings: Settings
+
+    @property
+    def windows(self) -> list[pd.DataFrame]:
+        """Return the rows of each window."""
+        rows = self.frame
+        return [rows.iloc[a:b].reset_index(drop=True) for a, b in pairwise(self.cuts)]
 
 
 def load(name: str, estimator: str) -> Stream | None:
@@ -93,9 +100,8 @@ def load(name: str, estimator: str) -> Stream | None:
         given["timestamp"] = "ts" if "ts" in frame else None
         settings = Settings.parse({"data": given, "model": model})
     start = round(SHARE * len(frame))
-    cuts = np.linspace(start, len(frame), WINDOWS + 1).astype(int)
-    windows = [frame.iloc[a:b].reset_index(drop=True) for a, b in pairwise(cuts)]
-    return Stream(name, train(frame.iloc[:start], settings), windows, settings)
+    cuts = [int(cut) for cut in np.linspace(start, len(frame), WINDOWS + 1)]
+    return Stream(name, train(frame.iloc[:start], settings), frame, cuts, settings)
 
 
 def estimates(stream: Stream) -> pd.DataFrame:
@@ -105,8 +111,7 @@ def estimates(stream: Stream) -> pd.DataFrame:
     for place, window in enumerate(stream.windows):
         blind = window.drop(columns=target)
         alone = _chosen(stream, blind, None)
-        history = pd.concat(stream.windows[:place], ignore_index=True) if place else None
-        later = _chosen(stream, blind, history)
+        later = _chosen(stream, blind, stream.frame.iloc[stream.cuts[0] : stream.cuts[place]])
         rows = performance.outcomes(stream.model, window)
         for metric in METRICS:
             came = scores.score(metric, rows.y, rows.p)
@@ -236,13 +241,13 @@ def no_drift(windows: int) -> pd.DataFrame:
     """Return how often an estimate is called worse in windows without drift or labels."""
     lines = []
     settings = Settings.parse({"data": {"source": "synthetic:none"}})
-    for reference, models in ((1200, windows // 10), (20_000, max(2, windows // 60))):
+    for reference, models, each in ((1200, windows // 10, 10), (20_000, windows // 30, 10)):
         for rows in (50, 200, 1200):
             rng = np.random.default_rng([21, reference, rows])
             worse = []
             for _ in range(models):
                 model = train(_drawn(rng, reference), settings)
-                for _ in range(windows // models):
+                for _ in range(each):
                     blind = _drawn(rng, rows).drop(columns="target")
                     table = performance.judge(model, blind, settings)
                     worse.append(not performance.worse_rows(table).empty)

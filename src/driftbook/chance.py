@@ -154,8 +154,9 @@ def calibrate(
 ) -> Calibration:
     """Return how the champion's score, with ``columns`` also theirs, turns into a chance.
 
-    Neither score may count against itself: with a negative coefficient it is left out. The
-    covariance is the sandwich over 16 contiguous blocks, which holds for dependent rows.
+    On the reference's own rows no score may count against itself: with a negative coefficient it
+    is left out. Newer labels may turn it round, because the rule may have changed. The covariance
+    is the sandwich over 16 contiguous blocks, which holds for dependent rows.
 
     Source: stacked log odds, Wolpert (1992), Neural Networks 5; sandwich, Liang and Zeger (1986),
     Biometrika 73.
@@ -166,7 +167,7 @@ def calibrate(
         x = evidence.inputs[:, used]
         beta, hessian = logistic.sigmoid(x, evidence.y, w)
         against = np.flatnonzero(beta[:-1] < 0)
-        if not len(against):
+        if evidence.recent or not len(against):
             break
         used = np.delete(used, against[np.argmin(beta[against])])
     residual = (w * (evidence.y - special.expit(x @ beta)))[:, None] * x

@@ -17,8 +17,8 @@ from driftbook.uncertainty import difference, standard_error, worse_confidence
 Floats = npt.NDArray[np.float64]
 Row = dict[str, object]
 
-# Fewer newer labelled rows than this do not replace the reference's; of more the newest count.
-MIN_HISTORY, MAX_HISTORY = 200, 2000
+# Fewer newer labelled rows than this do not replace the reference's; of many the newest count.
+MIN_HISTORY, NEWEST = 200, 2000
 CONFIDENCE = 0.95
 COLUMNS, RECENT = " + columns", ", recent labels"
 
@@ -101,18 +101,22 @@ def baselines(y: Floats, p: Floats) -> dict[str, Baseline]:
     return found
 
 
-def evidence_for(base: Evidence, y: Floats, p: Floats, history: pd.DataFrame | None) -> Evidence:
-    """Return the rows that calibrate: the newest of ``history`` where there are 200, else ``base``.
+def mature(history: pd.DataFrame, target: str, window: int) -> pd.DataFrame:
+    """Return the newest labelled rows of ``history``: as many as the window, 2,000 at least."""
+    if target not in history.columns:
+        return history.iloc[:0]
+    labels = pd.to_numeric(history[target], errors="coerce")
+    return history[labels.isin((0, 1)).to_numpy()].tail(max(NEWEST, window))
 
-    ``y``, ``p``: outcomes (NaN where unknown) and the champion's probabilities of ``history``.
+
+def evidence_for(base: Evidence, y: Floats, p: Floats, recent: pd.DataFrame) -> Evidence:
+    """Return what ``recent`` rows, labels ``y`` and scores ``p``, say; ``base`` where it is little.
+
+    That is with fewer than 200 rows or fewer than 10 of a class.
     """
-    known = np.flatnonzero(~np.isnan(y))[-MAX_HISTORY:]
-    if history is None or len(known) < MIN_HISTORY:
+    if len(y) < MIN_HISTORY or min(y.sum(), (1 - y).sum()) < scores.MIN_CLASS:
         return base
-    rarer = min(y[known].sum(), (1 - y[known]).sum())
-    if rarer < scores.MIN_CLASS:
-        return base
-    return chance.from_history(base, y[known], p[known], history.iloc[known])
+    return chance.from_history(base, y, p, recent)
 
 
 def table(

@@ -69,8 +69,9 @@ def judge(
     known = reference_of(model)
     evidence = known.evidence
     if history is not None and set(model.feature_names) <= set(history.columns):
-        past = outcomes(model, history)
-        evidence = estimate.evidence_for(evidence, past.y, past.p, history)
+        recent = estimate.mature(history, model.target, len(current))
+        past = outcomes(model, recent)
+        evidence = estimate.evidence_for(evidence, past.y, past.p, recent)
     estimated = estimate.table(evidence, known.baselines, rows.p, current, settings.policy.min_rows)
     return pd.concat([realised, pd.DataFrame(estimated, columns=list(COLUMNS))], ignore_index=True)
 
