@@ -19,6 +19,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
@@ -81,6 +82,11 @@ class Stream:
         rows = self.frame
         return [rows.iloc[a:b].reset_index(drop=True) for a, b in pairwise(self.cuts)]
 
+    @cached_property
+    def scored(self) -> list[performance.Rows]:
+        """Return what the champion said about the rows of each window, and what came true."""
+        return [performance.outcomes(self.model, window) for window in self.windows]
+
 
 def load(name: str, estimator: str) -> Stream | None:
     """Return a stream with its champion, or None where its file is absent."""
@@ -112,7 +118,7 @@ def estimates(stream: Stream) -> pd.DataFrame:
         blind = window.drop(columns=target)
         alone = _chosen(stream, blind, None)
         later = _chosen(stream, blind, stream.frame.iloc[stream.cuts[0] : stream.cuts[place]])
-        rows = performance.outcomes(stream.model, window)
+        rows = stream.scored[place]
         for metric in METRICS:
             came = scores.score(metric, rows.y, rows.p)
             own = alone[alone["metric"] == metric].set_index("method")
@@ -146,8 +152,7 @@ def with_peer(stream: Stream, found: pd.DataFrame, python: Path | None) -> pd.Da
         return found.assign(nannyml=np.nan)
     held = performance.holdout(stream.model)
     parts = [pd.DataFrame({"window": -1, "y": held.y, "p": held.p})]
-    for place, window in enumerate(stream.windows):
-        rows = performance.outcomes(stream.model, window)
+    for place, rows in enumerate(stream.scored):
         parts.append(pd.DataFrame({"window": place, "y": rows.y, "p": rows.p}))
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "scores.csv", Path(folder) / "estimates.csv"
@@ -288,7 +293,7 @@ def main() -> int:
     tables = {"label_free": pd.DataFrame(lines)}
     tables["label_free_means"] = means(tables["label_free"])
     tables["label_free_concept"] = blind
-    tables["label_free_no_drift"] = no_drift(1200 if full else 60)
+    tables["label_free_no_drift"] = no_drift(1200 if full else 30)
     for title, table in tables.items():
         table.to_csv(FOLDER / f"{title}.csv", index=False)
         print(f"\n{title}\n{table.round(4).to_string(index=False)}")
