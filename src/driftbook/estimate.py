@@ -129,8 +129,9 @@ def table(
     """Return the rows of the performance table for a window that the champion gave ``p``.
 
     The method that counts has the basis ``estimated``; the others follow as ``alternative``, and
-    none of those is ever worse. Which one counts: PAPE where a classifier sees the window's
-    inputs differ, else CBPE; ``+ columns`` where they say more of the outcome than the score.
+    none of those is ever worse. ``+ columns`` counts where the columns say more of the outcome
+    than the score does; PAPE where a classifier also sees the window's inputs differ. Where the
+    score says all that the columns do, what it means cannot move with the inputs: CBPE.
     """
     if len(p) < min_rows:
         return [_blank(m, "", base[m], len(p)) | {"status": "insufficient"} for m in scores.METRICS]
@@ -138,7 +139,8 @@ def table(
     inputs = evidence.window(p, design)
     moved = chance.shift(evidence, design)
     rows: list[Row] = []
-    for weighted in (moved.seen, not moved.seen):
+    matters = moved.seen and evidence.informative
+    for weighted in (matters, not matters):
         for columns in (True, False) if evidence.informative else (False,):
             fitted = chance.calibrate(evidence, moved.weights if weighted else None, columns)
             method = name(weighted, columns, evidence.recent)
@@ -158,21 +160,25 @@ def name(weighted: bool, columns: bool, recent: bool) -> str:
 
 def why(method: str) -> str:
     """Return in two sentences why ``method`` was chosen, and what no estimate can see."""
-    weighed = (
-        "a classifier tells the window's inputs from those with known outcomes, so rows that "
-        "resemble the window count more (PAPE)"
-        if method.startswith("PAPE")
-        else "no classifier surely tells the window's inputs from those with known outcomes, or "
-        "too few of those resemble it, so all count alike (CBPE)"
-    )
     columns = (
         "the columns say more about a row's chance than the champion's score alone, so both count"
         if COLUMNS in method
-        else "the columns say no more about a row's chance than the champion's score"
+        else "the columns say no more about a row's chance than the champion's score, whose "
+        "meaning then cannot move with the inputs, so all known rows count alike (CBPE)"
     )
+    if method.startswith("PAPE"):
+        columns += (
+            ", and a classifier tells the window's inputs from those with known outcomes, so rows "
+            "that resemble the window count more (PAPE)"
+        )
+    elif COLUMNS in method:
+        columns += (
+            "; no classifier surely tells the window's inputs from those with known outcomes, or "
+            "too few of those resemble it, so all count alike (CBPE)"
+        )
     recent = "; it is calibrated on labels newer than the reference" if RECENT in method else ""
     return (
-        f"The estimate that counts is **{method}**: {weighed}; {columns}{recent}. "
+        f"The estimate that counts is **{method}**: {columns}{recent}. "
         "No estimate without labels can see a changed rule behind unchanged inputs: before a "
         "costly decision, get labels for a sample of rows."
     )
