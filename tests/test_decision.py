@@ -83,11 +83,20 @@ def test_scenarios_lead_to_their_action(scenario: str, action: str) -> None:
 
 
 def test_without_labels_a_changed_rule_cannot_be_seen_and_nothing_is_retrained() -> None:
-    assert _assessed("concept", labelled=False).action != "retrain"
+    blind = _assessed("concept", with_history=False, labelled=False)
+    assert blind.action != "retrain"
+    assert "cannot show a changed rule" in blind.reason
     found = _assessed("none", with_history=False, labelled=False)
     assert found.action == "hold"
     judged = found.performance[found.performance["status"] == "ok"]
-    assert set(judged["basis"]) == {"estimated"}
+    assert set(judged["basis"]) == {"estimated", "alternative"}
+
+
+def test_labels_that_matured_show_a_changed_rule_before_the_windows_own_labels_come() -> None:
+    found = _assessed("concept", labelled=False)
+    assert found.action == "retrain"
+    judged = found.performance[found.performance["basis"] == "estimated"]
+    assert judged["worse"].any() and judged["method"].str.endswith("recent labels").all()
 
 
 def test_the_columns_that_moved_are_named() -> None:

@@ -145,7 +145,8 @@ def headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | No
     if known.empty:
         return None
     realised = known[known["basis"] == "realised"]
-    return (realised if len(realised) else known).iloc[0]
+    counts = realised if len(realised) else known[known["basis"] == "estimated"]
+    return counts.iloc[0] if len(counts) else None
 
 
 def _json(path: Path) -> dict[str, Any]:

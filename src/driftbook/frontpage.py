@@ -185,7 +185,7 @@ def _performance_card(evidence: Evidence) -> tuple[str, str, str]:
     if ok.empty:
         return "note", "• not judged", "No metric can be judged on this window."
     realised = ok[ok["basis"] == "realised"]
-    basis = realised if len(realised) else ok
+    basis = realised if len(realised) else ok[ok["basis"] == "estimated"]
     worse = basis[basis["worse"].astype(bool)]
     how = "measured" if len(realised) else "estimated without labels"
     if worse.empty:

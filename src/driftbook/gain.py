@@ -116,8 +116,8 @@ def is_stale(lasting: Tally, ageing: Tally, model: Model, calm: bool) -> bool:
 
     Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
     without drift that matters or worse performance: of the champion's lasting gap, and of what
-    all windows seen say of fits a window older. The luck of two fits of the same size is added to the
-    standard error, so that a window of any length errs as often.
+    all windows seen say of fits a window older. The luck of two fits of the same size is added to
+    the standard error, so that a window of any length errs as often.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).

@@ -63,16 +63,38 @@ def calibrated(design: Floats, y: Floats, weights: Floats | None, folds: int) ->
     return Logistic(beta, slope, intercept)
 
 
-def platt(decision: Floats, y: Floats, weights: Floats) -> tuple[float, float]:
-    """Return slope and intercept of the sigmoid that calibrates ``decision`` (n,).
+def crossfitted(design: Floats, y: Floats, fold: Ints, folds: int) -> tuple[Floats, Floats]:
+    """Return the optimum on all rows (d,) and each row's decision by a fit without its fold (n,).
+
+    ``design`` and its penalty as for :func:`calibrated`; ``fold`` (n,) counts from 0 to ``folds``.
+    """
+    w = np.ones(len(y))
+    beta, hessian = _newton(design, y, w)
+    betas = _without_folds(design, y, w, beta, hessian, fold, folds)
+    decision: Floats = np.einsum("nd,nd->n", design, betas.T[fold])
+    return beta, decision
+
+
+def sigmoid(inputs: Floats, y: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """Return the coefficients (d,) that turn ``inputs`` (n, d) into chances, and the Hessian there.
+
+    Platt's smoothed targets, which stay finite where ``inputs`` separate the classes.
 
     Source: Platt (1999), §2.2: targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2).
     """
     ones, zeros = weights[y == 1].sum(), weights[y == 0].sum()
     target = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+    return _newton(inputs, target, weights, penalty=0.0)
+
+
+def platt(decision: Floats, y: Floats, weights: Floats) -> tuple[float, float]:
+    """Return slope and intercept of the sigmoid that calibrates ``decision`` (n,).
+
+    Source: Platt (1999), §2.2: targets (n1 + 1) / (n1 + 2) and 1 / (n0 + 2).
+    """
     scale = max(1.0, float(np.abs(decision).max()))
     design = np.column_stack([decision / scale, np.ones(len(y))])
-    (slope, intercept), _ = _newton(design, target, weights, penalty=0.0)
+    (slope, intercept), _ = sigmoid(design, y, weights)
     return float(slope / scale), float(intercept)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from driftbook.columns import Feature
+from driftbook.estimate import why
 from driftbook.wording import (
     code,
     interval,
@@ -213,6 +214,7 @@ def performance_table(performance: pd.DataFrame) -> str:
         {
             "metric": row["metric"].replace("_", " "),
             "basis": row["basis"],
+            "method": row["method"],
             "now": interval(row["value"], row["ci_low"], row["ci_high"]),
             "baseline": interval(row["baseline"], row["baseline_low"], row["baseline_high"]),
             "change": interval(row["change"], row["change_low"], row["change_high"]),
@@ -220,12 +222,16 @@ def performance_table(performance: pd.DataFrame) -> str:
         }
         for _, row in performance.iterrows()
     ]
-    return table(pd.DataFrame(rows), markup=["verdict"])
+    shown = table(pd.DataFrame(rows), markup=["verdict"])
+    counts = performance[(performance["basis"] == "estimated") & (performance["status"] == "ok")]
+    return shown if counts.empty else f"{shown}\n\n{why(str(counts['method'].iloc[0]))}"
 
 
 def _verdict(row: pd.Series) -> str:
     if row["status"] != "ok":
         return str(row["status"]).replace("_", " ")
+    if row["basis"] == "alternative":
+        return "not judged"
     return "**worse**" if bool(row["worse"]) else "no worse"
 
 

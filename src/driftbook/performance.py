@@ -10,8 +10,22 @@ import pandas as pd
 from scipy import stats
 
 from driftbook import estimate, scores
+from driftbook.reference import reference_of
 from driftbook.settings import Settings
 from driftbook.training import Model
+from driftbook.uncertainty import (
+    BLOCKS,
+    FALSE_WORSE,
+    difference,
+    standard_error,
+    worse_confidence,
+)
+
+__all__ = [
+    "BLOCKS", "COLUMNS", "FALSE_WORSE", "Floats", "Rows", "blank", "difference", "holdout",
+    "judge", "judge_rows", "outcomes", "standard_error", "verdict", "worse_confidence",
+    "worse_rows",
+]  # fmt: skip
 
 Floats = npt.NDArray[np.float64]
 
@@ -19,9 +33,6 @@ COLUMNS = (
     "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
     "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high", "worse",
 )  # fmt: skip
-# At most this share of windows without any change is called worse, over all metrics together.
-FALSE_WORSE = 0.01
-BLOCKS = 16
 
 
 @dataclass(frozen=True)
@@ -32,17 +43,21 @@ class Rows:
     p: Floats
 
 
-def judge(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def judge(
+    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+) -> pd.DataFrame:
     """Return a row a metric and basis: realised where labels are known, estimated for all rows.
 
-    ``value`` and ``baseline`` (the champion's temporal holdout) come with 95% intervals. The
-    intervals of ``change`` and of an estimate are wider: all metrics together call a window without
-    any change ``worse`` in at most 1% of cases (Bonferroni), and ``worse`` says that it lies wholly
-    on the bad side. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than
-    ``policy.min_rows``,
-    or an AUC with fewer than 10 rows of a class), ``one_class`` (an AUC without a pair to rank),
-    ``undefined`` (the estimate has no value), ``not_scored`` (a feature column is absent).
-    Values that cannot be had are NaN.
+    ``value`` and ``baseline`` (the champion's temporal holdout) come with 95% intervals; that of
+    an estimate holds for what comes true in the window. The interval of ``change`` is wider: all
+    metrics together call a window without any change ``worse`` in at most 1% of cases
+    (Bonferroni), and ``worse`` says that it lies wholly on the bad side. ``basis``: ``realised``,
+    ``estimated`` (one method a metric, named by ``method``), or ``alternative`` (what other
+    methods say; shown, never worse). ``history``: mature labelled rows since the reference, which
+    calibrate the estimate where there are enough. ``status``: ``ok``, ``insufficient`` (fewer
+    labelled rows than ``policy.min_rows``, or an AUC with fewer than 10 rows of a class),
+    ``one_class`` (an AUC without a pair to rank), ``undefined`` (the estimate has no value),
+    ``not_scored`` (a feature column is absent). Values that cannot be had are NaN.
 
     Source: standard errors from means of contiguous blocks, Ibragimov and Müller (2010), JBES 28,
     which stay valid where neighbouring rows depend on each other; Welch (1947) for two samples.
@@ -50,23 +65,30 @@ def judge(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFra
     if any(name not in current.columns for name in model.feature_names):
         return _unscored(len(current))
     rows = outcomes(model, current)
-    return judge_rows(model, rows, settings.policy.min_rows)
+    realised = judge_rows(model, rows, settings.policy.min_rows)
+    known = reference_of(model)
+    evidence = known.evidence
+    if history is not None and set(model.feature_names) <= set(history.columns):
+        recent = estimate.mature(history, model.target, len(current))
+        past = outcomes(model, recent)
+        evidence = estimate.evidence_for(evidence, past.y, past.p, recent)
+    estimated = estimate.table(evidence, known.baselines, rows.p, current, settings.policy.min_rows)
+    return pd.concat([realised, pd.DataFrame(estimated, columns=list(COLUMNS))], ignore_index=True)
 
 
 def worse_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows called worse: realised ones, or estimated ones where no label is known."""
     judged = table[table["status"] == "ok"]
     realised = judged[judged["basis"] == "realised"]
-    basis = realised if len(realised) else judged
+    basis = realised if len(realised) else judged[judged["basis"] == "estimated"]
     return basis[basis["worse"].astype(bool)]
 
 
 def judge_rows(model: Model, rows: Rows, min_rows: int) -> pd.DataFrame:
-    """Return :func:`judge`'s table for rows that the champion has already scored."""
+    """Return the realised part of :func:`judge`'s table for rows that are already scored."""
     reference = holdout(model)
     table = [_realised(metric, reference, rows, min_rows) for metric in scores.METRICS]
     table.append(_calibration(reference, rows, min_rows))
-    table += estimate.table(reference, rows, min_rows)
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
@@ -84,45 +106,6 @@ def outcomes(model: Model, frame: pd.DataFrame) -> Rows:
 def holdout(model: Model) -> Rows:
     """Return the champion's probabilities and outcomes on its temporal holdout."""
     return Rows(model.holdout[model.target].to_numpy(dtype=np.float64), model.holdout_scores)
-
-
-def standard_error(influence: Floats, blocks: int = BLOCKS) -> tuple[float, int]:
-    """Return the standard error of a mean of rows in time order, and its degrees of freedom.
-
-    The rows are cut into ``blocks`` contiguous blocks (fewer where a block would hold under four
-    rows) and the block means are treated as one sample. Infinite with fewer than 8 rows.
-
-    Source: Ibragimov and Müller (2010), JBES 28(4): t-statistic based inference on q groups.
-    """
-    n = len(influence)
-    blocks = min(blocks, n // 4)
-    if blocks < 2:
-        return float("inf"), 1
-    edges = np.linspace(0, n, blocks + 1).astype(np.int64)
-    sizes = np.diff(edges)
-    sums = np.add.reduceat(influence - influence.mean(), edges[:-1])
-    spread = float((np.square(sums)).sum() * blocks / (blocks - 1))
-    return float(np.sqrt(spread) / sizes.sum()), blocks - 1
-
-
-def difference(
-    current: tuple[float, int], reference: tuple[float, int], confidence: float
-) -> float:
-    """Return the half width of the interval of a difference of two independent means.
-
-    Source: Welch (1947), Biometrika 34: Satterthwaite's degrees of freedom.
-    """
-    (a, df_a), (b, df_b) = current, reference
-    variance = a * a + b * b
-    if not np.isfinite(variance) or variance == 0.0:
-        return float("inf") if not np.isfinite(variance) else 0.0
-    df = variance**2 / (a**4 / df_a + b**4 / df_b)
-    return float(stats.t.ppf(0.5 + confidence / 2, df) * np.sqrt(variance))
-
-
-def worse_confidence(tests: int) -> float:
-    """Return the two-sided confidence at which ``tests`` one-sided calls share the budget."""
-    return 1.0 - 2.0 * FALSE_WORSE / tests
 
 
 def _realised(metric: str, reference: Rows, rows: Rows, min_rows: int) -> dict[str, object]:

@@ -45,9 +45,11 @@ TREND = {
 def performance(table: pd.DataFrame) -> Picture:
     """Return each metric now against its baseline, with 95% intervals; a row a metric.
 
-    Metrics without any value are left out; each has its own scale.
+    Metrics without any value are left out, and so are alternatives to the estimate that counts;
+    each metric has its own scale.
     """
     judged = table.dropna(subset=["value"]) if "value" in table else table.iloc[:0]
+    judged = judged[judged["basis"] != "alternative"] if len(judged) else judged
     if judged.empty:
         return nothing("No metric could be judged on this window.")
     metrics = list(dict.fromkeys(judged["metric"]))

@@ -126,7 +126,8 @@ def assess(
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
     ``current``: one window in time order, with or without the target column; ``history``: mature
-    labelled rows since the model's reference, in time order, from which a challenger may learn.
+    labelled rows since the model's reference, in time order, from which a challenger may learn;
+    the newest of them calibrate the estimate of performance without labels.
     Without it a challenger learns from the reference and the older part of ``current``. Odd data
     (a column gone, all missing, constant, one class) is a finding, never an exception. Pure: the
     same arguments give the same assessment.
@@ -144,7 +145,8 @@ def examine(
     """Return the evidence of one window; a trial of challengers where it may matter.
 
     That is where something changed, and in a calm window where the labels of a whole earlier
-    window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials of a replay, so that none is made twice.
+    window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
+    of a replay, so that none is made twice.
     """
     faults = quality.check(model, current, settings)
     if len(current) < settings.policy.min_rows:
@@ -155,7 +157,7 @@ def examine(
     found = Evidence(
         faults=faults,
         report=drift.compare(model, current, settings),
-        table=performance.judge(model, current, settings),
+        table=performance.judge(model, current, settings, history),
         trial=None,
         fresh=challengers.labelled_since(model, current, history),
         parts=decomposition.explain(model, current, settings.policy.min_rows),

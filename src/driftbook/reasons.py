@@ -17,6 +17,7 @@ _WORDS = {
     PRIOR: "the base rate moved",
     CONCEPT: "the rule changed",
 }
+ESTIMATED = "estimated without labels, which cannot show a changed rule"
 
 
 def too_few(rows: int, policy: PolicySettings) -> str:
@@ -114,7 +115,7 @@ def _names(moved: pd.DataFrame) -> str:
 def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | None) -> str:
     if len(worse):
         row = worse.iloc[0]
-        known = "" if row["basis"] == "realised" else " (estimated without labels)"
+        known = "" if row["basis"] == "realised" else f" ({ESTIMATED})"
         return (
             f"{row['metric']} is worse than on the champion's holdout{known}: "
             f"{row['value']:.4f} against {row['baseline']:.4f}"
@@ -125,8 +126,9 @@ def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | N
     if judged.empty:
         return "performance cannot be judged yet"
     realised = judged["basis"] == "realised"
-    how = "measured" if realised.any() else "estimated without labels"
-    brier = judged[(realised if realised.any() else ~realised) & judged["metric"].eq("brier")]
+    how = "measured" if realised.any() else ESTIMATED
+    counts = realised if realised.any() else judged["basis"] == "estimated"
+    brier = judged[counts & judged["metric"].eq("brier")]
     if brier.empty or not brier["value"].iloc[0] > brier["baseline"].iloc[0]:
         return f"performance is no worse ({how})"
     values = f"Brier loss {brier['value'].iloc[0]:.4f} against {brier['baseline'].iloc[0]:.4f}"

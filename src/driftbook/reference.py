@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from driftbook import joint, training
+from driftbook import chance, estimate, joint, training
 from driftbook.profile import ColumnProfile, Values, bins_of, numbers, profile
 from driftbook.training import Model
 
@@ -63,6 +63,17 @@ class Reference:
         """Return the rank correlations between the reference columns."""
         model = self.model
         return joint.dependence(joint.scores(model.reference, model.features, self.levels))
+
+    @cached_property
+    def evidence(self) -> chance.Evidence:
+        """Return what the reference says about the chance of a row's outcome."""
+        return chance.from_reference(self.model)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, estimate.Baseline]:
+        """Return by metric how the champion did on its holdout."""
+        labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
+        return estimate.baselines(labels, self.model.holdout_scores)
 
     @cached_property
     def runs(self) -> Mapping[str, int]:

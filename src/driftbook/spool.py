@@ -128,7 +128,11 @@ def metrics_of(card: Mapping[str, Any], decision: Mapping[str, Any]) -> Iterator
     """
     evidence = decision["evidence"]
     yield from _with_bounds(card["metrics"], lambda row: row["metric"])
-    judged = [row for row in evidence.get("performance") or [] if row.get("status") == "ok"]
+    judged = [
+        row
+        for row in evidence.get("performance") or []
+        if row.get("status") == "ok" and row.get("basis") != "alternative"
+    ]
     yield from _with_bounds(judged, lambda row: f"{row['basis']}/{row['metric']}")
     for row in evidence.get("drift") or []:
         yield from _numbers({f"psi/{row['feature']}": row.get("psi")})

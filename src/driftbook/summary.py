@@ -43,7 +43,11 @@ def of_run(project: Project, done: Done, seconds: float) -> dict[str, Any]:
 
 def _quality(performance: list[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return the window's Brier loss beside its baseline: realised if known, else estimated."""
-    judged = [row for row in performance if row["metric"] == "brier" and row["value"] is not None]
+    judged = [
+        row
+        for row in performance
+        if row["metric"] == "brier" and row["value"] is not None and row["basis"] != "alternative"
+    ]
     judged.sort(key=lambda row: row["basis"] != "realised")
     keys = ("metric", "basis", "value", "ci_low", "ci_high", "baseline", "worse")
     return {key: judged[0].get(key) for key in keys} if judged else None

@@ -29,8 +29,8 @@ def by_window(
 
     ``after`` is the row where the model's reference ends; at most the 24 windows up to ``last``
     are judged. Labels that were not known when ``last`` ended (``data.label_delay``) count as
-    unknown; what cannot be had in a window is NaN. Intervals are those of
-    :func:`driftbook.performance.judge`.
+    unknown; what cannot be had in a window is NaN. An estimate rests on the labels that were known
+    when its own window ended. Intervals are those of :func:`driftbook.performance.judge`.
     """
     position = dataset.windows.index(last)
     chosen = [w for w in dataset.windows[: position + 1] if w.start >= after][-MOST:]
@@ -38,14 +38,20 @@ def by_window(
     rows = []
     for window in chosen:
         frame = dataset.rows(window)
-        if dataset.windows.index(window) > known:
+        place = dataset.windows.index(window)
+        if place > known:
             frame = frame.assign(**{dataset.target: np.nan})
-        rows.append({"window": window.name, "n": window.rows, **_judged(model, frame, settings)})
+        mature = dataset.windows[max(0, place - max(1, settings.data.label_delay))].stop
+        history = dataset.frame.iloc[after : max(after, min(mature, window.start))]
+        judged = _judged(model, frame, settings, history)
+        rows.append({"window": window.name, "n": window.rows, **judged})
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _judged(model: Model, frame: pd.DataFrame, settings: Settings) -> dict[str, Any]:
-    table = performance.judge(model, frame, settings)
+def _judged(
+    model: Model, frame: pd.DataFrame, settings: Settings, history: pd.DataFrame
+) -> dict[str, Any]:
+    table = performance.judge(model, frame, settings, history)
     found: dict[str, Any] = {"baseline": math.nan}
     for row in table[table["metric"] == METRIC].to_dict("records"):
         basis = row["basis"]
