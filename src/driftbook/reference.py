@@ -12,7 +12,8 @@ from scipy import special
 
 from driftbook import joint
 from driftbook.profile import ColumnProfile, Values, bins_of, numbers, profile
-from driftbook.training import Model
+from driftbook.prepared import prepared
+from driftbook.training import Model, inputs
 
 _SLACK_ROWS = 500
 
@@ -90,14 +91,16 @@ class Reference:
         sd = self.prediction.summary.sd
         if sd == 0.0:
             return 1.0
-        base, step, moved = log_odds(model.predict_proba(rows)), 0.1, 0.0
-        for feature in model.features:
-            known = self.profiles[feature.name]
-            if feature.kind == "numeric" and known.n:
-                values = numbers(rows[feature.name]) + step * known.summary.sd
-                shifted = log_odds(model.predict_proba(rows.assign(**{feature.name: values})))
-                moved += abs(float(np.mean(shifted - base)))
-        return moved / step / sd
+        step, known = 0.1, self.profiles
+        names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]
+        values = {n: numbers(rows[n]) + step * known[n].summary.sd for n in names}
+        still, all_moved = (
+            prepared(model.estimator, inputs(frame, model.features))
+            for frame in (rows, rows.assign(**values))
+        )
+        shifted = log_odds(still.exchanged((name, all_moved.table) for name in names))
+        moved = np.abs(np.mean(shifted - log_odds(model.predict_proba(rows)), axis=1))
+        return float(moved.sum()) / step / sd
 
     @cached_property
     def _refit_gap(self) -> float:
