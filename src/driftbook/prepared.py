@@ -1,4 +1,4 @@
-"""Rows as the last step of a model's pipeline takes them, in which single features are exchanged."""
+"""Rows as a model's last step takes them, in which single features are exchanged."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Prepared:
 
 
 def prepared(pipeline: Pipeline, inputs: pd.DataFrame) -> Prepared:
-    """Return ``inputs`` (of ``training.inputs``) prepared by a pipeline of ``training.pipeline``."""
+    """Return ``inputs`` as a pipeline of ``training.pipeline`` prepares them for its last step."""
     prepare = pipeline.named_steps["prepare"]
     places, start = {}, 0
     for part, step, columns in prepare.transformers_:

@@ -22,9 +22,7 @@ _SLACK_ROWS = 500
 
 
 class Reference:
-    """What a model's reference contributes to comparisons; each part is computed when first used.
-
-    """
+    """What a model's reference contributes to comparisons, each part when first used."""
 
     def __init__(self, model: Model) -> None:
         # Held weakly, so that the cache below does not keep every model alive.
@@ -56,7 +54,10 @@ class Reference:
         """
         served = self.model.predict_proba(self.model.holdout)
         graded, later = (pd.Series(log_odds(p)) for p in (self.model.holdout_scores, served))
-        return tuple(profile(scores, bins_of(scores, "numeric")) for scores in (graded, later))
+        return (
+            profile(graded, bins_of(graded, "numeric")),
+            profile(later, bins_of(later, "numeric")),
+        )
 
     @cached_property
     def levels(self) -> dict[str, list[str]]:

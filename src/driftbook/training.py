@@ -127,8 +127,8 @@ class Model:
         mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in names)
         base = (_probability(grader, rows, self.features) - labels) ** 2
         rises = (whole.exchanged(mixed) - labels) ** 2 - base
-        errors = rises.std(axis=1) / len(rows) ** 0.5
-        return {n: (float(r.mean()), float(e)) for n, r, e in zip(names, rises, errors, strict=True)}
+        means, errors = rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5
+        return dict(zip(names, zip(means.tolist(), errors.tolist(), strict=True), strict=True))
 
 
 def _probability(
