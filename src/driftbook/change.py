@@ -59,7 +59,7 @@ class Change:
 class Slack:
     """A harmless change of a number column that is really there, and must be exceeded surely.
 
-    ``effect``: in reference sds, for the spread in standard errors of its log for one row. On top
+    ``effect``: in winsorised reference sds, for the spread in standard errors of its log for one row. On top
     of it ``location``, in units of the column, and ``spread``, of the log of the sd.
     """
 
@@ -76,7 +76,7 @@ def compare_profiles(
 ) -> Change:
     """Return the change of one column between two profiles on the same bins.
 
-    ``slack``: by default ``settings.min_effect`` reference sds. Missing values are left out of the
+    ``slack``: by default ``settings.min_effect`` plain reference sds. Missing values are left out of the
     comparison of values and are a test of their own. ``status``: ``ok``; ``constant`` one and the
     same value on both sides; ``all_missing``; ``insufficient`` fewer than 10 present values on a
     side; ``sparse`` a category without any frequent level.
@@ -119,7 +119,7 @@ def _numbers(
     effect = (after.mean - before.mean) / unit
     margin = 1.96 * math.hypot(before.sd / math.sqrt(reference.n), after.sd / math.sqrt(current.n))
     least = shift.MATERIAL_ROWS if slack is None else current.n
-    slack = slack or Slack(settings.min_effect)
+    slack = slack or Slack(settings.min_effect * reference.tails)
     z, pvalue = _number_tests(reference, current, slack, least)
     low, high = effect - margin / unit, effect + margin / unit
     return replace(

@@ -107,7 +107,8 @@ class Reference:
             return 1.0
         step, known = 0.1, self.profiles
         names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]
-        values = {n: numbers(rows[n]) + step * known[n].summary.sd for n in names}
+        sds = {n: known[n].summary.sd * known[n].tails for n in names}
+        values = {n: numbers(rows[n]) + step * sds[n] for n in names}
         still, all_moved = (
             prepared(model.estimator, inputs(frame, model.features))
             for frame in (rows, rows.assign(**values))
