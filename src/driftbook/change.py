@@ -59,8 +59,8 @@ class Change:
 class Slack:
     """A harmless change of a number column that is really there, and must be exceeded surely.
 
-    ``effect``: in winsorised reference sds, for the spread in standard errors of its log for one row. On top
-    of it ``location``, in units of the column, and ``spread``, of the log of the sd.
+    ``effect``: in winsorised reference sds, for the spread in standard errors of its log for one
+    row. On top of it ``location``, in units of the column, and ``spread``, of the log of the sd.
     """
 
     effect: float
@@ -76,10 +76,10 @@ def compare_profiles(
 ) -> Change:
     """Return the change of one column between two profiles on the same bins.
 
-    ``slack``: by default ``settings.min_effect`` plain reference sds. Missing values are left out of the
-    comparison of values and are a test of their own. ``status``: ``ok``; ``constant`` one and the
-    same value on both sides; ``all_missing``; ``insufficient`` fewer than 10 present values on a
-    side; ``sparse`` a category without any frequent level.
+    ``slack``: by default ``settings.min_effect`` plain reference sds. Missing values are left out
+    of the comparison of values and are a test of their own. ``status``: ``ok``; ``constant`` one
+    and the same value on both sides; ``all_missing``; ``insufficient`` fewer than 10 present values
+    on a side; ``sparse`` a category without any frequent level.
     """
     change = Change(
         "ok", reference.rows, current.rows, reference.missing_share, current.missing_share

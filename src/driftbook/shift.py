@@ -37,10 +37,10 @@ def ks(reference: Counts, current: Counts) -> tuple[float, float]:
     m, n = int(reference.sum()), int(current.sum())
     statistic = float(np.abs(np.cumsum(reference) / m - np.cumsum(current) / n).max())
     size = m * n / (m + n)
-    # Far below any doubt an exact sum can round past 1, and SciPy's warns.
+    if m == n <= _EXACT_ROWS and statistic > 0.0:
+        return statistic, _ks_of_equals(n, round(statistic * n))
+    # Far below any doubt SciPy's exact sum can round past 1, and warns.
     if max(m, n) <= _EXACT_ROWS and statistic * math.sqrt(size) > 0.4:
-        if m == n:
-            return statistic, _ks_of_equals(n, round(statistic * n))
         cells = np.arange(len(reference))
         samples = np.repeat(cells, reference), np.repeat(cells, current)
         return statistic, float(stats.ks_2samp(*samples, method="exact").pvalue)
