@@ -232,6 +232,49 @@ def test_predictions_of_a_flexible_model_are_compared_with_the_holdout() -> None
     assert not row(report, "(prediction)")["drift_flag"]
 
 
+@pytest.mark.parametrize("estimator", ["logistic_regression", "hist_gradient_boosting"])
+@pytest.mark.parametrize("share", [0.5, 0.05])
+def test_predictions_without_any_signal_have_not_moved(estimator: str, share: float) -> None:
+    # The sigmoids of the graded and of the served fit differ tenfold in slope here.
+    rng = np.random.default_rng(10)
+    for _ in range(6 if estimator == "logistic_regression" else 2):
+        frame = pd.DataFrame(rng.normal(size=(1600, 4)), columns=list("abcd"))
+        frame["target"] = (rng.random(1600) < share).astype(int)
+        frame["c"] = 1.0
+        model = model_of(frame[:1200], model={"estimator": estimator})
+        report = drift.compare(model, frame[1200:].reset_index(drop=True), SETTINGS)
+        assert not row(report, "(prediction)")["drift_flag"]
+
+
+def test_predictions_of_constant_columns_have_not_moved() -> None:
+    rng = np.random.default_rng(13)
+    frame = pd.DataFrame({"a": np.ones(1600), "target": rng.random(1600) < 0.4}).astype(int)
+    report = drift.compare(model_of(frame[:1200]), frame[1200:], SETTINGS)
+    assert not report["drift_flag"].any()
+
+
+TIED: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
+    "whole numbers": lambda rng, n: rng.integers(0, 20, n).astype(float),
+    "flag": lambda rng, n: (rng.random(n) < 0.3).astype(float),
+    "rare flag": lambda rng, n: (rng.random(n) < 0.02).astype(float),
+    "mostly zero": lambda rng, n: np.where(rng.random(n) < 0.95, 0.0, rng.exponential(size=n)),
+    "tenths": lambda rng, n: np.round(rng.lognormal(size=n), 1),
+}
+
+
+@pytest.mark.parametrize("shape", TIED)
+@pytest.mark.parametrize(("before", "rows"), [(1200, 10_000), (20_000, 100_000)])
+def test_a_harmless_shift_off_tied_values_is_no_drift(shape: str, before: int, rows: int) -> None:
+    rng = np.random.default_rng(14)
+    limit = DRIFT.alpha * drift.COLUMN_BUDGET / 8
+    flags = []
+    for _ in range(4):
+        old, new = TIED[shape](rng, before), TIED[shape](rng, rows)
+        flags.append(change(old, new + 0.05 * old.std()).pvalue < limit)
+        assert change(old, new + 0.25 * old.std()).pvalue < limit
+    assert sum(flags) <= 1
+
+
 @pytest.mark.parametrize("rows", [10_000, 100_000])
 def test_a_harmless_shift_in_every_column_is_no_drift(rows: int) -> None:
     rng = np.random.default_rng(rows)

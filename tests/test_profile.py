@@ -183,3 +183,29 @@ def test_a_rare_value_is_not_trimmed_into_a_constant() -> None:
 def test_total_of_no_chunk_is_an_error() -> None:
     with pytest.raises(TypeError):
         total(list[ColumnProfile]())
+
+
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.98])
+def test_a_small_move_off_two_values_keeps_its_size(share: float) -> None:
+    flags = pd.Series((np.random.default_rng(11).random(1200) < share).astype(float))
+    bins = bins_of(flags, "numeric")
+    before, after = profile(flags, bins), profile(flags + 0.05 * flags.std(), bins)
+    moved = (after.summary.mean - before.summary.mean) / flags.std()
+    assert moved == pytest.approx(0.05, abs=0.006)
+    assert (after.summary.sd / before.summary.sd) == pytest.approx(1.0, abs=0.02)
+
+
+def test_tails_are_the_plain_sd_over_the_winsorised_one_up_to_two() -> None:
+    rng = np.random.default_rng(12)
+    for values, expected in (
+        (rng.normal(size=5000), 1.0),
+        (rng.standard_cauchy(5000), 2.0),
+        (np.full(50, 3.0), 1.0),
+    ):
+        column = pd.Series(values)
+        assert profile(column, bins_of(column, "numeric")).tails == pytest.approx(
+            expected, rel=0.02
+        )
+    skewed = pd.Series(rng.exponential(size=2000))
+    found = profile(skewed, bins_of(skewed, "numeric"))
+    assert found.tails * found.summary.sd == pytest.approx(skewed.std(ddof=0), rel=0.001)

@@ -52,6 +52,18 @@ def test_ks_is_scipys_between_the_edges(rows: int) -> None:
     assert shift.ks(ref.counts, cur.counts) == pytest.approx((oracle.statistic, oracle.pvalue))
 
 
+@pytest.mark.parametrize("moved", [0.05, 0.2, 0.5])
+@pytest.mark.parametrize("rows", [30, 1200, 2000])
+def test_ks_of_equal_row_counts_is_scipys_exact_one(rows: int, moved: float) -> None:
+    rng = np.random.default_rng(rows)
+    reference, current = rng.normal(size=rows), rng.normal(moved, 1.0, rows)
+    bins = bins_of(pd.Series(reference), "numeric")
+    ref, cur = (profile(pd.Series(values), bins) for values in (reference, current))
+    oracle = stats.ks_2samp(reference, current, method="exact")
+    found = shift.ks(ref.counts, cur.counts)
+    assert found == pytest.approx((oracle.statistic, oracle.pvalue), rel=1e-8)
+
+
 def test_ks_of_large_windows_uses_the_asymptotic_pvalue() -> None:
     rng = np.random.default_rng(4)
     reference, current = rng.normal(size=3000), rng.normal(0.05, 1.0, size=2500)

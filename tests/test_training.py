@@ -13,6 +13,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 
 from driftbook import synthetic, training
 from driftbook.errors import UsageError
+from driftbook.prepared import prepared
 from driftbook.settings import Settings
 from driftbook.training import Model
 
@@ -225,3 +226,27 @@ def test_an_untrainable_reference_is_refused(
 def test_the_estimator_is_what_the_settings_say(reference: pd.DataFrame, model: Model) -> None:
     calibrated = model.estimator.named_steps["classifier"].calibrated_classifiers_
     assert len(calibrated) == 1 and isinstance(calibrated[0].estimator, LogisticRegression)
+
+
+@pytest.mark.parametrize("settings", [SETTINGS, TREES], ids=["linear", "trees"])
+def test_exchanging_a_prepared_feature_is_preparing_the_exchanged_rows(settings: Settings) -> None:
+    rng = np.random.default_rng(21)
+    frame = pd.DataFrame(
+        {
+            "a": np.where(rng.random(400) < 0.1, np.nan, rng.normal(size=400)),
+            "few": rng.choice(list("xyz"), 400),
+            "many": [f"v{i}" for i in rng.integers(0, 80, 400)],
+            "b": rng.normal(size=400),
+            "flag": rng.random(400) < 0.5,
+        }
+    )
+    frame["target"] = (rng.random(400) < expit(frame["b"] + (frame["few"] == "x"))).astype(int)
+    model = training.train(frame, settings)
+    order = rng.permutation(400)
+    whole = prepared(model.estimator, training.inputs(frame, model.features))
+    names = [*model.feature_names, "a"]
+    found = whole.exchanged((name, whole.table[order]) for name in names)
+    for name, probability in zip(names, found, strict=True):
+        mixed = frame.assign(**{name: frame[name].to_numpy()[order]})
+        assert probability == pytest.approx(model.predict_proba(mixed), abs=1e-12)
+        assert np.abs(probability - model.predict_proba(frame)).max() > 1e-6

@@ -55,19 +55,31 @@ class Change:
     psi_high: float = math.nan
 
 
+@dataclass(frozen=True)
+class Slack:
+    """A harmless change of a number column that is really there, and must be exceeded surely.
+
+    ``effect``: in winsorised reference sds, for the spread in standard errors of its log for one
+    row. On top of it ``location``, in units of the column, and ``spread``, of the log of the sd.
+    """
+
+    effect: float
+    location: float = 0.0
+    spread: float = 0.0
+
+
 def compare_profiles(
     reference: ColumnProfile,
     current: ColumnProfile,
     settings: DriftSettings,
-    slack: float | None = None,
+    slack: Slack | None = None,
 ) -> Change:
     """Return the change of one column between two profiles on the same bins.
 
-    ``slack``: harmless change in reference sds, by default ``settings.min_effect``; one given here
-    is taken as a change that is really there, and must be exceeded surely. Missing values
-    are left out of the comparison of values and are a test of their own. ``status``: ``ok``;
-    ``constant`` one and the same value on both sides; ``all_missing``; ``insufficient`` fewer than
-    10 present values on a side; ``sparse`` a category without any frequent level.
+    ``slack``: by default ``settings.min_effect`` plain reference sds. Missing values are left out
+    of the comparison of values and are a test of their own. ``status``: ``ok``; ``constant`` one
+    and the same value on both sides; ``all_missing``; ``insufficient`` fewer than 10 present values
+    on a side; ``sparse`` a category without any frequent level.
     """
     change = Change(
         "ok", reference.rows, current.rows, reference.missing_share, current.missing_share
@@ -90,7 +102,7 @@ def _numbers(
     reference: ColumnProfile,
     current: ColumnProfile,
     settings: DriftSettings,
-    slack: float | None,
+    slack: Slack | None,
 ) -> Change:
     before, after = reference.summary, current.summary
     ks_stat, ks_pvalue = shift.ks(reference.counts, current.counts)
@@ -106,10 +118,9 @@ def _numbers(
     unit = before.sd or after.sd or abs(after.mean - before.mean) or 1.0
     effect = (after.mean - before.mean) / unit
     margin = 1.96 * math.hypot(before.sd / math.sqrt(reference.n), after.sd / math.sqrt(current.n))
-    known = slack is not None
-    harmless = settings.min_effect if slack is None else slack
-    least = current.n if known else shift.MATERIAL_ROWS
-    z, pvalue = _number_tests(reference, current, effect, harmless, least)
+    least = shift.MATERIAL_ROWS if slack is None else current.n
+    slack = slack or Slack(settings.min_effect * reference.tails)
+    z, pvalue = _number_tests(reference, current, slack, least)
     low, high = effect - margin / unit, effect + margin / unit
     return replace(
         change, test="rank scores and KS", statistic=z, pvalue=pvalue,
@@ -119,30 +130,42 @@ def _numbers(
 
 
 def _number_tests(
-    reference: ColumnProfile, current: ColumnProfile, effect: float, slack: float, least: int
+    reference: ColumnProfile, current: ColumnProfile, slack: Slack, least: int
 ) -> tuple[float, float]:
     """Return z of the location test and the combined p-value of location, shape and spread.
 
-    Location: normal scores, and the trimmed mean beyond ``slack``. Spread: Mood's scores, and the
-    log ratio of the sds beyond ``slack`` times its own standard error for one row. Shape: KS beyond
-    a band of ``slack``. Each must pass both its test against no change and the one against a
-    harmless change. Source: van der Waerden (1952); Mood (1954); Berger (1982), intersection-union.
+    Location: normal scores, and the trimmed mean beyond the slack. Spread: Mood's scores, and the
+    log ratio of the sds beyond the slack. Shape: KS beyond a band of the slack. Each must pass
+    both its test against no change and the one against a harmless change.
+    Source: van der Waerden (1952); Mood (1954); Berger (1982), intersection-union.
     """
-    before, after = reference.summary, current.summary
-    m, n = reference.n, current.n
     filled = (reference.counts + current.counts) > 0
     ref, cur = reference.counts[filled], current.counts[filled]
     shares = shift.mid_shares(ref + cur)
     z, location = shift.rank_test(ref, cur, special.ndtri(shares))
     spread = shift.rank_test(ref, cur, (shares - 0.5) ** 2)[1] if len(ref) > 2 else 1.0
-    if before.sd:
-        ratio = after.sd / before.sd
-        location = max(location, shift.material_pvalue(effect, slack, m, n, ratio, least))
-        width = math.log(ratio) if ratio else math.inf
-        row_error = max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))
-        spread = max(spread, shift.material_pvalue(width / row_error, slack, m, n, 1.0, least))
-    shape = shift.banded_ks(reference, current, slack * before.sd)[1]
-    return z, shift.combine(np.array([location, shape, spread]), TEST_WEIGHTS)
+    material = _material(reference, current, slack, least)
+    band = slack.effect * reference.summary.sd + slack.location
+    shape = shift.banded_ks(reference, current, band)[1]
+    pvalues = max(location, material[0]), shape, max(spread, material[1])
+    return z, shift.combine(np.array(pvalues), TEST_WEIGHTS)
+
+
+def _material(
+    reference: ColumnProfile, current: ColumnProfile, slack: Slack, least: int
+) -> tuple[float, float]:
+    """Return the p-values of "location, and spread, moved by no more than is harmless"."""
+    before, after = reference.summary, current.summary
+    moved = abs(after.mean - before.mean)
+    if not before.sd:
+        # No row strays from a constant by chance: what lies beyond the slack is a change.
+        return float(moved <= slack.location), float(after.sd <= max(slack.location, slack.spread))
+    m, n, ratio = reference.n, current.n, after.sd / before.sd
+    harmless = slack.effect + slack.location / before.sd
+    location = shift.material_pvalue(moved / before.sd, harmless, m, n, ratio, least)
+    width = max(0.0, abs(math.log(max(ratio, 1e-300))) - slack.spread)
+    row_error = max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))
+    return location, shift.material_pvalue(width / row_error, slack.effect, m, n, 1.0, least)
 
 
 def _number_words(low: float, high: float, effect: float, before: Summary, after: Summary) -> str:

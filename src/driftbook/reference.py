@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,8 +12,11 @@ import pandas as pd
 from scipy import special
 
 from driftbook import chance, estimate, joint, training
+from driftbook.change import Change, Slack, compare_profiles
+from driftbook.prepared import prepared
 from driftbook.profile import ColumnProfile, Values, bins_of, numbers, profile
-from driftbook.training import Model
+from driftbook.settings import DriftSettings
+from driftbook.training import Model, inputs
 
 _SLACK_ROWS = 500
 # Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
@@ -20,11 +24,7 @@ REACH_SD = 3.0
 
 
 class Reference:
-    """What a model's reference contributes to comparisons; each part is computed when first used.
-
-    Predictions are those on the holdout by the fit that never saw it, never on training rows,
-    because a flexible model is surer of rows it has seen.
-    """
+    """What a model's reference contributes to comparisons, each part when first used."""
 
     def __init__(self, model: Model) -> None:
         # Held weakly, so that the cache below does not keep every model alive.
@@ -48,10 +48,18 @@ class Reference:
         }
 
     @cached_property
-    def prediction(self) -> ColumnProfile:
-        """Return the profile of the predicted log odds on the holdout."""
-        held_out = pd.Series(log_odds(self.model.holdout_scores))
-        return profile(held_out, bins_of(held_out, "numeric"))
+    def predictions(self) -> tuple[ColumnProfile, ColumnProfile]:
+        """Return the profiles of the log odds on the holdout, of the graded and the served fit.
+
+        The graded fit never saw these rows but is another fit than the one that scores windows;
+        the served fit may have learnt from them, and a flexible one is surer of rows it has seen.
+        """
+        both = (self.model.holdout_scores, self.served_holdout)
+        graded, later = (pd.Series(log_odds(p)) for p in both)
+        return (
+            profile(graded, bins_of(graded, "numeric")),
+            profile(later, bins_of(later, "numeric")),
+        )
 
     @cached_property
     def levels(self) -> dict[str, list[str]]:
@@ -83,13 +91,20 @@ class Reference:
             f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features
         }
 
-    def prediction_slack(self, min_effect: float) -> float:
-        """Return how far predictions may move without any drift that matters, in their sds.
+    def prediction_changes(self, scores: Values, settings: DriftSettings) -> tuple[Change, Change]:
+        """Return the change of predicted log odds, shape (n,), since the holdout: by either fit.
 
-        That is what harmless moves of the columns do to them, and how far the served fit's
-        predictions already lie from those of the fit that was graded.
+        Harmless is what harmless moves of the columns do to predictions and, beside the graded
+        fit's, how far the served fit's predictions on the holdout already lie from them.
         """
-        return max(1.0, self._reach) * min_effect + self._refit_gap
+        reach = max(1.0, self._reach) * settings.min_effect
+        found = []
+        for known, slack in zip(
+            self.predictions, (Slack(reach, *self._refit), Slack(reach)), strict=True
+        ):
+            now = profile(pd.Series(scores), known.bins)
+            found.append(compare_profiles(known, now, settings, slack))
+        return found[0], found[1]
 
     @cached_property
     def _reach(self) -> float:
@@ -100,17 +115,20 @@ class Reference:
         """
         model = self.model
         rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
-        sd = self.prediction.summary.sd
+        sd = self.predictions[0].summary.sd
         if sd == 0.0:
             return 1.0
-        base, step, moved = log_odds(model.predict_proba(rows)), 0.1, 0.0
-        for feature in model.features:
-            known = self.profiles[feature.name]
-            if feature.kind == "numeric" and known.n:
-                values = numbers(rows[feature.name]) + step * known.summary.sd
-                shifted = log_odds(model.predict_proba(rows.assign(**{feature.name: values})))
-                moved += abs(float(np.mean(shifted - base)))
-        return moved / step / sd
+        step, known = 0.1, self.profiles
+        names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]
+        sds = {n: known[n].summary.sd * known[n].tails for n in names}
+        values = {n: numbers(rows[n]) + step * sds[n] for n in names}
+        still, all_moved = (
+            prepared(model.estimator, inputs(frame, model.features))
+            for frame in (rows, rows.assign(**values))
+        )
+        shifted = log_odds(still.exchanged((name, all_moved.table) for name in names))
+        moved = np.abs(np.mean(shifted - log_odds(model.predict_proba(rows)), axis=1))
+        return float(moved.sum()) / step / sd
 
     @cached_property
     def bends(self) -> Values:
@@ -123,19 +141,16 @@ class Reference:
         return self.model.predict_proba(self.model.holdout)
 
     @cached_property
-    def _refit_gap(self) -> float:
-        """Return the largest distance between equal quantiles (5% to 95%) of the two fits' scores.
+    def _refit(self) -> tuple[float, float]:
+        """Return how far the fits' scores on the holdout may differ in location and in log sd.
 
-        Both score the holdout: the graded fit as it did, the served fit as a later one that may
-        have learnt from it. 0 where they are one fit.
+        Location is the largest distance between equal quantiles from 5% to 95%. Spreads of two fits
+        are not compared at all: a weak signal gives them slopes that differ tenfold.
         """
-        model, sd = self.model, self.prediction.summary.sd
-        if sd == 0.0:
-            return 0.0
+        graded, served = self.predictions
         grid = np.linspace(0.05, 0.95, 37)
-        before = np.quantile(log_odds(model.holdout_scores), grid)
-        after = np.quantile(log_odds(self.served_holdout), grid)
-        return float(np.abs(after - before).max()) / sd
+        location = float(np.abs(served.quantiles(grid) - graded.quantiles(grid)).max())
+        return location, math.inf if location else 0.0
 
 
 _known: dict[int, Reference] = {}

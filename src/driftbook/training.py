@@ -23,6 +23,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from driftbook import columns, data, scores
 from driftbook.columns import Feature
 from driftbook.errors import UsageError
+from driftbook.prepared import prepared
 from driftbook.settings import ModelSettings, Settings
 
 FOLDS = 5
@@ -121,13 +122,13 @@ class Model:
             rows = rows.iloc[np.sort(rng.choice(len(rows), IMPORTANCE_ROWS, replace=False))]
         labels = rows[self.target].to_numpy(dtype=np.float64)
         grader = self.estimator if self.graded is None else self.graded
+        whole = prepared(grader, inputs(rows, self.features))
+        names = self.feature_names
+        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in names)
         base = (_probability(grader, rows, self.features) - labels) ** 2
-        rises = {}
-        for name in self.feature_names:
-            mixed = rows.assign(**{name: rows[name].to_numpy()[rng.permutation(len(rows))]})
-            rise = (_probability(grader, mixed, self.features) - labels) ** 2 - base
-            rises[name] = (float(np.mean(rise)), float(np.std(rise)) / len(rows) ** 0.5)
-        return rises
+        rises = (whole.exchanged(mixed) - labels) ** 2 - base
+        means, errors = rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5
+        return dict(zip(names, zip(means.tolist(), errors.tolist(), strict=True), strict=True))
 
 
 def _probability(
