@@ -265,3 +265,19 @@ def test_quiet_windows_are_held(signal: float) -> None:
             retrains += action == "retrain"
             blind += assess(model, window.drop(columns="target"), _settings()).action != "hold"
     assert labelled <= 5 and blind <= 5 and retrains <= 2
+
+
+def test_a_harmless_shift_of_every_column_is_held_and_a_new_base_rate_is_worse() -> None:
+    """Eight columns that push one way move the mean prediction by four points at 0.05 sd each."""
+    rng = np.random.default_rng(32)
+    names = [f"x{i}" for i in range(8)]
+    frame = pd.DataFrame(rng.normal(size=(40_000, 8)), columns=names)
+    chance = 1.0 / (1.0 + np.exp(-0.5 * frame.sum(axis=1)))
+    frame["target"] = (rng.random(40_000) < chance).astype(int)
+    model, calm = train(frame[:20_000], _settings()), frame[20_000:].reset_index(drop=True)
+    shifted = calm.copy()
+    shifted[names] += 0.05
+    assert assess(model, shifted, _settings()).action == "hold"
+    rarer = calm[(calm["target"] == 0) | (rng.random(20_000) < 0.6)]
+    report = assess(model, rarer, _settings()).performance.set_index(["metric", "basis"])
+    assert report.loc[("calibration", "realised"), "worse"]

@@ -65,8 +65,9 @@ def judge(
     if any(name not in current.columns for name in model.feature_names):
         return _unscored(len(current))
     rows = outcomes(model, current)
-    realised = judge_rows(model, rows, settings.policy.min_rows)
     known = reference_of(model)
+    slack = known.mean_slack(settings.drift.min_effect)
+    realised = judge_rows(model, rows, settings.policy.min_rows, slack)
     evidence = known.evidence
     if history is not None and set(model.feature_names) <= set(history.columns):
         recent = estimate.mature(history, model.target, len(current))
@@ -84,11 +85,14 @@ def worse_rows(table: pd.DataFrame) -> pd.DataFrame:
     return basis[basis["worse"].astype(bool)]
 
 
-def judge_rows(model: Model, rows: Rows, min_rows: int) -> pd.DataFrame:
-    """Return the realised part of :func:`judge`'s table for rows that are already scored."""
+def judge_rows(model: Model, rows: Rows, min_rows: int, slack: float = 0.0) -> pd.DataFrame:
+    """Return the realised part of :func:`judge`'s table for rows that are already scored.
+
+    ``slack``: how far harmless moves of the columns may move the mean probability.
+    """
     reference = holdout(model)
     table = [_realised(metric, reference, rows, min_rows) for metric in scores.METRICS]
-    table.append(_calibration(reference, rows, min_rows))
+    table.append(_calibration(reference, rows, min_rows, slack))
     return pd.DataFrame(table, columns=list(COLUMNS))
 
 
@@ -130,8 +134,10 @@ def verdict(metric: str, change: float, half: float) -> dict[str, object]:
     return {"change": change, "change_low": low, "change_high": high, "worse": worse}
 
 
-def _calibration(reference: Rows, rows: Rows, min_rows: int) -> dict[str, object]:
+def _calibration(reference: Rows, rows: Rows, min_rows: int, slack: float) -> dict[str, object]:
     """Return the row of the mean of outcome minus probability, which is worse in both directions.
+
+    Harmless moves of the columns move that mean by up to ``slack``; more than that is worse.
 
     Source: calibration in the large, Van Calster et al. (2016), J Clin Epidemiol 74.
     """
@@ -145,7 +151,7 @@ def _calibration(reference: Rows, rows: Rows, min_rows: int) -> dict[str, object
     confidence = 1.0 - FALSE_WORSE / (len(scores.METRICS) + 1)
     half = difference(standard_error(gap), standard_error(base), confidence)
     change = float(gap.mean() - base.mean())
-    worse = abs(change) > half and abs(gap.mean()) > abs(base.mean())
+    worse = abs(change) > half + slack and abs(gap.mean()) > abs(base.mean())
     return row | {
         "change": change,
         "change_low": change - half,

@@ -97,7 +97,7 @@ class Reference:
         Harmless is what harmless moves of the columns do to predictions and, beside the graded
         fit's, how far the served fit's predictions on the holdout already lie from them.
         """
-        reach = max(1.0, self._reach) * settings.min_effect
+        reach = max(1.0, self._reach[0]) * settings.min_effect
         found = []
         for known, slack in zip(
             self.predictions, (Slack(reach, *self._refit), Slack(reach)), strict=True
@@ -106,19 +106,20 @@ class Reference:
             found.append(compare_profiles(known, now, settings, slack))
         return found[0], found[1]
 
+    def mean_slack(self, min_effect: float) -> float:
+        """Return how far harmless moves of all columns may move the mean predicted probability."""
+        return min_effect * self._reach[1]
+
     @cached_property
-    def _reach(self) -> float:
+    def _reach(self) -> tuple[float, float]:
         """Return how far predictions move when every number column moves by one of its sds.
 
-        The sizes of the columns' moves are added up, so that no harmless move of all columns
-        together can be an alarm.
+        First the log odds, in their sds, then the probability. The sizes of the columns' moves are
+        added up, so that no harmless move of all columns together can be an alarm.
         """
-        model = self.model
+        model, step, known = self.model, 0.1, self.profiles
         rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
         sd = self.predictions[0].summary.sd
-        if sd == 0.0:
-            return 1.0
-        step, known = 0.1, self.profiles
         names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]
         sds = {n: known[n].summary.sd * known[n].tails for n in names}
         values = {n: numbers(rows[n]) + step * sds[n] for n in names}
@@ -126,9 +127,13 @@ class Reference:
             prepared(model.estimator, inputs(frame, model.features))
             for frame in (rows, rows.assign(**values))
         )
-        shifted = log_odds(still.exchanged((name, all_moved.table) for name in names))
-        moved = np.abs(np.mean(shifted - log_odds(model.predict_proba(rows)), axis=1))
-        return float(moved.sum()) / step / sd
+        base = model.predict_proba(rows)
+        moved = still.exchanged((name, all_moved.table) for name in names)
+        odds, chance = (
+            float(np.abs(np.mean(after - before, axis=1)).sum()) / step
+            for after, before in ((log_odds(moved), log_odds(base)), (moved, base))
+        )
+        return odds / sd if sd else 1.0, chance
 
     @cached_property
     def bends(self) -> Values:
