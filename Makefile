@@ -73,8 +73,10 @@ lint: $(ON)dev ## ruff and mypy
 
 check: lint test ## lint, types and tests
 
-bench: $(ON)dev ## benchmarks
-	@for file in bench/*.py; do .venv/bin/python "$$file" $(ARGS) || failed=1; done; test -z "$$failed"
+bench: $(ON)dev ## benchmarks (PART=decision: the decision's alone; SIZE=small or full)
+	@for file in $(if $(PART),$(wildcard bench/$(PART)/*.py bench/$(PART).py),bench/*/*.py bench/*.py); do \
+		echo "== $$file"; .venv/bin/python "$$file" $(if $(SIZE),--size $(SIZE)) $(ARGS) || failed=1; \
+		done; test -z "$$failed"
 
 lock: $(ON)core ## write requirements.lock again (UPGRADE=1: newest versions)
 	@uv pip compile pyproject.toml --quiet --all-extras --group bootstrap --universal \

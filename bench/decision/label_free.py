@@ -31,7 +31,7 @@ from driftbook.settings import Settings
 from driftbook.training import Model, train
 
 FOLDER = Path("artifacts/bench/decision")
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
 PEER_HOME = ROOT / ".venv-nannyml"
 # NannyML imports statsmodels and does not ask for it.
