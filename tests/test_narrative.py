@@ -10,7 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftbook import cells, chapters, frontpage, narrative, pages, policy, run_page, synthetic
+from driftbook import (
+    cells,
+    chapters,
+    frontpage,
+    narrative,
+    narrative_backtest,
+    pages,
+    policy,
+    run_page,
+    synthetic,
+)
 from driftbook.evidence import Evidence, Past, headline, over_windows
 from driftbook.settings import Settings
 from driftbook.training import Model, train
@@ -175,9 +185,28 @@ def test_backtest_in_words() -> None:
             "excess": [0.0, 0.05, 0.25],
         }
     )
-    text = narrative.policies_text(policies)
+    text = narrative_backtest.policies_text(policies)
     assert "retrains 2 times" in text
     assert "**5.0% above hindsight**" in text
     assert "`never`, pays 25.0% above it" in text
     costs = policies.assign(retrain_cost=0.002, cheapest=policies["policy"] == "driftbook")
-    assert "| driftbook " in narrative.cheapest_table(costs)
+    assert "| driftbook " in narrative_backtest.cheapest_table(costs)
+
+
+def _costs(ours: list[float]) -> pd.DataFrame:
+    rows = []
+    for price, excess in zip((0.001, 0.004, 0.016), ours, strict=True):
+        paid = {"hindsight": 0.0, "driftbook": excess, "never": 0.10, "always": 5 * price}
+        rows += [{"retrain_cost": price, "policy": p, "excess": e} for p, e in paid.items()]
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_is_for_the_price_in_the_settings_and_names_where_it_turns() -> None:
+    yes = narrative_backtest.verdict_text(_costs([0.005, 0.01, 0.03]), 0.004)
+    assert yes.startswith("**Yes.** At your price of 0.004")
+    assert "1.0% more than hindsight, never retraining 10.0% and always retraining 2.0%" in yes
+    assert yes.endswith("The answer is the same at every price tried, from 0.001 to 0.016.")
+    turned = narrative_backtest.verdict_text(_costs([0.02, 0.01, 0.2]), 0.004)
+    assert "changes at 0.001 (always retraining is cheaper), 0.016 (always" in turned
+    no = narrative_backtest.verdict_text(_costs([0.02, 0.01, 0.03]), 0.001)
+    assert no.startswith("**No.**") and no.endswith("the answer changes at 0.004, 0.016.")

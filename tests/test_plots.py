@@ -21,7 +21,7 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
-from driftbook import curves, plots, plots_decision, theme
+from driftbook import curves, plots, plots_backtest, plots_decision, theme
 from driftbook.columns import Feature
 from driftbook.theme import Picture
 
@@ -136,6 +136,33 @@ def record() -> pd.DataFrame:
     )
 
 
+def policies() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "policy": ["hindsight", "driftbook", "always", "never"],
+            "retrains": [1, 2, 3, 0],
+            "total_cost": [1.0, 1.02, 1.1, 1.3],
+            "excess": [0.0, 0.02, 0.1, 0.3],
+        }
+    )
+
+
+def schedule() -> pd.DataFrame:
+    actions = ["first model", "hold: calm", "retrain: stale", "monitor: drift", "investigate: dead"]
+    ours = pd.DataFrame(
+        {
+            "policy": "driftbook",
+            "window": [f"2020-{month:02d}" for month in range(1, 6)],
+            "retrained": [False, False, True, False, False],
+            "loss": [0.2, 0.21, 0.19, 0.2, 0.2],
+            "reason": actions,
+        }
+    )
+    best = ours.assign(policy="hindsight", retrained=[False, True, False, False, False])
+    always = ours.assign(policy="always", retrained=[False, True, True, True, True])
+    return pd.concat([ours, best, always, ours.assign(policy="never", retrained=False)])
+
+
 SERIES = {"loss": ("now", "now_low", "now_high"), "baseline": ("baseline", "", "")}
 FIGURES: dict[str, Callable[[], Picture]] = {
     "distributions": lambda: plots.distributions(rows(), FEATURES),
@@ -159,6 +186,10 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "decomposition": lambda: plots_decision.decomposition(parts()),
     "gains": lambda: plots_decision.gains(candidates(), 0.005),
     "over-time": lambda: plots_decision.over_time(record(), SERIES, "Brier loss"),
+    "excess": lambda: plots_backtest.excess(policies(), 5),
+    "cost-by-retrains": lambda: plots_backtest.cost_by_retrains(policies()),
+    "decisions": lambda: plots_backtest.decisions(schedule()),
+    "losses": lambda: plots_backtest.losses(schedule()),
     "nothing": lambda: plots.nothing("Nothing to draw."),
 }
 

@@ -6,10 +6,24 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
 
 from driftbook.plots import nothing
 from driftbook.plots_decision import window_ticks
-from driftbook.theme import ACCENT, CURRENT, FAINT, GOOD, INK, REFERENCE, Picture, count, sheet
+from driftbook.theme import (
+    ACCENT,
+    ACTION_COLOURS,
+    ACTION_MARKERS,
+    CURRENT,
+    FAINT,
+    GOOD,
+    INK,
+    REFERENCE,
+    Picture,
+    count,
+    sheet,
+)
 
 OURS, BEST = "driftbook", "hindsight"
 _COLOURS = {OURS: CURRENT, BEST: GOOD}
@@ -44,6 +58,71 @@ def excess(policies: pd.DataFrame, windows: int) -> Picture:
         axes.set_xlabel(f"total cost above hindsight's, %   (n = {count(windows)} windows)")
         axes.grid(axis="y", visible=False)
     return page.picture
+
+
+def cost_by_retrains(policies: pd.DataFrame) -> Picture:
+    """Return total cost over the number of retrains, a named point a policy.
+
+    ``policies`` has the columns ``policy, retrains, total_cost``.
+    """
+    if policies.empty:
+        return nothing("No policy could be replayed on this data.")
+    with sheet("Total cost of each policy over its retrains", 4.0) as page:
+        axes = page.axes[0]
+        order = policies.sort_values("total_cost")
+        points = order[["retrains", "total_cost"]].to_numpy(dtype=float)
+        for place, (name, point) in enumerate(zip(order["policy"], points, strict=True)):
+            colour = _COLOURS.get(name, REFERENCE)
+            axes.plot(*point, _MARKERS.get(name, "o"), color=colour, markersize=9)
+            # Neighbours in cost lie close together: their names go to either side.
+            side, align = (9, "left") if place % 2 == 0 else (-9, "right")
+            axes.annotate(
+                name, tuple(point), xytext=(side, -3), ha=align,
+                textcoords="offset points", fontsize=8.5, color=colour,
+            )  # fmt: skip
+        axes.margins(x=0.22, y=0.08)
+        axes.set_xlabel("retrains")
+        axes.set_ylabel("total cost")
+    return page.picture
+
+
+def decisions(schedule: pd.DataFrame) -> Picture:
+    """Return when each policy retrained, a line a policy; ours also shows its other actions.
+
+    ``schedule`` has a row a policy and window: ``policy, window, retrained, reason``.
+    """
+    if schedule.empty:
+        return nothing("No window could be replayed on this data.")
+    names = list(dict.fromkeys(schedule["window"]))
+    policies = [p for p in dict.fromkeys(schedule["policy"]) if p not in (OURS, BEST, "never")]
+    order = [OURS, BEST, *policies]
+    with sheet("Retrains of each policy by window", 1.1 + 0.3 * len(order)) as page:
+        axes = page.axes[0]
+        for place, policy in enumerate(reversed(order)):
+            rows = schedule[schedule["policy"] == policy]
+            x = np.array([names.index(window) for window in rows["window"]])
+            retrained = rows["retrained"].to_numpy(dtype=bool)
+            colour = _COLOURS.get(policy, REFERENCE)
+            axes.axhline(place, color=FAINT, linewidth=0.6)
+            axes.plot(x[retrained], np.full(retrained.sum(), place), "^", color=colour, ms=8)
+            if policy == OURS:
+                _other_actions(axes, x, place, rows["reason"])
+        axes.set_yticks(range(len(order)), list(reversed(order)))
+        axes.set_ylim(-0.6, len(order) - 0.4)
+        window_ticks(axes, names)
+        axes.set_xlabel(
+            "window (▲ retrained before it; ours besides: ● hold  ■ monitor  ✕ investigate)"
+        )
+        axes.grid(visible=False)
+    return page.picture
+
+
+def _other_actions(axes: Axes, x: NDArray[np.int64], place: int, reasons: pd.Series) -> None:
+    actions = reasons.str.partition(":")[0].to_numpy()
+    for action in ("hold", "monitor", "investigate"):
+        at = x[actions == action]
+        marker, colour = ACTION_MARKERS[action], ACTION_COLOURS[action]
+        axes.plot(at, np.full(len(at), place), marker, color=colour, markersize=4.5, linestyle="")
 
 
 def losses(schedule: pd.DataFrame, policies: Sequence[str] = (OURS, BEST, "never")) -> Picture:
