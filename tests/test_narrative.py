@@ -203,10 +203,10 @@ def _costs(ours: list[float]) -> pd.DataFrame:
 
 def test_the_verdict_is_for_the_price_in_the_settings_and_names_where_it_turns() -> None:
     yes = narrative_backtest.verdict_text(_costs([0.005, 0.01, 0.03]), 0.004)
-    assert yes.startswith("**Yes.** At your price of 0.004")
+    assert yes.startswith("**Yes.** At your price of 0.00400")
     assert "1.0% more than hindsight, never retraining 10.0% and always retraining 2.0%" in yes
-    assert yes.endswith("The answer is the same at every price tried, from 0.001 to 0.016.")
+    assert yes.endswith("The answer is the same at every price tried, from 0.00100 to 0.0160.")
     turned = narrative_backtest.verdict_text(_costs([0.02, 0.01, 0.2]), 0.004)
-    assert "changes at 0.001 (always retraining is cheaper), 0.016 (always" in turned
+    assert "changes at 0.00100 (always retraining is cheaper), 0.0160 (always" in turned
     no = narrative_backtest.verdict_text(_costs([0.02, 0.01, 0.03]), 0.001)
-    assert no.startswith("**No.**") and no.endswith("the answer changes at 0.004, 0.016.")
+    assert no.startswith("**No.**") and no.endswith("the answer changes at 0.00400, 0.0160.")

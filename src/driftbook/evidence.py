@@ -25,6 +25,7 @@ NOTEBOOKS = {
 }
 
 
+DECISION = Path("policy", "retrain_recommendation.json")
 OVER_WINDOWS = (
     "run_id", "window", "action", "model_version", "drift_ratio", "baseline",
     "realised", "realised_low", "realised_high", "estimated", "estimated_low", "estimated_high",
@@ -84,17 +85,21 @@ def load(artifacts: Path) -> Evidence:
     Tables that a run may lack (quality, serving checks, …) are empty then.
 
     Raises:
-        DriftbookError: nothing has been published there yet.
+        DriftbookError: nothing has been published there yet, or no decision (a backtest alone).
     """
     if not (artifacts / "manifest.json").is_file():
         raise DriftbookError(
             f"{artifacts} holds no finished run to report on; start one with `driftbook run`"
         )
+    if not (artifacts / DECISION).is_file():
+        raise DriftbookError(
+            f"{artifacts} holds no decision to report on yet; make one with `driftbook run`"
+        )
     models = artifacts / "models"
     return Evidence(
         artifacts=artifacts,
         manifest=_json(artifacts / "manifest.json"),
-        recommendation=_json(artifacts / "policy" / "retrain_recommendation.json"),
+        recommendation=_json(artifacts / DECISION),
         performance=_csv(artifacts / "policy" / "performance.csv"),
         trend=_csv(artifacts / "policy" / "performance_by_window.csv"),
         drift=_csv(artifacts / "drift" / "drift_report.csv"),

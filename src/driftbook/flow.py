@@ -117,7 +117,9 @@ def perform(
                     kernel.call("driftbook.flow:record", **_record(project, job, staged))
                 transaction.commit(staged, project.artifacts, manifest.PARTS)
             transaction.publish(project.artifacts, staged.run_id)
-            page = _render(project, kernel, terminal) if render_pages else None
+            # The pages are about a decision; a backtest in an empty folder has none to show.
+            decided = (project.artifacts / "policy" / "retrain_recommendation.json").is_file()
+            page = _render(project, kernel, terminal) if render_pages and decided else None
     return Done(staged.run_id, page)
 
 

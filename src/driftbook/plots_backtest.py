@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from driftbook.plots import nothing
@@ -81,6 +82,7 @@ def cost_by_retrains(policies: pd.DataFrame) -> Picture:
                 textcoords="offset points", fontsize=8.5, color=colour,
             )  # fmt: skip
         axes.margins(x=0.22, y=0.08)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.set_xlabel("retrains")
         axes.set_ylabel("total cost")
     return page.picture

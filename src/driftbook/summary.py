@@ -110,7 +110,7 @@ def backtest_lines(found: Mapping[str, Any]) -> list[str]:
         f"{row['policy']:<24}{row['retrains']:>9}{row['total_cost']:>10.4f}{row['excess']:>9.1%}"
         for row in shown[-1 - POLICIES :]
     ]
-    page = found["page"] or "not rendered (driftbook report)"
+    page = found["page"] or "not rendered (driftbook run, then driftbook report)"
     return [
         *table,
         *_facts({"page": page, "run": f"{found['run_id']} in {found['seconds']:.0f} s"}),
