@@ -36,6 +36,9 @@ COLUMNS = ("part", "status", "n", "change", "change_low", "change_high", "beyond
 MOST_ROWS = 50_000
 # What bends together are expected to add to the log odds, as a standard deviation.
 BEND_SD = 2.0
+# A part whose interval reaches farther than this to either side says nothing: it is the Brier loss
+# of a forecast that always says one half.
+MOST_HALF = 0.25
 _STEPS = 50
 
 
@@ -128,7 +131,8 @@ def split(before: Sample, served: Floats, current: Sample, min_rows: int) -> pd.
     ``n`` counts the current rows used. ``status``: ``ok``; ``insufficient`` where a side has fewer
     than ``min_rows`` rows or fewer than 10 of a class; ``needs_labels`` where fewer than
     ``min_rows`` labels are known: then only the covariate part is had, as if rule and base rate
-    stood. What cannot be had is NaN.
+    stood; ``undetermined`` where the inputs lie so far from the reference that its rule does not
+    reach them, and the interval is wider than a quarter to either side. What cannot be had is NaN.
     """
     known = ~np.isnan(current.y)
     labelled = Sample(current.y[known], current.p[known], current.bends[known])
@@ -273,6 +277,9 @@ def _table(
         if part in found:
             measured, slack = found[part]
             change, half = measured.value, measured.half_width() + slack
+            if half > MOST_HALF:
+                lines.append(line | {"status": "undetermined"})
+                continue
             line |= {"change": change, "change_low": change - half, "change_high": change + half}
             line["beyond_chance"] = abs(change) > half
         lines.append(line)

@@ -207,31 +207,43 @@ def flagged_features(report: pd.DataFrame, features: Sequence[Feature]) -> list[
 
 
 def performance_table(performance: pd.DataFrame) -> str:
-    """Return performance now, its baseline, the change and the verdict."""
+    """Return performance now, its baseline, the change and the verdict; then the estimates."""
     if performance.empty:
         return "Performance was not judged."
+    judged = performance[performance["basis"] != "alternative"]
     rows = [
         {
             "metric": row["metric"].replace("_", " "),
             "basis": row["basis"],
-            "method": row["method"],
             "now": interval(row["value"], row["ci_low"], row["ci_high"]),
             "baseline": interval(row["baseline"], row["baseline_low"], row["baseline_high"]),
             "change": interval(row["change"], row["change_low"], row["change_high"]),
             "verdict": _verdict(row),
         }
-        for _, row in performance.iterrows()
+        for _, row in judged.iterrows()
     ]
     shown = table(pd.DataFrame(rows), markup=["verdict"])
     counts = performance[(performance["basis"] == "estimated") & (performance["status"] == "ok")]
-    return shown if counts.empty else f"{shown}\n\n{why(str(counts['method'].iloc[0]))}"
+    if counts.empty:
+        return shown
+    return f"{shown}\n\n{why(str(counts['method'].iloc[0]))}\n\n{_methods_table(performance)}"
+
+
+def _methods_table(performance: pd.DataFrame) -> str:
+    """Return what each method estimates, a row a method with the chosen one first."""
+    known = performance[performance["basis"].isin(["estimated", "alternative"])]
+    values = known.pivot_table(index="method", columns="metric", values="value", sort=False)
+    rows = values.map(number).rename(columns=METRIC_LABELS).reset_index()
+    rows["method"] = [
+        f"{m} (chosen)" if b == "estimated" else m
+        for m, b in known.drop_duplicates("method")[["method", "basis"]].itertuples(index=False)
+    ]
+    return table(rows)
 
 
 def _verdict(row: pd.Series) -> str:
     if row["status"] != "ok":
         return str(row["status"]).replace("_", " ")
-    if row["basis"] == "alternative":
-        return "not judged"
     return "**worse**" if bool(row["worse"]) else "no worse"
 
 
@@ -267,13 +279,22 @@ def economics_text(evidence: Mapping[str, Any]) -> str:
         return f"{price} No challenger was looked at."
     gain = interval(best["gain"], best["gain_low"], best["gain_high"])
     verdict = "pays" if best["pays"] else "is not sure to pay"
-    age = "stale: newer fits do better" if best["stale"] else "not stale"
+    measured = number(best.get("measured", best["gain"]))
     return (
-        f"{price} The recipe {code(best['recipe'])}, on {number(best['n_train'])} rows, gains "
-        f"{gain} on {number(best['n_gate'])} rows that its fits had not seen: a retrain "
-        f"**{verdict}**. The champion is {age}; a model's loss rises by "
-        f"{number(best['staleness'])} a window of age."
+        f"{price} In this window newer fits lose {measured} less than the champion on "
+        f"{number(best['n_gate'])} rows that they had not seen; of that, and of the windows "
+        f"before, {gain} is expected to last. A retrain by the recipe {code(best['recipe'])}, on "
+        f"{number(best['n_train'])} rows, **{verdict}**. {_age(best)}"
     )
+
+
+def _age(best: Mapping[str, Any]) -> str:
+    grows = f"a champion's gap grows by {number(best['staleness'])} a window of age"
+    if best["stale"] and best["gain"] > 0:
+        return f"The champion is stale: newer fits do better; {grows}."
+    if best["stale"]:
+        return f"Models go stale here, but this champion is not behind now; {grows}."
+    return f"The champion is not stale; {grows}."
 
 
 def record_text(file: str, challenger: str | None) -> str:

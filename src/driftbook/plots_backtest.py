@@ -70,15 +70,15 @@ def cost_by_retrains(policies: pd.DataFrame) -> Picture:
         return nothing("No policy could be replayed on this data.")
     with sheet("Total cost of each policy over its retrains", 4.0) as page:
         axes = page.axes[0]
-        order = policies.sort_values("total_cost")
-        points = order[["retrains", "total_cost"]].to_numpy(dtype=float)
-        for place, (name, point) in enumerate(zip(order["policy"], points, strict=True)):
-            colour = _COLOURS.get(name, REFERENCE)
-            axes.plot(*point, _MARKERS.get(name, "o"), color=colour, markersize=9)
+        reach = float(np.ptp(policies["total_cost"])) or 1.0
+        for place, (point, names) in enumerate(_together(policies, reach / 200).items()):
+            first = next((n for n in (OURS, BEST) if n in names), names[0])
+            colour = _COLOURS.get(first, REFERENCE)
+            axes.plot(*point, _MARKERS.get(first, "o"), color=colour, markersize=9)
             # Neighbours in cost lie close together: their names go to either side.
             side, align = (9, "left") if place % 2 == 0 else (-9, "right")
             axes.annotate(
-                name, tuple(point), xytext=(side, -3), ha=align,
+                "\n".join(names), point, xytext=(side, 0), ha=align, va="center",
                 textcoords="offset points", fontsize=8.5, color=colour,
             )  # fmt: skip
         axes.margins(x=0.22, y=0.08)
@@ -86,6 +86,18 @@ def cost_by_retrains(policies: pd.DataFrame) -> Picture:
         axes.set_xlabel("retrains")
         axes.set_ylabel("total cost")
     return page.picture
+
+
+def _together(policies: pd.DataFrame, near: float) -> dict[tuple[float, float], list[str]]:
+    """Return the names of policies that share a point, costs within ``near`` taken as one."""
+    found: dict[tuple[float, float], list[str]] = {}
+    order = policies.sort_values("total_cost")
+    for name, retrains, cost in zip(
+        order["policy"], order["retrains"], order["total_cost"], strict=True
+    ):
+        same = (p for p in found if p[0] == retrains and cost - p[1] <= near)
+        found.setdefault(next(same, (float(retrains), float(cost))), []).append(str(name))
+    return found
 
 
 def decisions(schedule: pd.DataFrame) -> Picture:

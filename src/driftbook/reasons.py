@@ -72,9 +72,11 @@ def cause(parts: pd.DataFrame) -> str:
     worse = [part for part, row in judged.items() if row["beyond_chance"] and row["change"] > 0]
     worse.sort(key=lambda part: -judged[part]["change"])
     named = [f"{_WORDS[part]} ({part} {_interval(judged[part])})" for part in worse]
-    if rows[TOTAL]["status"] != "ok":
+    if rows[TOTAL]["status"] != "ok" and COVARIATE in judged:
         seen = named[0] if named else f"{COVARIATE} {_interval(judged[COVARIATE])}"
         return f"of which only the inputs' part can be seen without labels: {seen}"
+    if rows[TOTAL]["status"] != "ok":
+        return ""
     total = f"{rows[TOTAL]['change']:+.4f} Brier loss a row"
     if not named:
         return f"but no single cause of the change ({total}) is beyond chance"
@@ -141,6 +143,4 @@ def _economics(found: Challenger | None) -> str:
     gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
     pays = "pays" if found.pays else "is not sure to pay"
     needed = f"more than {found.break_even:.5f}" if found.break_even > 0 else "no more than that"
-    return (
-        f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and needs {needed}"
-    )
+    return f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and needs {needed}"
