@@ -124,9 +124,7 @@ def decisions(schedule: pd.DataFrame) -> Picture:
         axes.set_yticks(range(len(order)), list(reversed(order)))
         axes.set_ylim(-0.6, len(order) - 0.4)
         window_ticks(axes, names)
-        axes.set_xlabel(
-            "window (▲ retrained before it; ours besides: ● hold  ■ monitor  ✕ investigate)"
-        )
+        axes.set_xlabel("window   (▲ retrain; of ours also  ● hold  ■ monitor  ✕ investigate)")
         axes.grid(visible=False)
     return page.picture
 
