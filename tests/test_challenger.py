@@ -17,7 +17,18 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 
-from driftbook import challenger, gain, logistic, recipes, retraining, synthetic, training, trial
+from driftbook import (
+    challenger,
+    forecast,
+    gain,
+    logistic,
+    policy,
+    recipes,
+    retraining,
+    synthetic,
+    training,
+    trial,
+)
 from driftbook.lessons import Lessons
 from driftbook.settings import PolicySettings, Settings
 from driftbook.tally import Tally
@@ -248,6 +259,67 @@ def test_a_recipe_must_lead_with_confidence() -> None:
     assert gain.chosen(Lessons({})) == "recent"
     assert gain.chosen(Lessons({"fading": faint, "weighted": behind})) == "recent"
     assert gain.chosen(Lessons({"fading": faint, "weighted": sure})) == "weighted"
+
+
+def test_a_recipe_that_leans_on_the_old_must_lead_more_surely() -> None:
+    # t is 1.34 at 90% and 2.60 at 99% with 15 degrees of freedom.
+    lead = Tally(2.0, 1.0, 100, 15)
+    for name, taken in (("fading", "fading"), ("weighted", "recent"), ("recalibrated", "recent")):
+        assert gain.chosen(Lessons({name: lead})) == taken
+    assert gain.chosen(Lessons({"recalibrated": Tally(3.0, 1.0, 100, 15)})) == "recalibrated"
+
+
+def test_readings_by_a_loop() -> None:
+    found = _tried("concept")
+    expected = []
+    for segment, losses in zip(found.segments, found.losses["recent"], strict=True):
+        if segment.gate or segment.start < REFERENCE or losses is None:
+            continue
+        gaps = [
+            float(found.champion[i] - losses[i - segment.start])
+            for i in range(segment.start, segment.stop)
+        ]
+        expected.append(((segment.stop - REFERENCE) / WINDOW, sum(gaps) / len(gaps)))
+    window = gain.gap(found, "recent")
+    assert window is not None
+    expected.append(((found.rows - REFERENCE) / WINDOW, window.mean))
+    readings = gain.readings(found, "recent")
+    assert len(readings) >= 3
+    assert [(r.age, r.gap) for r in readings] == [pytest.approx(pair) for pair in expected]
+    assert readings[-1].variance == pytest.approx(window.error**2)
+    # A recipe that was never fitted is stood in for by the sliding block.
+    assert gain.readings(found, "no such recipe") == readings
+
+
+def test_the_gain_is_the_level_of_the_readings() -> None:
+    found = _tried("concept")
+    known = Lessons({}, motion=forecast.Motion(0.01, 3.0, 1e-3, 3, 1e-4, 2))
+    lasting, moved = gain.expected(found, "recent", known)
+    readings = gain.readings(found, "recent")
+    assert moved == known.motion + forecast.motion(readings)
+    loss = float(np.mean(found.champion[REFERENCE:]))
+    assert lasting == forecast.level(readings, moved, loss)
+    assert 0.0 < lasting.mean < 0.2 and lasting.error < 0.05
+
+
+def test_a_calm_window_needs_surer_evidence_of_staleness() -> None:
+    model, _ = _stream("none")
+    # t is 2.13 at 97.5% and 3.29 at 99.75% with 15 degrees of freedom.
+    for t, plain, calm in ((1.9, False, False), (2.6, True, False), (4.0, True, True)):
+        scaled, none = Tally(0.1 * t, 0.01, 1.0, 15), Tally()
+        assert gain.is_stale(scaled, none, model, calm=False) is plain
+        assert gain.is_stale(scaled, none, model, calm=True) is calm
+        assert gain.is_stale(none, scaled, model, calm=True) is calm
+
+
+def test_calm_windows_are_tried_once_there_is_a_whole_window_before_them() -> None:
+    model, rows = _stream("none")
+    window, past = rows.iloc[-WINDOW:], rows.iloc[:-WINDOW]
+    for history, tried in ((None, False), (past.iloc[:50], False), (past, True)):
+        found = policy.examine(model, window, _settings(), history)
+        assert found.calm
+        assert (found.trial is not None) is tried
+    assert policy.assess(model, window, _settings(), past).action == "hold"
 
 
 def test_staleness_is_found_where_the_rule_turned_and_only_there() -> None:

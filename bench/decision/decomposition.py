@@ -117,7 +117,7 @@ def summary(size: str) -> pd.DataFrame:
     cases += [
         (name, 1200, "hist_gradient_boosting") for name in (("none", "concept") if full else ())
     ]
-    models, windows = (100, 4) if full else (12, 3)
+    models, windows = (200, 2) if full else (30, 1)
     lines = []
     for name, rows, estimator in cases:
         found = judged(name, rows, models, windows, estimator)
