@@ -75,7 +75,7 @@ check: lint test ## lint, types and tests
 
 bench: $(ON)dev ## benchmarks (PART=decision: the decision's alone; SIZE=small or full)
 	@for file in $(if $(PART),$(wildcard bench/$(PART)/*.py bench/$(PART).py),bench/*/*.py bench/*.py); do \
-		echo "== $$file"; .venv/bin/python "$$file" $(if $(SIZE),--size $(SIZE)) $(ARGS) || failed=1; \
+		echo "== $$file"; OMP_NUM_THREADS=1 .venv/bin/python "$$file" $(if $(SIZE),--size $(SIZE)) $(ARGS) || failed=1; \
 		done; test -z "$$failed"
 
 lock: $(ON)core ## write requirements.lock again (UPGRADE=1: newest versions)

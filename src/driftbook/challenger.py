@@ -71,14 +71,11 @@ def tried(
     return trial.run(model, fresh, window, settings, memo)
 
 
-def weigh(
-    model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings, calm: bool = False
-) -> Challenger | None:
+def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:
     """Return the challenger that a trial's losses speak for; None where nothing can be trained.
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
-    recipe chosen after it, and keeps all lessons for the champions after it. In a ``calm`` window,
-    without any other sign of change, a champion must be more surely stale to be called so.
+    recipe chosen after it, and keeps all lessons for the champions after it.
     """
     confidence = settings.policy.confidence
     before = lessons.from_text(model.origin.get("lessons"))
@@ -108,7 +105,7 @@ def weigh(
         staleness=moved.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(lasting, known.ageing, model, calm),
+        stale=gain.is_stale(lasting, known.ageing, model),
         pays=lasting.low(confidence) > price,
         candidates=_candidates(found, known, order, confidence),
         make=order,

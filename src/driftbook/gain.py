@@ -12,9 +12,8 @@ from driftbook.tally import Floats, Tally
 from driftbook.training import Model
 from driftbook.trial import BASE, Trial
 
-# One-sided chance of calling a champion stale that is not, shared by the two tests of it: where
-# something else has changed too, and where nothing has, so that the two make up 1% of windows.
-FALSE_STALE, FALSE_STALE_CALM = 0.05, 0.005
+# One-sided chance of calling a champion stale that is not, shared by the two tests of it.
+FALSE_STALE = 0.05
 # How sure it must be that another recipe beats the sliding block before it is taken instead.
 LEAD_CONFIDENCE = 0.9
 # Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
@@ -111,22 +110,21 @@ def expected(found: Trial, recipe: str, known: Lessons) -> tuple[Tally, Motion]:
     return forecast.level(path, moved, loss), moved
 
 
-def is_stale(lasting: Tally, ageing: Tally, model: Model, calm: bool) -> bool:
+def is_stale(lasting: Tally, ageing: Tally, model: Model) -> bool:
     """Return whether newer fits beat the champion, or beat fits a window older.
 
-    Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
-    without drift that matters or worse performance: of the champion's lasting gap, and of what
-    all windows seen say of fits a window older. The luck of two fits of the same size is added to
-    the standard error, so that a window of any length errs as often.
+    Two t-tests at half of ``FALSE_STALE`` each: of the champion's lasting gap, and of what all
+    windows seen say of fits a window older. The luck of two fits of the same size is added to the
+    standard error, so that a window of any length errs as often.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
     """
-    luck, chance = _luck(model), (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
+    luck = _luck(model)
     return any(
         found.rows > 0
         and found.mean
-        > float(stats.t.ppf(1 - chance, max(1, found.df))) * np.hypot(found.error, luck)
+        > float(stats.t.ppf(1 - FALSE_STALE / 2, max(1, found.df))) * np.hypot(found.error, luck)
         for found in (lasting, ageing)
     )
 
