@@ -169,6 +169,7 @@ def test_influences_are_those_of_a_brute_force_bootstrap(
 ) -> None:
     # A drawn sample may fall on the other side of the test of support, which only narrows parts.
     monkeypatch.setattr(Measured, "half_width", lambda self: math.inf)
+    monkeypatch.setattr(decomposition, "MOST_HALF", math.inf)
     before = sample(7, 640)
     current = {
         "none": sample(8, 480),
@@ -200,6 +201,21 @@ def moved_inputs(seed: int, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarr
     odds = 0.8 * rng.standard_normal(rows)
     y = (rng.random(rows) < special.expit(odds)).astype(np.float64)
     return y, special.expit(odds), rng.standard_normal((rows, 1))
+
+
+def test_a_part_that_says_nothing_has_no_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = parts_of(sample(7, 640), sample(8, 480))
+    assert (whole["status"] == "ok").all()
+    half = (whole["change_high"] - whole["change_low"]) / 2
+    monkeypatch.setattr(decomposition, "MOST_HALF", float(half[CONCEPT]) - 1e-9)
+    found = parts_of(sample(7, 640), sample(8, 480))
+    wide = half >= half[CONCEPT]
+    assert wide.any() and not wide.all()
+    assert found["status"].eq("undetermined").equals(wide)
+    assert found.loc[wide, ["change", "change_low", "change_high"]].isna().all(axis=None)
+    assert not found.loc[wide, "beyond_chance"].any()
+    assert found.loc[~wide, "change"].equals(whole.loc[~wide, "change"])
+    assert reasons.cause(found.reset_index(names="part")) == ""
 
 
 def test_measured_numbers_follow_the_delta_method() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -69,6 +70,8 @@ def one_line_errors() -> Iterator[None]:
             raise
         _end(f"{error.filename}: {error.strerror}; free the place or choose another", 1)
     except KeyboardInterrupt:
+        # What was being waited for is dropped on purpose; Python would say so below the message.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         _end("stopped; the next command finishes or drops what was half done", INTERRUPTED)
 
 

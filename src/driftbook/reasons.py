@@ -72,7 +72,7 @@ def cause(parts: pd.DataFrame) -> str:
     worse = [part for part, row in judged.items() if row["beyond_chance"] and row["change"] > 0]
     worse.sort(key=lambda part: -judged[part]["change"])
     named = [f"{_WORDS[part]} ({part} {_interval(judged[part])})" for part in worse]
-    if rows[TOTAL]["status"] != "ok" and COVARIATE in judged:
+    if rows[TOTAL]["status"] == "needs_labels":
         seen = named[0] if named else f"{COVARIATE} {_interval(judged[COVARIATE])}"
         return f"of which only the inputs' part can be seen without labels: {seen}"
     if rows[TOTAL]["status"] != "ok":
