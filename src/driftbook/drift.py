@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from driftbook import joint
+from driftbook import joint, threads
 from driftbook.change import MIN_PRESENT, Change, compare_profiles
 from driftbook.columns import Feature
 from driftbook.profile import ColumnProfile, Values, profile
@@ -33,6 +33,7 @@ MIN_IMPACT = 0.02
 _SURE_ERRORS, _SURE_SHARE = 2.0, 0.1
 
 
+@threads.one()
 def compare(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from driftbook import challenger as challengers
-from driftbook import decomposition, drift, performance, quality, reasons
+from driftbook import decomposition, drift, performance, quality, reasons, threads
 from driftbook.challenger import Challenger
 from driftbook.settings import Settings
 from driftbook.training import Model
@@ -130,6 +130,7 @@ def assess(
     return conclude(model, examine(model, current, settings, history), len(current), settings)
 
 
+@threads.one()
 def examine(
     model: Model,
     current: pd.DataFrame,

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from driftbook import data, drift, performance, policy, recipes, retraining
+from driftbook import data, drift, performance, policy, recipes, retraining, threads
 from driftbook.data import Dataset, Window
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
@@ -49,6 +49,7 @@ class Timeline:
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
 
     @classmethod
+    @threads.one()
     def build(
         cls,
         dataset: Dataset,

@@ -20,7 +20,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from driftbook import columns, data, scores
+from driftbook import columns, data, scores, threads
 from driftbook.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.prepared import prepared
@@ -138,6 +138,7 @@ def _probability(
     return probability
 
 
+@threads.one()
 def train(
     reference: pd.DataFrame,
     settings: Settings,
