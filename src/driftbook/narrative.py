@@ -215,10 +215,10 @@ def performance_table(performance: pd.DataFrame) -> str:
         {
             "metric": row["metric"].replace("_", " "),
             "basis": row["basis"],
+            "verdict": _verdict(row),
             "now": interval(row["value"], row["ci_low"], row["ci_high"]),
             "baseline": interval(row["baseline"], row["baseline_low"], row["baseline_high"]),
             "change": interval(row["change"], row["change_low"], row["change_high"]),
-            "verdict": _verdict(row),
         }
         for _, row in judged.iterrows()
     ]
