@@ -302,25 +302,56 @@ def test_the_gain_is_the_level_of_the_readings() -> None:
     assert 0.0 < lasting.mean < 0.2 and lasting.error < 0.05
 
 
-def test_a_champion_is_stale_where_its_gap_or_the_ageing_of_fits_is_sure() -> None:
-    model, _ = _stream("none")
+def test_a_calm_window_needs_surer_evidence_of_staleness() -> None:
     none = Tally()
-    # t is 2.13 at 97.5% with 15 degrees of freedom.
-    for t, stale in ((1.9, False), (2.6, True)):
+    # t is 2.13 at 97.5% and 3.29 at 99.75% with 15 degrees of freedom.
+    for t, plain, calm in ((1.9, False, False), (2.6, True, False), (4.0, True, True)):
         seen = Tally(0.1 * t, 0.01, 1.0, 15)
-        assert gain.is_stale(seen, none, model) is stale
-        assert gain.is_stale(none, seen, model) is stale
-    # Less than the luck of two fits of this size is no evidence, however exact.
-    assert not gain.is_stale(Tally(1e-4, 1e-12, 1.0, 15), none, model)
+        assert gain.is_stale(seen, none, 0.0, calm=False) is plain
+        assert gain.is_stale(seen, none, 0.0, calm=True) is calm
+        assert gain.is_stale(none, seen, 0.0, calm=True) is calm
+    # Less than the luck of two fits is no evidence, however exact.
+    exact = Tally(0.01, 1e-12, 1.0, 15)
+    assert gain.is_stale(exact, none, 0.001, calm=True)
+    assert not gain.is_stale(exact, none, 0.01, calm=False)
 
 
-def test_a_calm_window_has_no_trial() -> None:
+def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
+    model, _ = _stream("none")
+    found = _tried("none")
+    theory = gain.luck(replace(found, quarters=()), model, calm=True)
+    p = model.holdout_scores
+    assert theory == pytest.approx(2 * np.mean(p * (1 - p)) * np.sqrt(5) / REFERENCE)
+    wide = replace(found, quarters=(0.1, 0.2, 0.3, 0.4))
+    sd = np.std([0.1, 0.2, 0.3, 0.4], ddof=1)
+    assert gain.luck(wide, model, calm=True) == pytest.approx(np.sqrt(2) * sd / 4)
+    assert gain.luck(wide, model, calm=False) == theory
+    assert len(found.quarters) == 4 and gain.luck(found, model, calm=True) < 5 * theory
+
+
+def test_a_quarter_is_every_fourth_row_before_the_window() -> None:
+    model, rows = _stream("concept")
+    found = _tried("concept")
+    both = pd.concat([model.reference, rows], ignore_index=True)
+    table = recipes.tabulate(both[[*model.feature_names, "target"]], model.features, "target")
+    start = found.rows - WINDOW
+    part = both.iloc[start - REFERENCE + 1 : start : 4]
+    alone = recipes.tabulate(part, model.features, "target")
+    fitted = recipes.fit(alone, slice(0, len(part)), None, _settings().model)
+    assert fitted is not None
+    window = slice(start, found.rows)
+    loss = np.square(fitted.predict(table, window) - table.y[window]).mean()
+    assert found.quarters[1] == pytest.approx(loss, rel=1e-6)
+
+
+def test_calm_windows_are_tried_once_there_is_a_whole_window_before_them() -> None:
     model, rows = _stream("none")
     window, past = rows.iloc[-WINDOW:], rows.iloc[:-WINDOW]
-    assert policy.examine(model, window, _settings(), past).trial is None
+    for history, tried in ((None, False), (past.iloc[:50], False), (past, True)):
+        found = policy.examine(model, window, _settings(), history)
+        assert found.calm
+        assert (found.trial is not None) is tried
     assert policy.assess(model, window, _settings(), past).action == "hold"
-    changed = _stream("concept")
-    assert policy.examine(changed[0], changed[1], _settings()).trial is not None
 
 
 def test_staleness_is_found_where_the_rule_turned_and_only_there() -> None:

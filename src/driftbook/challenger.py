@@ -71,11 +71,14 @@ def tried(
     return trial.run(model, fresh, window, settings, memo)
 
 
-def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -> Challenger | None:
+def weigh(
+    model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings, calm: bool = False
+) -> Challenger | None:
     """Return the challenger that a trial's losses speak for; None where nothing can be trained.
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
-    recipe chosen after it, and keeps all lessons for the champions after it.
+    recipe chosen after it, and keeps all lessons for the champions after it. In a ``calm`` window,
+    without any other sign of change, a champion must be more surely stale to be called so.
     """
     confidence = settings.policy.confidence
     before = lessons.from_text(model.origin.get("lessons"))
@@ -83,6 +86,8 @@ def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -
     earlier = gain.chosen(before + gain.lessons(found, gates=False))
     gap = gain.gap(found, earlier) or gain.gap(found, trial.BASE)
     lasting, moved = gain.expected(found, earlier, before)
+    # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
+    aged = gain.expected(found, trial.BASE, before)[0] if calm else lasting
     known = replace(taught, motion=moved)
     order = retraining.Order(
         model, fresh, gain.chosen(known), found.window, settings, known.to_text()
@@ -105,7 +110,7 @@ def weigh(model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings) -
         staleness=moved.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(lasting, known.ageing, model),
+        stale=gain.is_stale(aged, known.ageing, gain.luck(found, model, calm), calm),
         pays=lasting.low(confidence) > price,
         candidates=_candidates(found, known, order, confidence),
         make=order,

@@ -12,8 +12,9 @@ from driftbook.tally import Floats, Tally
 from driftbook.training import Model
 from driftbook.trial import BASE, Trial
 
-# One-sided chance of calling a champion stale that is not, shared by the two tests of it.
-FALSE_STALE = 0.05
+# One-sided chance of calling a champion stale that is not, shared by the two tests of it: where
+# something else has changed too, and where nothing has, so that the two make up 1% of windows.
+FALSE_STALE, FALSE_STALE_CALM = 0.05, 0.005
 # How sure it must be that another recipe beats the sliding block before it is taken instead.
 LEAD_CONFIDENCE = 0.9
 # Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
@@ -110,23 +111,38 @@ def expected(found: Trial, recipe: str, known: Lessons) -> tuple[Tally, Motion]:
     return forecast.level(path, moved, loss), moved
 
 
-def is_stale(lasting: Tally, ageing: Tally, model: Model) -> bool:
+def is_stale(lasting: Tally, ageing: Tally, luck: float, calm: bool) -> bool:
     """Return whether newer fits beat the champion, or beat fits a window older.
 
-    Two t-tests at half of ``FALSE_STALE`` each: of the champion's lasting gap, and of what all
-    windows seen say of fits a window older. The luck of two fits of the same size is added to the
-    standard error, so that a window of any length errs as often.
+    Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
+    without drift that matters or worse performance: of the champion's lasting gap, and of what
+    all windows seen say of fits a window older. ``luck``: see :func:`luck`;
+    it is added to the standard error, so that a window of any length errs as often.
+    """
+    chance = (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
+    return any(
+        found.rows > 0
+        and found.mean
+        > float(stats.t.ppf(1 - chance, max(1, found.df))) * np.hypot(found.error, luck)
+        for found in (lasting, ageing)
+    )
+
+
+def luck(found: Trial, model: Model, calm: bool) -> float:
+    """Return the standard deviation of the Brier loss between two fits on as many rows.
+
+    What theory says of a rule that holds; in a ``calm`` window, if that is more, what fits on
+    interleaved quarters of the rows before the window differ by in it, each four times as far off
+    as a whole fit. Where inputs moved, quarters differ by how they extrapolate, which is no luck.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
     """
-    luck = _luck(model)
-    return any(
-        found.rows > 0
-        and found.mean
-        > float(stats.t.ppf(1 - FALSE_STALE / 2, max(1, found.df))) * np.hypot(found.error, luck)
-        for found in (lasting, ageing)
-    )
+    theory = _theory(model)
+    if not calm or not found.quarters:
+        return theory
+    apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
+    return max(theory, float(np.sqrt(2.0)) * apart)
 
 
 def _ageing(found: Trial, gates: bool) -> Tally:
@@ -139,8 +155,7 @@ def _ageing(found: Trial, gates: bool) -> Tally:
     return tally.of_rows(np.concatenate(rises)) if rises else Tally()
 
 
-def _luck(model: Model) -> float:
-    """Return the standard deviation of the Brier loss between two fits on as many rows."""
+def _theory(model: Model) -> float:
     p = model.holdout_scores
     levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
     width = len(model.features) - len(levels) + sum(levels) + 1

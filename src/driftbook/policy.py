@@ -114,6 +114,11 @@ class Evidence:
         """Return the rows of the performance table that are worse."""
         return performance.worse_rows(self.table)
 
+    @property
+    def calm(self) -> bool:
+        """Return whether neither drift that matters nor worse performance was found."""
+        return self.moved.empty and self.worse.empty
+
 
 def assess(
     model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
@@ -138,9 +143,11 @@ def examine(
     history: pd.DataFrame | None = None,
     memo: Memo | None = None,
 ) -> Evidence:
-    """Return the evidence of one window; a trial of challengers only where something changed.
+    """Return the evidence of one window; a trial of challengers where it may matter.
 
-    ``memo``: fits of earlier trials of a replay, so that none is made twice.
+    That is where something changed, and in a calm window where the labels of a whole earlier
+    window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
+    of a replay, so that none is made twice.
     """
     faults = quality.check(model, current, settings)
     if len(current) < settings.policy.min_rows:
@@ -156,7 +163,8 @@ def examine(
         fresh=challengers.labelled_since(model, current, history),
         parts=decomposition.explain(model, current, settings.policy.min_rows),
     )
-    if len(found.broken) or not (len(found.moved) or len(found.worse)):
+    enough = len(found.fresh) >= 2 * len(current)
+    if len(found.broken) or (found.calm and not enough):
         return found
     return replace(found, trial=challengers.tried(model, current, found.fresh, settings, memo))
 
@@ -167,7 +175,7 @@ def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) 
     few = n_current < policy.min_rows
     challenger = None
     if found.trial is not None:
-        challenger = challengers.weigh(model, found.fresh, found.trial, settings)
+        challenger = challengers.weigh(model, found.fresh, found.trial, settings, found.calm)
     broken, moved, worse = found.broken, found.moved, found.worse
     action = decide(len(broken) > 0, len(moved) > 0, len(worse) > 0, challenger)
     reason = reasons.sentence(action, broken, moved, worse, found.table, challenger, found.parts)

@@ -75,8 +75,10 @@ def fit(table: Table, rows: slice, weights: Floats | None, settings: ModelSettin
     ``training.pipeline``. ``weights``: one a row of the block. Of a longer block every k-th row is
     taken, so that at most 10,000 are fitted: a trial compares, the version is trained on all.
     """
-    rows = slice(rows.start, rows.stop, 1 + (rows.stop - rows.start - 1) // MOST_FITTED)
-    weights = None if weights is None else weights[:: rows.step]
+    step = rows.step or 1
+    thinner = 1 + ((rows.stop - rows.start - 1) // step) // MOST_FITTED
+    rows = slice(rows.start, rows.stop, step * thinner)
+    weights = None if weights is None else weights[::thinner]
     y = table.y[rows]
     rarer = int(min(y.sum(), len(y) - y.sum()))
     if rarer < 2:

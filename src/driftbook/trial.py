@@ -22,6 +22,7 @@ from driftbook.training import Model
 
 BASE = "recent"
 GATES, PAST = 4, 8
+QUARTERS = 4
 # Trees take a hundred times as long to fit: fewer segments, fewer recipes.
 SLOW_GATES, SLOW_PAST = 2, 2
 MOST_ROWS = 50_000  # more rows of the same kind change a linear fit by less than a trial can see
@@ -50,6 +51,7 @@ class Trial:
     could not be fitted. ``champion``: likewise of each of the ``rows`` rows, NaN on the first
     ``reference`` of them, from which it learnt. ``older[k]``: pairs of age in windows and losses
     on segment k's own rows of the base recipe's earlier fits, at most one window older.
+    ``quarters``: mean loss on the window of fits on each interleaved quarter of the block before.
     """
 
     segments: tuple[Segment, ...]
@@ -59,6 +61,7 @@ class Trial:
     window: int
     rows: int
     reference: int
+    quarters: tuple[float, ...] = ()
 
 
 @dataclass
@@ -114,6 +117,7 @@ def run(
         window=window,
         rows=len(rows),
         reference=n_reference,
+        quarters=_quarters(stage),
     )
 
 
@@ -230,6 +234,21 @@ def _older(
         if fitted is not None and age <= 1.0 + 1e-9:
             found.append((age, _losses(stage, own, fitted.predict(stage.table, own))))
     return found
+
+
+def _quarters(stage: _Stage) -> tuple[float, ...]:
+    """Return how fits on every fourth row do on the window: alike in time, they differ by luck."""
+    start = len(stage.table.y) - stage.window
+    first = max(0, start - stage.block)
+    found = []
+    for k in range(QUARTERS):
+        rows = slice(first + k, start, QUARTERS)
+        fitted = recipes.fit(stage.table, rows, None, stage.settings.model)
+        if fitted is None:
+            return ()
+        window = slice(start, len(stage.table.y))
+        found.append(float(_losses(stage, window, fitted.predict(stage.table, window)).mean()))
+    return tuple(found)
 
 
 def _losses(stage: _Stage, rows: slice, p: Floats) -> Floats:
