@@ -281,11 +281,11 @@ def main() -> int:
     """Return 0 when no false alarms are surely above 5%, and no retrains surely above 1%."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=("small", "full"), default="small")
-    parser.add_argument("--windows", type=int, help="windows a cell (small: 10, full: 200)")
+    parser.add_argument("--windows", type=int, help="windows a cell (small: 8, full: 200)")
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     full = options.size == "full"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    alarms = false_alarms(options.size, options.windows or (200 if full else 10))
+    alarms = false_alarms(options.size, options.windows or (200 if full else 8))
     tables = {
         "false_alarms": alarms,
         "power": column_power(2000 if full else 300),

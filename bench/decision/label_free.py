@@ -293,7 +293,7 @@ def main() -> int:
     tables = {"label_free": pd.DataFrame(lines)}
     tables["label_free_means"] = means(tables["label_free"])
     tables["label_free_concept"] = blind
-    tables["label_free_no_drift"] = no_drift(1200 if full else 30)
+    tables["label_free_no_drift"] = no_drift(1200 if full else 12)
     for title, table in tables.items():
         table.to_csv(FOLDER / f"{title}.csv", index=False)
         print(f"\n{title}\n{table.round(4).to_string(index=False)}")
