@@ -58,6 +58,7 @@ def tried(
     fresh: pd.DataFrame,
     settings: Settings,
     memo: trial.Memo | None = None,
+    calm: bool = False,
 ) -> Trial | None:
     """Return the trial of all recipes, or None with too few labelled rows.
 
@@ -68,7 +69,7 @@ def tried(
     window = len(labelled_since(model, current, None)) or min(len(current), len(fresh))
     if window < settings.policy.min_rows or not set(model.feature_names) <= set(fresh.columns):
         return None
-    return trial.run(model, fresh, window, settings, memo)
+    return trial.run(model, fresh, window, settings, memo, calm)
 
 
 def weigh(
@@ -110,7 +111,7 @@ def weigh(
         staleness=moved.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(aged, known.ageing, gain.luck(found, model, calm), calm),
+        stale=gain.is_stale(aged, known.ageing, gain.luck(found, model), calm),
         pays=lasting.low(confidence) > price,
         candidates=_candidates(found, known, order, confidence),
         make=order,

@@ -128,18 +128,18 @@ def is_stale(lasting: Tally, ageing: Tally, luck: float, calm: bool) -> bool:
     )
 
 
-def luck(found: Trial, model: Model, calm: bool) -> float:
+def luck(found: Trial, model: Model) -> float:
     """Return the standard deviation of the Brier loss between two fits on as many rows.
 
-    What theory says of a rule that holds; in a ``calm`` window, if that is more, what fits on
-    interleaved quarters of the rows before the window differ by in it, each four times as far off
-    as a whole fit. Where inputs moved, quarters differ by how they extrapolate, which is no luck.
+    What theory says of a rule that holds; where the trial has ``quarters`` and that is more, what
+    fits on interleaved quarters of the rows before the window differ by in it, each four times as
+    far off as a whole fit.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
     """
     theory = _theory(model)
-    if not calm or not found.quarters:
+    if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
     return max(theory, float(np.sqrt(2.0)) * apart)

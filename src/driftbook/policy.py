@@ -166,7 +166,8 @@ def examine(
     enough = len(found.fresh) >= 2 * len(current)
     if len(found.broken) or (found.calm and not enough):
         return found
-    return replace(found, trial=challengers.tried(model, current, found.fresh, settings, memo))
+    tried = challengers.tried(model, current, found.fresh, settings, memo, found.calm)
+    return replace(found, trial=tried)
 
 
 def conclude(model: Model, found: Evidence, n_current: int, settings: Settings) -> Assessment:

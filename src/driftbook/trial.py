@@ -51,7 +51,8 @@ class Trial:
     could not be fitted. ``champion``: likewise of each of the ``rows`` rows, NaN on the first
     ``reference`` of them, from which it learnt. ``older[k]``: pairs of age in windows and losses
     on segment k's own rows of the base recipe's earlier fits, at most one window older.
-    ``quarters``: mean loss on the window of fits on each interleaved quarter of the block before.
+    ``quarters``: mean loss on a calm window of fits on each interleaved quarter of the block
+    before it; where inputs moved, quarters differ by how they extrapolate, which is no luck.
     """
 
     segments: tuple[Segment, ...]
@@ -77,14 +78,19 @@ class Memo:
 
 
 def run(
-    model: Model, fresh: pd.DataFrame, window: int, settings: Settings, memo: Memo | None = None
+    model: Model,
+    fresh: pd.DataFrame,
+    window: int,
+    settings: Settings,
+    memo: Memo | None = None,
+    calm: bool = False,
 ) -> Trial | None:
     """Return the trial of all recipes, or None where ``fresh`` has too few labelled rows.
 
     ``fresh``: labelled rows since the champion's reference, in time order; the newest ``window``
     of them are the gates, cut so that each holds at least ``policy.min_rows``. A first version's
     own reference is tried too, a later one's was tried before it was trained. ``memo`` saves
-    fitting the same rows again in a replay.
+    fitting the same rows again in a replay; ``calm``: nothing else speaks of a change.
     """
     columns = [*model.feature_names, model.target]
     gates = min(_slow(settings, SLOW_GATES, GATES), window // settings.policy.min_rows)
@@ -117,7 +123,7 @@ def run(
         window=window,
         rows=len(rows),
         reference=n_reference,
-        quarters=_quarters(stage),
+        quarters=_quarters(stage) if calm else (),
     )
 
 
