@@ -142,5 +142,5 @@ def _economics(found: Challenger | None) -> str:
         return "too few labelled rows to train and grade a challenger"
     gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
     pays = "pays" if found.pays else "is not sure to pay"
-    needed = f"more than {found.break_even:.5f}" if found.break_even > 0 else "no more than that"
-    return f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and needs {needed}"
+    needed = f"needs more than {found.break_even:.5f}" if found.break_even > 0 else "any would pay"
+    return f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and {needed}"
