@@ -323,6 +323,20 @@ def _calm(scenario: str) -> Trial:
     return found
 
 
+def test_in_a_calm_window_the_gap_must_be_a_share_of_the_loss(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, rows = _stream("concept")
+    found = _calm("concept")
+    sure = challenger.weigh(model, rows, found, _settings(), calm=True)
+    assert sure is not None and sure.stale
+    monkeypatch.setattr(challenger, "CALM_SHARE", 1.01 * sure.gain / sure.champion_loss + 0.5)
+    held = challenger.weigh(model, rows, found, _settings(), calm=True)
+    assert held is not None and not held.stale
+    moved = challenger.weigh(model, rows, found, _settings())
+    assert moved is not None and moved.stale
+
+
 def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
     model, _ = _stream("none")
     found, plain = _calm("none"), _tried("none")

@@ -14,6 +14,10 @@ from driftbook.settings import PolicySettings, Settings
 from driftbook.training import Model
 from driftbook.trial import Trial
 
+# In a calm window a champion is stale only where newer fits lose less by this share of its loss
+# (a convention): heavy tails make fits differ by more than any test of theirs knows.
+CALM_SHARE = 0.1
+
 
 @dataclass(frozen=True)
 class Challenger:
@@ -111,7 +115,8 @@ def weigh(
         staleness=moved.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(aged, known.ageing, gain.luck(found, model), calm),
+        stale=gain.is_stale(aged, known.ageing, gain.luck(found, model), calm)
+        and (not calm or aged.mean >= CALM_SHARE * loss),
         pays=lasting.low(confidence) > price,
         candidates=_candidates(found, known, order, confidence),
         make=order,
