@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from driftbook.columns import Feature
-from driftbook.estimate import why
+from driftbook.data.columns import Feature
+from driftbook.performance.estimated import explain_method
 from driftbook.wording import (
     code,
     interval,
@@ -42,7 +42,7 @@ METRIC_LABELS = {
 
 
 def columns_table(look: pd.DataFrame) -> str:
-    """Return the table of :func:`driftbook.exploration.columns`."""
+    """Return the table of :func:`driftbook.model.exploration.describe_columns`."""
     return table(
         look,
         {
@@ -59,7 +59,7 @@ def columns_table(look: pd.DataFrame) -> str:
 
 
 def parts_table(parts: pd.DataFrame) -> str:
-    """Return the table of :func:`driftbook.exploration.parts`."""
+    """Return the table of :func:`driftbook.model.exploration.describe_parts`."""
     return table(
         parts,
         {
@@ -226,7 +226,8 @@ def performance_table(performance: pd.DataFrame) -> str:
     counts = performance[(performance["basis"] == "estimated") & (performance["status"] == "ok")]
     if counts.empty:
         return shown
-    return f"{shown}\n\n{why(str(counts['method'].iloc[0]))}\n\n{_methods_table(performance)}"
+    why = explain_method(str(counts["method"].iloc[0]))
+    return f"{shown}\n\n{why}\n\n{_methods_table(performance)}"
 
 
 def _methods_table(performance: pd.DataFrame) -> str:
