@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftbook.data import files, windows
+from driftbook.data import flights, windows
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
@@ -36,7 +36,7 @@ def test_flights_are_the_known_table(tmp_path: Path) -> None:
     first = windows.load_dataset(Settings(), tmp_path)
     assert len(first.frame) + sum(first.dropped.values()) == 336_776
     assert first.dropped == {"no arrival": 9430, "no weather": 1527}
-    assert [f.name for f in first.features] == list(files.FLIGHT_FEATURES)
+    assert [f.name for f in first.features] == list(flights.FLIGHT_FEATURES)
     assert {f.kind for f in first.features} == {"numeric"}
     assert [w.name for w in first.windows] == [f"2013-{m:02d}" for m in range(1, 13)]
     assert all(w.complete for w in first.windows)
@@ -48,9 +48,9 @@ def test_flights_are_the_known_table(tmp_path: Path) -> None:
 
 
 def test_a_broken_flights_cache_is_made_again(tmp_path: Path) -> None:
-    first, _ = files.load_flights(tmp_path)
+    first, _ = flights.load_flights(tmp_path)
     (tmp_path / "flights.parquet").write_bytes(b"half a file")
-    again, _ = files.load_flights(tmp_path)
+    again, _ = flights.load_flights(tmp_path)
     pd.testing.assert_frame_equal(first, again)
     assert (tmp_path / "flights.parquet").stat().st_size > 100_000
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from driftbook.data import columns, files, synthetic
+from driftbook.data import columns, files, flights, synthetic
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
@@ -104,7 +104,7 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
 def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = settings.data
     if wanted.source == "flights":
-        return files.load_flights(None if artifacts is None else artifacts / "data")
+        return flights.load_flights(None if artifacts is None else artifacts / "data")
     if wanted.source.startswith("synthetic:"):
         scenario = wanted.source.partition(":")[2]
         return synthetic.make_scenario(

@@ -1,0 +1,86 @@
+"""Every path of an artifact, every step and every action: spelled here and nowhere else.
+
+Paths are relative to the artifacts folder, to the folder of a run, or to the project's root.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Literal, get_args
+
+Action = Literal["hold", "monitor", "retrain", "investigate"]
+ACTIONS: tuple[Action, ...] = get_args(Action)
+# What comes after each action, as words of the command line; options of the project follow.
+NEXT_STEPS: Mapping[Action, str] = {
+    "hold": "run --from drift",
+    "monitor": "run --from drift",
+    "retrain": "promote",
+    "investigate": "open {run_id}",
+}
+
+# The project.
+SETTINGS_FILE = Path("runbook.yaml")
+NOTEBOOKS = Path("notebooks")
+REPORTS = Path("reports")
+ARTIFACTS = Path("artifacts")
+STEPS: Mapping[str, str] = {
+    "train-eval": "01-train-eval.ipynb",
+    "drift": "02-drift.ipynb",
+    "decision": "03-retrain-decision.ipynb",
+    "serving": "04-serving.ipynb",
+}
+FIRST_STEP = next(iter(STEPS))
+BACKTEST_NOTEBOOK = "05-backtest.ipynb"
+
+# What a run leaves, and users and scripts rely on.
+TRAIN_EVAL_SUMMARY = Path("metrics", "train_eval_summary.csv")
+MODEL_CARD = Path("metrics", "model_card.json")
+QUALITY = Path("drift", "quality.csv")
+DRIFT_REPORT = Path("drift", "drift_report.csv")
+PERFORMANCE = Path("policy", "performance.csv")
+PERFORMANCE_BY_WINDOW = Path("policy", "performance_by_window.csv")
+CAUSES_OF_CHANGE = Path("policy", "decomposition.csv")
+RECOMMENDATION = Path("policy", "retrain_recommendation.json")
+API_CHECKS = Path("serving", "api_checks.json")
+POLICIES = Path("backtest", "policies.csv")
+RUNS_TABLE = Path("tracking", "runs.csv")
+MANIFEST = Path("manifest.json")
+# The folders that a run and a backtest replace as a whole.
+RUN_PARTS = ("metrics", "drift", "policy", "serving", "tracking")
+BACKTEST_PARTS = ("backtest",)
+
+# What the artifacts folder keeps beside them.
+MODELS = Path("models")
+INDEX = Path("index.json")  # within MODELS
+LEDGER = Path("ledger.jsonl")  # within MODELS
+RUNS = Path("runs")
+STAGING = Path(".staging")
+SCRATCH = Path("scratch")
+FAILED = Path("failed")
+CACHE = Path("cache")
+LOG = Path("log")
+# Within the folder of a run.
+RUN_NOTE = Path("run.json")
+RUN_SETTINGS = Path("settings.yaml")
+RUN_DATA = Path("data.json")
+EXECUTED = Path("executed")
+PUBLISHED_MARK = Path(".published")
+
+
+def walk_upward(folder: Path) -> Iterator[Path]:
+    """Yield ``folder`` and all folders above it, the nearest first."""
+    folder = folder.absolute()
+    yield from (folder, *folder.parents)
+
+
+def find_project_root(start: Path | None = None) -> Path:
+    """Return the nearest folder from ``start`` upward that holds the settings, else ``start``."""
+    start = (start or Path.cwd()).resolve()
+    holding = (folder for folder in walk_upward(start) if (folder / SETTINGS_FILE).is_file())
+    return next(holding, start)
+
+
+def resolve_path(path: str | Path) -> Path:
+    """Return ``path`` as given where absolute, else under the project's root."""
+    return find_project_root() / path
