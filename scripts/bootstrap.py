@@ -129,13 +129,18 @@ def ensure_uv(uv: str | None) -> str:
 
 
 def install(uv: str, extra: str) -> None:
-    """Install the package and one extra; versions and hashes come from the lock."""
+    """Install the package with what it needs, or what an extra needs on top.
+
+    Versions and hashes come from the lock. An extra leaves the package itself alone: installing
+    that again would take it away for a moment, under the feet of a run or a server.
+    """
     started = time.monotonic()
-    target = "." if extra == "core" else f".[{extra}]"
+    core = ["--compile-bytecode", "--editable", "."]
+    wanted = core if extra == "core" else ["--requirements", "pyproject.toml", "--extra", extra]
     say(f"packages of '{extra}' from {LOCK.name} ...")
     run(
-        [uv, "pip", "install", "--quiet", "--python", str(PYTHON), "--compile-bytecode"]
-        + ["--editable", target, "--constraint", str(LOCK), "--build-constraint", str(LOCK)]
+        [uv, "pip", "install", "--quiet", "--python", str(PYTHON), *wanted]
+        + ["--constraint", str(LOCK), "--build-constraint", str(LOCK)]
     )
     say(f"packages of '{extra}' are ready ({time.monotonic() - started:.0f} s)")
 

@@ -160,3 +160,15 @@ def test_targets_call_the_command_line(root: Path, arguments: list[str], command
         ["make", "-s", "-n", *arguments], cwd=root, capture_output=True, text=True, check=True
     ).stdout
     assert " ".join(planned.splitlines()[-1].replace('"', "").split()) == f".venv/bin/{command}"
+
+
+@pytest.mark.parametrize(("extra", "reinstalled"), [("core", True), ("dev", False)])
+def test_an_extra_never_takes_the_package_away(
+    bootstrap: ModuleType, monkeypatch: pytest.MonkeyPatch, extra: str, reinstalled: bool
+) -> None:
+    commands: list[list[str]] = []
+    monkeypatch.setattr(bootstrap, "run", commands.append)
+    bootstrap.install("uv", extra)
+    (command,) = commands
+    assert ("--editable" in command) is reinstalled
+    assert (extra in command) is not reinstalled
