@@ -7,8 +7,9 @@ from collections import defaultdict
 from graphlib import TopologicalSorter
 from pathlib import Path
 
-import driftbook
 import pytest
+
+import driftbook
 
 PACKAGE = Path(driftbook.__file__).parent
 ROOT = frozenset({"settings", "errors", "paths", "words"})

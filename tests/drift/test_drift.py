@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import math
+import weakref
 from collections.abc import Callable
 
 import numpy as np
@@ -369,10 +370,10 @@ def test_the_reference_side_is_computed_once_and_goes_with_its_model() -> None:
     twin = model_of(model.reference)
     assert twin.version == model.version
     assert reference.find_reference(twin) is not known
-    key = id(model)
-    del model
+    gone = weakref.ref(known)
+    del model, known
     gc.collect()
-    assert key not in reference._known
+    assert gone() is None
 
 
 def test_settings_of_drift_reach_the_decision(normal: tuple[Model, pd.DataFrame]) -> None:

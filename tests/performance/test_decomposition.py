@@ -14,10 +14,10 @@ from scipy import optimize, special, stats
 from driftbook.data import synthetic
 from driftbook.decision import reasons
 from driftbook.decision.policy import assess
-from driftbook.drift.reference import bend_inputs, find_reference
 from driftbook.model.training import Model, train
 from driftbook.performance import causes
 from driftbook.performance import realised as performance
+from driftbook.performance.baseline import bend_inputs, find_baseline
 from driftbook.performance.causes import (
     CAUSES,
     CONCEPT,
@@ -425,7 +425,7 @@ def test_bends_are_the_prepared_inputs_and_the_squares_of_numbers() -> None:
     np.testing.assert_allclose(found[:, 0], x.clip(-3, 3), atol=1e-9)
     np.testing.assert_allclose(found[:, 3], (x.clip(-3, 3) ** 2 - 1) / math.sqrt(2), atol=1e-9)
     assert set(np.unique(found[:, 1:3])) == {0.0, 1.0}
-    known = find_reference(model)
+    known = find_baseline(model)
     np.testing.assert_array_equal(known.bends, bend_inputs(model, model.holdout))
     np.testing.assert_array_equal(known.served_holdout, model.predict_proba(model.holdout))
 

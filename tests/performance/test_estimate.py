@@ -11,11 +11,11 @@ from scipy import special
 
 from driftbook.data import synthetic
 from driftbook.decision import policy
-from driftbook.drift.reference import find_reference
 from driftbook.model import scores
 from driftbook.model.training import Model, train
 from driftbook.performance import chance, estimated
 from driftbook.performance import realised as performance
+from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
 
 Floats = scores.Floats
@@ -169,7 +169,7 @@ def test_labels_of_the_window_are_not_looked_at() -> None:
 
 def test_weights_are_the_ratio_of_the_densities() -> None:
     model, current = stream("none")
-    base = find_reference(model).evidence
+    base = find_baseline(model).calibration_rows
     moved = current.assign(f0=current["f0"] + 0.7)  # f1 follows f0 no more: two columns matter
     found = chance.weigh_resemblance(base, base.encoding.bent(moved))
     assert found.seen
@@ -184,7 +184,7 @@ def test_weights_are_the_ratio_of_the_densities() -> None:
 
 def test_a_window_of_the_same_kind_is_seldom_told_apart() -> None:
     model, current = stream("none")
-    base = find_reference(model).evidence
+    base = find_baseline(model).calibration_rows
     told = [
         chance.weigh_resemblance(base, base.encoding.bent(current[a : a + 200])).seen
         for a in range(0, 2400, 200)
@@ -209,8 +209,8 @@ def test_weights_reproduce_the_truth_under_a_shift_where_cbpe_is_off() -> None:
 
 
 def test_columns_are_used_only_where_they_say_more_than_the_score() -> None:
-    assert not find_reference(stream("none")[0]).evidence.informative
-    assert find_reference(train(curved(1, 3000, 0.0, 1.0), SETTINGS)).evidence.informative
+    assert not find_baseline(stream("none")[0]).calibration_rows.informative
+    assert find_baseline(train(curved(1, 3000, 0.0, 1.0), SETTINGS)).calibration_rows.informative
 
 
 @pytest.mark.parametrize("scenario", ["none", "covariate"])
@@ -345,7 +345,7 @@ def test_a_boosted_champion_is_calibrated_on_its_holdout_alone() -> None:
     )
     frame = synthetic.make_scenario("none", rows=1600, seed=10)
     model = train(frame[:1200], settings)
-    base = find_reference(model).evidence
+    base = find_baseline(model).calibration_rows
     assert len(base.y) == len(model.holdout)
     np.testing.assert_allclose(base.inputs[:, 0], chance.log_odds(model.holdout_scores))
     assert (
@@ -355,7 +355,7 @@ def test_a_boosted_champion_is_calibrated_on_its_holdout_alone() -> None:
 
 def test_dependent_rows_widen_the_calibrations_error() -> None:
     rng = np.random.default_rng(11)
-    base = find_reference(stream("none")[0]).evidence
+    base = find_baseline(stream("none")[0]).calibration_rows
     plain = chance.calibrate_chances(base)
     shared = np.repeat(rng.normal(size=16), len(base.y) // 16)  # a mood of each stretch of rows
     drawn = rng.random(len(shared)) < special.expit(base.inputs[: len(shared), 0] + shared)
@@ -368,7 +368,7 @@ def test_dependent_rows_widen_the_calibrations_error() -> None:
 
 
 def test_a_score_that_points_the_wrong_way_is_not_used() -> None:
-    base = find_reference(stream("none")[0]).evidence
+    base = find_baseline(stream("none")[0]).calibration_rows
     turned = chance.CalibrationRows(
         base.encoding, base.columns, 1.0 - base.y, base.design, base.inputs,
         informative=False, recent=False,

@@ -100,8 +100,8 @@ def forecast_level(readings: Sequence[GapReading], known: GapMotion, loss: float
     Raises:
         ValueError: there is no reading.
 
-    >>> one = [Reading(1.0, 0.02, 1e-9)]
-    >>> round(level(one, motion(one), 0.2).mean, 3)
+    >>> one = [GapReading(1.0, 0.02, 1e-9)]
+    >>> round(forecast_level(one, fit_motion(one), 0.2).mean, 3)
     0.02
     """
     if not readings:

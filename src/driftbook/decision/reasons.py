@@ -62,7 +62,7 @@ def name_cause(parts: pd.DataFrame) -> str:
 
     Parts that make it worse beyond chance are named, the largest first.
 
-    >>> cause(pd.DataFrame(columns=["part", "status"]))
+    >>> name_cause(pd.DataFrame(columns=["part", "status"]))
     ''
     """
     rows = {str(row["part"]): row for row in parts.to_dict("records")}

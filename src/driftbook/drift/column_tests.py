@@ -31,7 +31,7 @@ def ks_test(reference: CountVector, current: CountVector) -> tuple[float, float]
     Source: Hodges (1958), The significance probability of the Smirnov two-sample test; for equal
     row counts the closed form of Gnedenko & Korolyuk (1951), Dokl. Akad. Nauk SSSR 80.
 
-    >>> ks(np.array([2, 2, 0]), np.array([0, 2, 2]))[0]
+    >>> ks_test(np.array([2, 2, 0]), np.array([0, 2, 2]))[0]
     0.5
     """
     m, n = int(reference.sum()), int(current.sum())
@@ -191,7 +191,7 @@ def measure_psi(reference: ColumnValues, current: ColumnValues) -> float:
     Source: Siddiqi (2006), Credit Risk Scorecards; skew divergence of Lee (1999), Measures of
     distributional similarity, with its alpha = 0.99.
 
-    >>> psi(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
+    >>> measure_psi(np.array([0.5, 0.5]), np.array([0.5, 0.5]))
     0.0
     """
     return float(np.sum(_psi_terms(reference, current)))
@@ -267,7 +267,7 @@ def pool_rare_levels(
     reference never had) is always among the rare. Rare levels are a cell of the table when five
     of them together are expected; otherwise they join the smallest cell.
 
-    >>> pool_rare(np.array([50, 45, 3, 2, 0]), np.array([50, 44, 2, 3, 1]))[:2]
+    >>> pool_rare_levels(np.array([50, 45, 3, 2, 0]), np.array([50, 44, 2, 3, 1]))[:2]
     (array([50, 45,  5]), array([50, 44,  6]))
     """
     m, n = int(reference.sum()), int(current.sum())
@@ -316,7 +316,7 @@ def combine_pvalues(pvalues: ColumnValues, weights: ColumnValues) -> float:
     Accurate for small p-values under any dependence; values above 0.95 are cut there, so that one
     cannot hide the others. Source: Liu & Xie (2020), Cauchy combination test, JASA 115.
 
-    >>> round(combine(np.array([0.01, 0.01]), np.array([1.0, 1.0])), 6)
+    >>> round(combine_pvalues(np.array([0.01, 0.01]), np.array([1.0, 1.0])), 6)
     0.01
     """
     p = np.clip(pvalues, 1e-290, 0.95)

@@ -199,9 +199,9 @@ def find_bins(reference: pd.Series, kind: Kind) -> ColumnBins:
     there are more; guards follow on both sides. Categories: the levels by falling count, then
     name. Missing values are no cell.
 
-    >>> np.isin([1.0, 3.0], bins_of(pd.Series([3.0, 1.0, 1.0, None]), "numeric").edges)
+    >>> np.isin([1.0, 3.0], find_bins(pd.Series([3.0, 1.0, 1.0, None]), "numeric").edges)
     array([ True,  True])
-    >>> bins_of(pd.Series(["b", "a", "b"]), "categorical").levels
+    >>> find_bins(pd.Series(["b", "a", "b"]), "categorical").levels
     ('b', 'a')
     """
     if kind == "numeric":
@@ -222,8 +222,8 @@ def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
     NaN and None are missing; text in a numeric column is missing and invalid; an infinite value
     counts in the open-ended cell on its side.
 
-    >>> bins = bins_of(pd.Series(["a", "b"]), "categorical")
-    >>> profile(pd.Series(["b", "b", "new", None]), bins).counts
+    >>> bins = find_bins(pd.Series(["a", "b"]), "categorical")
+    >>> profile_values(pd.Series(["b", "b", "new", None]), bins).counts
     array([0, 2, 1])
     """
     if bins.kind == "numeric":

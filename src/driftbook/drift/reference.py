@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import weakref
 from collections.abc import Mapping
 from functools import cached_property
 
@@ -20,31 +19,16 @@ from driftbook.drift.profile import (
     profile_values,
     to_numbers,
 )
-from driftbook.model import training
+from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.prepared import prepare_inputs
 from driftbook.model.training import Model, select_inputs
-from driftbook.performance import chance, estimated
 from driftbook.settings import DriftSettings
 
 _SLACK_ROWS = 500
-# Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
-REACH_SD = 3.0
 
 
-class ReferenceSide:
+class ReferenceSide(ModelSide):
     """What a model's reference contributes to comparisons, each part when first used."""
-
-    def __init__(self, model: Model) -> None:
-        # Held weakly, so that the cache below does not keep every model alive.
-        self._model = weakref.ref(model)
-
-    @property
-    def model(self) -> Model:
-        """Return the model; it lives at least as long as the caller's reference to it."""
-        model = self._model()
-        if model is None:
-            raise ReferenceError("the model of this reference no longer exists")
-        return model
 
     @cached_property
     def profiles(self) -> Mapping[str, ColumnProfile]:
@@ -81,17 +65,6 @@ class ReferenceSide:
         return joint.measure_dependence(
             joint.score_ranks(model.reference, model.features, self.levels)
         )
-
-    @cached_property
-    def evidence(self) -> chance.CalibrationRows:
-        """Return what the reference says about the chance of a row's outcome."""
-        return chance.gather_reference_rows(self.model)
-
-    @cached_property
-    def baselines(self) -> Mapping[str, estimated.HoldoutBaseline]:
-        """Return by metric how the champion did on its holdout."""
-        labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
-        return estimated.measure_baselines(labels, self.model.holdout_scores)
 
     @cached_property
     def runs(self) -> Mapping[str, int]:
@@ -150,11 +123,6 @@ class ReferenceSide:
         return odds / sd if sd else 1.0, chance
 
     @cached_property
-    def bends(self) -> ColumnValues:
-        """Return along what the rule may bend in the holdout's rows, shape (rows, k)."""
-        return bend_inputs(self.model, self.model.holdout)
-
-    @cached_property
     def served_holdout(self) -> ColumnValues:
         """Return the served fit's probabilities on the holdout, from which it may have learnt."""
         return self.model.predict_proba(self.model.holdout)
@@ -172,31 +140,10 @@ class ReferenceSide:
         return location, math.inf if location else 0.0
 
 
-_known: dict[int, ReferenceSide] = {}
-
-
+@keep_while_model_lives
 def find_reference(model: Model) -> ReferenceSide:
-    """Return the reference side of comparisons with ``model``.
-
-    The cache is keyed by the model object, not by its version: two models that share a version
-    string never share a profile. The entry goes when the model is collected.
-    """
-    found = _known.get(id(model))
-    if found is None:
-        found = _known[id(model)] = ReferenceSide(model)
-        weakref.finalize(model, _known.pop, id(model), None)
-    return found
-
-
-def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
-    """Return the model's prepared inputs and the squares of its numbers, shape (rows, k).
-
-    Missing values are imputed as in training; values end at 3 standard deviations.
-    """
-    prepared = model.estimator["prepare"].transform(training.select_inputs(frame, model.features))
-    inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
-    numbers = sum(feature.kind != "categorical" for feature in model.features)
-    return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
+    """Return the reference side of comparisons with ``model``."""
+    return ReferenceSide(model)
 
 
 def log_odds(probability: ColumnValues) -> ColumnValues:

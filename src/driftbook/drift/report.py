@@ -93,7 +93,7 @@ def holm_adjust(pvalues: ColumnValues, weights: ColumnValues) -> ColumnValues:
     ``weights``: each test's share of the budget. The chance of any false rejection is at most
     alpha under every dependence. Source: Holm (1979), Scandinavian Journal of Statistics 6.
 
-    >>> holm(np.array([0.01, 0.04]), np.array([1.0, 1.0]))
+    >>> holm_adjust(np.array([0.01, 0.04]), np.array([1.0, 1.0]))
     array([0.02, 0.04])
     """
     adjusted = np.full(len(pvalues), math.nan)

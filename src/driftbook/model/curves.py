@@ -40,7 +40,7 @@ def wilson_bounds(
 ) -> tuple[Floats, Floats]:
     """Return Wilson's interval for shares; ``trials`` are positive.
 
-    >>> low, high = wilson(np.array([5.0]), np.array([10.0]))
+    >>> low, high = wilson_bounds(np.array([5.0]), np.array([10.0]))
     >>> round(float(low[0]), 4), round(float(high[0]), 4)
     (0.2366, 0.7634)
     """

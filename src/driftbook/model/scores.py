@@ -170,7 +170,7 @@ def wilson_interval(share: float, n: float, confidence: float = 0.95) -> tuple[f
 
     Source: Wilson (1927), JASA 22(158).
 
-    >>> tuple(round(v, 4) for v in wilson(0.5, 100))
+    >>> tuple(round(v, 4) for v in wilson_interval(0.5, 100))
     (0.4038, 0.5962)
     """
     z = float(stats.norm.ppf(0.5 + confidence / 2))

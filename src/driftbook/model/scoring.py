@@ -53,9 +53,9 @@ def build_scorer(document: Mapping[str, Any]) -> Scorer:
 def logistic_function(margin: float) -> float:
     """Return ``1 / (1 + exp(-margin))`` without overflow.
 
-    >>> sigmoid(0.0)
+    >>> logistic_function(0.0)
     0.5
-    >>> sigmoid(-1e9)
+    >>> logistic_function(-1e9)
     0.0
     """
     if margin >= 0.0:

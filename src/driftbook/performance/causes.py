@@ -21,10 +21,11 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, special
 
-from driftbook.drift.reference import bend_inputs, find_reference, log_odds
+from driftbook.drift.reference import log_odds
 from driftbook.model import scores
 from driftbook.model.training import Model
 from driftbook.performance import realised
+from driftbook.performance.baseline import bend_inputs, find_baseline
 from driftbook.performance.influence import (
     InfluencedNumber,
     average_current,
@@ -118,7 +119,7 @@ def explain_change(model: Model, current: pd.DataFrame, min_rows: int) -> pd.Dat
         return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "insufficient"), 0)
     current = current.iloc[:: 1 + (len(current) - 1) // MOST_CAUSE_ROWS]
     rows, before = realised.score_outcomes(model, current), realised.score_holdout(model)
-    known = find_reference(model)
+    known = find_baseline(model)
     return split_change(
         ScoredSample(before.y, before.p, known.bends),
         known.served_holdout,

@@ -161,7 +161,7 @@ def estimate_performance(
 def name_method(weighted: bool, columns: bool, recent: bool) -> str:
     """Return how the table names a method.
 
-    >>> name(True, True, False)
+    >>> name_method(True, True, False)
     'PAPE + columns'
     """
     return ("PAPE" if weighted else "CBPE") + COLUMNS * columns + RECENT * recent

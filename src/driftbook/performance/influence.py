@@ -76,8 +76,8 @@ class InfluencedNumber:
 def average_reference(values: Floats, n: int) -> InfluencedNumber:
     """Return the mean of the reference's ``values`` (m,), beside ``n`` current rows.
 
-    >>> mean_of_reference(np.array([1.0, 3.0]), n=1)
-    Measured(value=2.0, reference=array([-1.,  1.]), current=array([0.]))
+    >>> average_reference(np.array([1.0, 3.0]), n=1)
+    InfluencedNumber(value=2.0, reference=array([-1.,  1.]), current=array([0.]))
     """
     middle = float(values.mean())
     return InfluencedNumber(middle, values - middle, np.zeros(n))

@@ -13,6 +13,7 @@ from driftbook.drift.reference import find_reference
 from driftbook.model import scores
 from driftbook.model.training import Model
 from driftbook.performance import estimated as estimate
+from driftbook.performance.baseline import find_baseline
 from driftbook.performance.uncertainty import (
     FALSE_WORSE_RATE,
     block_standard_error,
@@ -59,10 +60,10 @@ def judge_performance(
     if any(name not in current.columns for name in model.feature_names):
         return _unscored(len(current))
     rows = score_outcomes(model, current)
-    known = find_reference(model)
-    slack = known.mean_slack(settings.drift.min_effect)
+    known = find_baseline(model)
+    slack = find_reference(model).mean_slack(settings.drift.min_effect)
     realised = judge_realised(model, rows, settings.policy.min_rows, slack)
-    evidence = known.evidence
+    evidence = known.calibration_rows
     if history is not None and set(model.feature_names) <= set(history.columns):
         recent = estimate.take_mature_rows(history, model.target, len(current))
         past = score_outcomes(model, recent)

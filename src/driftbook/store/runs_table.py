@@ -30,7 +30,7 @@ def append_run_row(table: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         UsageError: the row has no ``run_id``.
 
-    >>> append_row(pd.DataFrame({"run_id": ["a"]}), {"run_id": "b", "auc": 0.7}).to_dict("list")
+    >>> append_run_row(pd.DataFrame({"run_id": ["a"]}), {"run_id": "b", "auc": 0.7}).to_dict("list")
     {'run_id': ['a', 'b'], 'auc': ['', '0.7']}
     """
     if not row.get("run_id"):

@@ -1,0 +1,61 @@
+"""A champion's own side of every judgement of its performance."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+
+from driftbook.drift.profile import ColumnValues
+from driftbook.drift.reference import find_reference
+from driftbook.model import training
+from driftbook.model.model_side import ModelSide, keep_while_model_lives
+from driftbook.model.training import Model
+from driftbook.performance import chance, estimated
+
+# Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
+REACH_SD = 3.0
+
+
+class BaselineSide(ModelSide):
+    """What a model's reference says about its performance, each part when first used."""
+
+    @cached_property
+    def calibration_rows(self) -> chance.CalibrationRows:
+        """Return what the reference says about the chance of a row's outcome."""
+        return chance.gather_reference_rows(self.model)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, estimated.HoldoutBaseline]:
+        """Return by metric how the champion did on its holdout."""
+        labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
+        return estimated.measure_baselines(labels, self.model.holdout_scores)
+
+    @cached_property
+    def bends(self) -> ColumnValues:
+        """Return along what the rule may bend in the holdout's rows, shape (rows, k)."""
+        return bend_inputs(self.model, self.model.holdout)
+
+    @property
+    def served_holdout(self) -> ColumnValues:
+        """Return the served fit's probabilities on the holdout, from which it may have learnt."""
+        return find_reference(self.model).served_holdout
+
+
+@keep_while_model_lives
+def find_baseline(model: Model) -> BaselineSide:
+    """Return what every judgement of the model's performance is compared with."""
+    return BaselineSide(model)
+
+
+def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
+    """Return the model's prepared inputs and the squares of its numbers, shape (rows, k).
+
+    Missing values are imputed as in training; values end at 3 standard deviations.
+    """
+    prepared = model.estimator["prepare"].transform(training.select_inputs(frame, model.features))
+    inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
+    numbers = sum(feature.kind != "categorical" for feature in model.features)
+    return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
