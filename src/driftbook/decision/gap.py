@@ -118,7 +118,7 @@ def is_stale(lasting: RowSum, ageing: RowSum, luck: float, calm: bool) -> bool:
 
     Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
     without drift that matters or worse performance: of the champion's lasting gap, and of what
-    all windows seen say of fits a window older. ``noise``: see :func:`measure_fit_noise`;
+    all windows seen say of fits a window older. ``luck``: see :func:`measure_fit_noise`;
     it is added to the standard error, so that a window of any length errs as often.
     """
     chance = (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
