@@ -19,8 +19,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from driftbook import data, transaction
-from driftbook.project import STEPS, Project, locate
+from driftbook.data import windows
+from driftbook.runbook.project import STEPS, Project, locate_project
+from driftbook.store import transaction
 
 BOUND = 1.6
 
@@ -31,10 +32,12 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, help="settings file (default: runbook.yaml)")
     parser.add_argument("--repeats", type=int, default=5, help="timed runs of each kind")
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
-    project = locate(options.settings)
+    project = locate_project(options.settings)
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as scratch:
         base = Path(scratch) / "base"
-        data.load(project.settings, base)  # the prepared data are there before either starts
+        windows.load_dataset(
+            project.settings, base
+        )  # the prepared data are there before either starts
         base.mkdir(exist_ok=True)
         seconds: dict[str, list[float]] = {"script": [], "driftbook run": []}
         for turn in range(options.repeats + 1):
@@ -57,7 +60,7 @@ def time_run(project: Project) -> float:
 
 def time_script(project: Project) -> float:
     """Return the seconds of the same cells as one script, start of Python included."""
-    staged = transaction.stage(project.settings, project.artifacts)
+    staged = transaction.stage_run(project.settings, project.artifacts)
     parameters = {
         "settings_file": str(project.settings_file),
         "artifacts_dir": str(project.artifacts),

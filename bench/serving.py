@@ -29,9 +29,12 @@ import httpx
 import uvloop
 from pydantic import BaseModel, ConfigDict, Field
 
-from driftbook import api, registry, synthetic, training
+from driftbook import api
+from driftbook.data import synthetic
+from driftbook.model import training
 from driftbook.serving_output import AccessLog
 from driftbook.settings import Settings
+from driftbook.store import registry
 
 BOUND = 0.8
 P99_BOUND_MS = 10.0
@@ -134,7 +137,7 @@ class Answer(BaseModel):
 
 def serve(artifacts: str) -> None:
     """Run the application with the two endpoints that it is compared with."""
-    model = registry.load(Path(artifacts) / "models")
+    model = registry.load_model(Path(artifacts) / "models")
     answer = Answer(
         prediction=1,
         probability=0.5312345678901234,
@@ -266,9 +269,9 @@ def in_turns(url: str, options: argparse.Namespace) -> dict[str, Timing]:
 
 def swap_seconds(url: str, models: Path, other: training.Model) -> float:
     """Return how long after a promotion the server answers with the new version."""
-    registry.save(models, other)
+    registry.save_model(models, other)
     with httpx.Client(base_url=url, trust_env=False) as client:
-        registry.promote(models, other.version, "benchmark", None, forced=True)
+        registry.promote_version(models, other.version, "benchmark", None, forced=True)
         promoted = time.perf_counter()
         while (
             client.post("/predict", json={"features": ROW}).json()["model_version"] != other.version
@@ -291,10 +294,10 @@ def main() -> int:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as scratch:
         folder = Path(scratch)
-        rows = synthetic.table("none", rows=4000)
+        rows = synthetic.make_scenario("none", rows=4000)
         first, other = (training.train(rows.iloc[i : i + 3000], SETTINGS) for i in (0, 1000))
-        registry.save(folder / "models", first)
-        registry.enthrone_first(folder / "models", first.version)
+        registry.save_model(folder / "models", first)
+        registry.set_first_champion(folder / "models", first.version)
         with process([sys.executable, __file__, "--serve", scratch]) as server:
             url = str(json.loads(server.stdout.readline())["url"]) if server.stdout else ""
             wait_for(f"{url}/ready")

@@ -10,11 +10,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from driftbook import artifacts as runs
-from driftbook import cells, drift, policy, quality, synthetic, transaction, trend
-from driftbook.evidence import NOTEBOOKS
+from driftbook import cells
+from driftbook.data import synthetic
+from driftbook.decision import policy
+from driftbook.drift import quality, report
+from driftbook.performance import trend
 from driftbook.plots import nothing
 from driftbook.settings import Settings
+from driftbook.store import run as runs
+from driftbook.store import transaction
+from driftbook.store.evidence import NOTEBOOKS
 
 ROWS, WINDOW = 2400, 300
 
@@ -23,7 +28,7 @@ def settings(folder: Path, scenario: str = "covariate") -> Settings:
     """Return settings for a small table with gaps and a text column, written into ``folder``."""
     path = folder / f"{scenario}.csv"
     if not path.exists():
-        frame = synthetic.table(scenario, rows=ROWS, seed=3)
+        frame = synthetic.make_scenario(scenario, rows=ROWS, seed=3)
         rng = np.random.default_rng(0)
         frame["route"] = rng.choice(["north", "south", "a|b"], len(frame))
         frame.loc[frame.index % 41 == 0, "f5"] = np.nan
@@ -35,7 +40,7 @@ def settings(folder: Path, scenario: str = "covariate") -> Settings:
 def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str:
     """Return the id of a run that was assessed for real, committed and published."""
     artifacts.mkdir(parents=True, exist_ok=True)
-    staged = transaction.stage(chosen, artifacts, window)
+    staged = transaction.stage_run(chosen, artifacts, window)
     run = runs.open_run("runbook.yaml", artifacts, window, staged.run_id)
     run = replace(run, settings=chosen)
     split, champion = run.split, run.champion
@@ -46,12 +51,12 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
         else None
     )
     run.write_csv("metrics/train_eval_summary.csv", champion.metrics, champion)
-    run.write_csv("drift/drift_report.csv", drift.compare(champion, split.current, chosen))
-    run.write_csv("drift/quality.csv", quality.check(champion, split.current, chosen))
+    run.write_csv("drift/drift_report.csv", report.report_drift(champion, split.current, chosen))
+    run.write_csv("drift/quality.csv", quality.check_quality(champion, split.current, chosen))
     run.write_csv("policy/performance.csv", assessment.performance)
     run.write_csv("policy/decomposition.csv", assessment.decomposition)
-    after = runs.reference_end(run.dataset, champion)
-    since = trend.by_window(champion, run.dataset, chosen, split.window, after)
+    after = runs.find_reference_end(run.dataset, champion)
+    since = trend.trace_performance(champion, run.dataset, chosen, split.window, after)
     run.write_csv("policy/performance_by_window.csv", since, champion)
     document = assessment.to_dict() | {"challenger_version": proposed}
     run.write_json("policy/retrain_recommendation.json", document)
@@ -59,8 +64,8 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     _track(artifacts, staged.folder, staged.run_id, champion.version)
     for name in list(NOTEBOOKS)[:4]:
         write_notebook(staged.folder / "executed" / f"{name}.ipynb", name)
-    transaction.commit(staged, artifacts)
-    transaction.publish(artifacts, staged.run_id)
+    transaction.commit_run(staged, artifacts)
+    transaction.publish_run(artifacts, staged.run_id)
     return staged.run_id
 
 

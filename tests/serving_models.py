@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from driftbook import registry, training
+from driftbook.model import training
+from driftbook.model.training import Model
 from driftbook.settings import Settings
-from driftbook.training import Model
+from driftbook.store import registry
 
 with warnings.catch_warnings():
     # Starlette prefers the successor of httpx, which this project does not need otherwise.
@@ -58,9 +59,9 @@ def mixed_rows(rows: int = 600, seed: int = 0) -> pd.DataFrame:
 
 def enthrone(artifacts: Path, model: Model) -> Model:
     """Store ``model`` in the registry under ``artifacts`` as its champion."""
-    registry.save(artifacts / "models", model)
-    if not registry.enthrone_first(artifacts / "models", model.version):
-        registry.promote(artifacts / "models", model.version, "test", None, forced=True)
+    registry.save_model(artifacts / "models", model)
+    if not registry.set_first_champion(artifacts / "models", model.version):
+        registry.promote_version(artifacts / "models", model.version, "test", None, forced=True)
     return model
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from driftbook import api, registry, serving
-from driftbook.compilation import wire_rows
+from driftbook import api, serving
 from driftbook.errors import UsageError
-from driftbook.training import Model
+from driftbook.model.compilation import to_wire_rows
+from driftbook.model.training import Model
+from driftbook.store import registry
 from serving_models import (
     TestClient,
     enthrone,
@@ -72,7 +73,7 @@ def test_the_documented_request_is_answered(client: TestClient, numeric: Any) ->
 def test_records_score_as_the_model_scores_them(mixed: tuple[TestClient, Model]) -> None:
     client, model = mixed
     rows = mixed_rows(50, seed=3)
-    wire = wire_rows(rows, model.features)
+    wire = to_wire_rows(rows, model.features)
     records = [dict(zip(model.feature_names, row, strict=True)) for row in wire]
     answer = client.post("/predict", json={"records": records}).json()
     found = [one["probability"] for one in answer["predictions"]]
@@ -241,7 +242,7 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
     document = json.loads(file.read_text())
     document["intercept"] += 0.01
     file.write_text(json.dumps(document))
-    registered = registry.index(tmp_path / "models").versions[model.version]["files"]
+    registered = registry.read_index(tmp_path / "models").versions[model.version]["files"]
     monkeypatch.setattr(
         registry,
         "verified_bytes",

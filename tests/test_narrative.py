@@ -10,36 +10,28 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftbook import (
-    cells,
-    chapters,
-    frontpage,
-    narrative,
-    narrative_backtest,
-    pages,
-    policy,
-    run_page,
-    synthetic,
-)
-from driftbook.evidence import Evidence, Past, headline, over_windows
+from driftbook import cells, chapters, frontpage, narrative, narrative_backtest, pages, run_page
+from driftbook.data import synthetic
+from driftbook.decision import policy
+from driftbook.model.training import Model, train
 from driftbook.settings import Settings
-from driftbook.training import Model, train
+from driftbook.store.evidence import PastRun, PublishedRun, find_headline, tabulate_past_runs
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
 
 
 @pytest.fixture(scope="module")
 def model() -> Model:
-    return train(synthetic.table("none", rows=3000, seed=1), SETTINGS)
+    return train(synthetic.make_scenario("none", rows=3000, seed=1), SETTINGS)
 
 
 def assessed(model: Model, outcome: str) -> policy.Assessment:
     scenario = {"hold": "none", "monitor": "covariate", "retrain": "concept"}.get(outcome, "outage")
-    frame = synthetic.table(scenario, rows=9000, seed=2).iloc[-1500:].reset_index(drop=True)
+    frame = synthetic.make_scenario(scenario, rows=9000, seed=2).iloc[-1500:].reset_index(drop=True)
     if outcome == "few":
         frame = frame.iloc[:10]
     if outcome == "unlabelled":
-        frame = synthetic.table("covariate", rows=9000, seed=2).iloc[-1500:]
+        frame = synthetic.make_scenario("covariate", rows=9000, seed=2).iloc[-1500:]
         frame = frame.drop(columns="target").reset_index(drop=True)
     return policy.assess(model, frame, SETTINGS)
 
@@ -48,11 +40,11 @@ OUTCOMES = ("hold", "monitor", "retrain", "investigate", "few", "unlabelled")
 
 
 @pytest.fixture(scope="module")
-def evidences(model: Model) -> dict[str, Evidence]:
+def evidences(model: Model) -> dict[str, PublishedRun]:
     return {outcome: evidence_of(assessed(model, outcome)) for outcome in OUTCOMES}
 
 
-def evidence_of(found: policy.Assessment) -> Evidence:
+def evidence_of(found: policy.Assessment) -> PublishedRun:
     document: dict[str, Any] = found.to_dict() | {
         "run_id": "20260102T030405Z-ab12",
         "window": "rows-0007",
@@ -65,7 +57,7 @@ def evidence_of(found: policy.Assessment) -> Evidence:
         "files": {},
         "settings": SETTINGS.model_dump(mode="json"),
     }
-    return Evidence(
+    return PublishedRun(
         artifacts=Path("nowhere"),
         manifest=manifest,
         recommendation=document,
@@ -75,7 +67,7 @@ def evidence_of(found: policy.Assessment) -> Evidence:
         quality=found.quality,
         metrics=pd.DataFrame(),
         checks={},
-        history=(Past(document, "0" * 64),),
+        history=(PastRun(document, "0" * 64),),
         ledger=[],
         champion=found.model_version,
     )
@@ -83,7 +75,7 @@ def evidence_of(found: policy.Assessment) -> Evidence:
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_front_page_states_the_action_and_its_evidence(
-    evidences: dict[str, Evidence], outcome: str
+    evidences: dict[str, PublishedRun], outcome: str
 ) -> None:
     evidence = evidences[outcome]
     text = frontpage.decision(evidence, frontpage.Command())
@@ -98,7 +90,7 @@ def test_front_page_states_the_action_and_its_evidence(
 
 @pytest.mark.parametrize("outcome", OUTCOMES)
 def test_every_page_of_every_outcome_is_markdown_without_a_gap(
-    evidences: dict[str, Evidence], outcome: str
+    evidences: dict[str, PublishedRun], outcome: str
 ) -> None:
     evidence = evidences[outcome]
     texts = [chapters.performance(evidence)[0], chapters.history(evidence)[0]]
@@ -110,7 +102,7 @@ def test_every_page_of_every_outcome_is_markdown_without_a_gap(
         assert "<table" in html or "|" not in html
 
 
-def test_cards_say_good_and_bad(evidences: dict[str, Evidence]) -> None:
+def test_cards_say_good_and_bad(evidences: dict[str, PublishedRun]) -> None:
     calm = frontpage.decision(evidences["hold"], frontpage.Command())
     assert calm.count("db-card-good") == 3
     assert "db-card-bad" not in calm
@@ -125,7 +117,7 @@ def test_cards_say_good_and_bad(evidences: dict[str, Evidence]) -> None:
 
 
 def test_after_a_promotion_the_next_step_is_to_judge_the_new_champion(
-    evidences: dict[str, Evidence],
+    evidences: dict[str, PublishedRun],
 ) -> None:
     promoted = replace(evidences["retrain"], champion="m-new")
     text = frontpage.decision(promoted, frontpage.Command())
@@ -134,13 +126,13 @@ def test_after_a_promotion_the_next_step_is_to_judge_the_new_champion(
     assert "make promote" not in text
 
 
-def test_estimated_performance_says_that_it_is(evidences: dict[str, Evidence]) -> None:
+def test_estimated_performance_says_that_it_is(evidences: dict[str, PublishedRun]) -> None:
     text = frontpage.decision(evidences["unlabelled"], frontpage.Command())
     assert "estimated" in text
     assert "realised" not in text
 
 
-def test_too_few_rows_is_not_a_number(evidences: dict[str, Evidence]) -> None:
+def test_too_few_rows_is_not_a_number(evidences: dict[str, PublishedRun]) -> None:
     text = frontpage.decision(evidences["few"], frontpage.Command())
     assert "insufficient_data" in text
     assert "not judged" in text
@@ -151,24 +143,26 @@ def test_too_few_rows_is_not_a_number(evidences: dict[str, Evidence]) -> None:
 
 def test_headline_prefers_labels_to_estimates() -> None:
     rows = {"metric": "brier", "basis": ["estimated", "realised"], "value": [0.1, 0.2]}
-    chosen = headline(pd.DataFrame(rows))
+    chosen = find_headline(pd.DataFrame(rows))
     assert chosen is not None
     assert chosen["value"] == 0.2
-    missing = headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}))
+    missing = find_headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}))
     assert missing is not None
     assert missing["basis"] == "estimated"
-    assert headline(pd.DataFrame()) is None
+    assert find_headline(pd.DataFrame()) is None
 
 
-def test_over_windows_keeps_what_each_run_knew(evidences: dict[str, Evidence]) -> None:
-    table = over_windows([evidences[name].history[0] for name in ("retrain", "unlabelled", "few")])
+def test_over_windows_keeps_what_each_run_knew(evidences: dict[str, PublishedRun]) -> None:
+    table = tabulate_past_runs(
+        [evidences[name].history[0] for name in ("retrain", "unlabelled", "few")]
+    )
     assert table["realised"].notna().tolist() == [True, False, False]
     assert table["estimated"].notna().tolist() == [True, True, False]
     assert table["action"].iloc[0] == "retrain"
 
 
 @pytest.mark.parametrize("text", ["*bold*", "<b>", "a|b", "$x$", "`code`"])
-def test_a_reason_is_shown_as_it_stands(evidences: dict[str, Evidence], text: str) -> None:
+def test_a_reason_is_shown_as_it_stands(evidences: dict[str, PublishedRun], text: str) -> None:
     document = evidences["hold"].recommendation | {"reason": text, "reverses": [text]}
     html = pages.markdown_to_html(narrative.decision_box(document))
     shown = html.split("Why:</strong>")[1].split("</p>")[0].strip()

@@ -21,8 +21,9 @@ from matplotlib.colors import to_rgb
 from numpy.typing import NDArray
 from PIL import Image
 
-from driftbook import curves, plots, plots_backtest, plots_decision, theme
-from driftbook.columns import Feature
+from driftbook import plots, plots_backtest, plots_decision, theme
+from driftbook.data.columns import Feature
+from driftbook.model import curves
 from driftbook.theme import Picture
 
 BASELINE = Path(__file__).with_name("plots_baseline.json")
@@ -177,9 +178,9 @@ FIGURES: dict[str, Callable[[], Picture]] = {
             }
         ).assign(n=500)
     ),
-    "calibration": lambda: plots.calibration(curves.calibration(*scored())),
-    "roc": lambda: plots.roc(curves.roc(*scored(), resamples=20), metrics()),
-    "threshold-costs": lambda: plots.threshold_costs(curves.threshold_costs(*scored()), 500),
+    "calibration": lambda: plots.calibration(curves.measure_calibration(*scored())),
+    "roc": lambda: plots.roc(curves.trace_roc_curve(*scored(), resamples=20), metrics()),
+    "threshold-costs": lambda: plots.threshold_costs(curves.price_thresholds(*scored()), 500),
     "effect-sizes": lambda: plots.effect_sizes(drift_report(), 0.1),
     "importance-shift": lambda: plots.importance_shift(drift_report()),
     "performance": lambda: plots_decision.performance(performance_table()),

@@ -19,10 +19,11 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from driftbook import log_retention, prediction_ids, prediction_log
+from driftbook import log_retention, prediction_ids
+from driftbook.data import prediction_log
+from driftbook.data.prediction_log import Entry, FeedbackResult, LogUnavailableError
 from driftbook.errors import UsageError
 from driftbook.log_writer import LogWriter
-from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
 from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
 from serving_models import enthrone, numeric_model, settings_of

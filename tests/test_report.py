@@ -13,8 +13,9 @@ import yaml
 from bs4 import BeautifulSoup
 
 import finished
-from driftbook import cells, evidence, frontpage, pages, report
+from driftbook import cells, frontpage, pages, report
 from driftbook.errors import DriftbookError
+from driftbook.store import evidence
 from driftbook.wording import interval
 
 
@@ -40,7 +41,7 @@ def soup(site: Path, name: str) -> BeautifulSoup:
 
 
 def test_index_shows_the_decision_its_run_and_when(site: Path, artifacts: Path) -> None:
-    found = evidence.load(artifacts)
+    found = evidence.load_published_run(artifacts)
     page = soup(site, "index")
     text = page.get_text(" ", strip=True)
     banner = page.find(class_="db-banner")
@@ -55,7 +56,7 @@ def test_index_shows_the_decision_its_run_and_when(site: Path, artifacts: Path) 
 
 
 def test_quality_now_and_baseline_are_the_artifacts_numbers(site: Path, artifacts: Path) -> None:
-    now = evidence.headline(evidence.load(artifacts).performance)
+    now = evidence.find_headline(evidence.load_published_run(artifacts).performance)
     assert now is not None
     text = soup(site, "index").get_text(" ", strip=True)
     assert interval(now["value"], now["ci_low"], now["ci_high"]) in text
@@ -142,7 +143,7 @@ def test_executed_sources_carry_no_tools_metadata(site: Path, artifacts: Path) -
 
 
 def test_history_lists_runs_newest_first_and_links_them(site: Path, artifacts: Path) -> None:
-    past = evidence.load(artifacts).history
+    past = evidence.load_published_run(artifacts).history
     rows = soup(site, "history").select("main table")[0].select("tbody tr")
     links = [str(row.a["href"]) for row in rows if row.a]
     assert links == [f"run-{one.run_id}.html" for one in reversed(past)]
@@ -154,7 +155,7 @@ def test_history_lists_runs_newest_first_and_links_them(site: Path, artifacts: P
 
 def test_artifacts_page_names_every_file_of_the_manifest(site: Path, artifacts: Path) -> None:
     text = soup(site, "artifacts").get_text(" ", strip=True)
-    for path, entry in evidence.load(artifacts).manifest["files"].items():
+    for path, entry in evidence.load_published_run(artifacts).manifest["files"].items():
         assert path in text
         assert entry["sha256"][:16] in text
 
@@ -222,7 +223,7 @@ def test_pages_go_beside_the_artifacts_where_hand_written_pages_are(
 def test_next_step_is_a_command_that_exists(
     artifacts: Path, action: str, options: str, command: str
 ) -> None:
-    found = evidence.load(artifacts)
+    found = evidence.load_published_run(artifacts)
     found.recommendation["action"] = action
     shown = frontpage.next_command(found, frontpage.Command(options))
     assert shown == command.format(run=found.run_id)

@@ -9,9 +9,9 @@ import httpx
 import pytest
 
 from driftbook import serving_checks
+from driftbook.model.training import Model
 from driftbook.server_process import ServerError, running_server
 from driftbook.settings import Settings
-from driftbook.training import Model
 from serving_models import champion_in, mixed_rows, settings_of
 
 

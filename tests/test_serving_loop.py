@@ -12,7 +12,7 @@ import httpx
 import pandas as pd
 import pytest
 
-from driftbook import synthetic
+from driftbook.data import synthetic
 from driftbook.server_process import running_server
 from driftbook.settings import Settings
 
@@ -63,7 +63,7 @@ def test_served_traffic_is_judged_and_a_promotion_is_served(tmp_path: Path) -> N
     training.write_text(json.dumps(TRAINING))
     served.write_text(json.dumps(SERVED))
     driftbook(artifacts, training, "run", "--no-render")
-    changed = synthetic.table("concept").tail(3 * WINDOW)
+    changed = synthetic.make_scenario("concept").tail(3 * WINDOW)
     with (
         running_server(Settings.load(served), artifacts) as server,
         httpx.Client(base_url=server.url, trust_env=False, timeout=60.0) as client,

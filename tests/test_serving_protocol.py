@@ -14,9 +14,9 @@ import tritonclient.http as triton
 from tritonclient.utils import InferenceServerException
 
 from driftbook import api, tensors
+from driftbook.model.training import Model
 from driftbook.problems import ProblemError
 from driftbook.server_process import running_server
-from driftbook.training import Model
 from serving_models import TestClient, enthrone, mixed_model, mixed_rows, numeric_model, settings_of
 
 pytestmark = pytest.mark.network

@@ -19,10 +19,17 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
-from driftbook import synthetic
-from driftbook.decomposition import CONCEPT, COVARIATE, PARTS, PRIOR, TOTAL, explain
+from driftbook.data import synthetic
+from driftbook.model.training import Model, train
+from driftbook.performance.causes import (
+    CAUSES,
+    CONCEPT,
+    COVARIATE,
+    PRIOR,
+    TOTAL_CHANGE,
+    explain_change,
+)
 from driftbook.settings import Settings
-from driftbook.training import Model, train
 
 FILE = Path("artifacts/bench/decision/decomposition.csv")
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
@@ -49,7 +56,7 @@ def scenario(name: str) -> Draw:
         return _bent
 
     def draw(before: int, after: int, seed: int) -> pd.DataFrame:
-        return synthetic.table(name, rows=before + after, seed=seed, onset=before)
+        return synthetic.make_scenario(name, rows=before + after, seed=seed, onset=before)
 
     return draw
 
@@ -72,7 +79,7 @@ def _bent(before: int, after: int, seed: int) -> pd.DataFrame:
 
 def _frame(rng: np.random.Generator, x: np.ndarray, odds: np.ndarray) -> pd.DataFrame:
     target = (rng.random(len(x)) < special.expit(odds)).astype(np.int64)
-    return pd.DataFrame(x, columns=list(synthetic.FEATURES)).assign(target=target)
+    return pd.DataFrame(x, columns=list(synthetic.SYNTHETIC_FEATURES)).assign(target=target)
 
 
 def judged(name: str, rows: int, models: int, windows: int, estimator: str) -> pd.DataFrame:
@@ -89,7 +96,7 @@ def judged(name: str, rows: int, models: int, windows: int, estimator: str) -> p
         for place in range(windows):
             window = later[place * rows : (place + 1) * rows]
             started = time.process_time()
-            found = explain(model, window, 30)
+            found = explain_change(model, window, 30)
             spent = 1e3 * (time.process_time() - started)
             lines.append(found.assign(truth=found["part"].map(truth), milliseconds=spent))
     return pd.concat(lines, ignore_index=True)
@@ -105,8 +112,8 @@ def _truth(name: str, model: Model, later: pd.DataFrame, seed: int) -> dict[str,
         float(np.mean((model.predict_proba(rows) - rows["target"]) ** 2)) for rows in (fresh, later)
     )
     cause, total = CAUSES[name], after - before
-    parts = {part: total if part == cause else 0.0 for part in PARTS}
-    return parts | {TOTAL: total}
+    parts = {part: total if part == cause else 0.0 for part in CAUSES}
+    return parts | {TOTAL_CHANGE: total}
 
 
 def summary(size: str) -> pd.DataFrame:
@@ -139,7 +146,7 @@ def main() -> int:
     FILE.parent.mkdir(parents=True, exist_ok=True)
     table.to_csv(FILE, index=False)
     print(table.round(4).to_string(index=False))
-    parts = table[table["part"] != TOTAL]
+    parts = table[table["part"] != TOTAL_CHANGE]
     none = parts[parts["scenario"] == "none"]
     print(f"\nintervals of parts that cover 0 where nothing changed: {none['covers'].mean():.1%}")
     return int(bool((parts["change"] - parts["truth"]).abs().max() > 0.02))

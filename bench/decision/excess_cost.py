@@ -20,10 +20,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from driftbook import backtest, data, synthetic
-from driftbook.data import Dataset
+from driftbook.backtest import replay
+from driftbook.backtest.timeline import Timeline
+from driftbook.data import synthetic, windows
+from driftbook.data.windows import Dataset
 from driftbook.settings import Settings
-from driftbook.timeline import Timeline
 
 FOLDER = Path("artifacts/bench/decision")
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data"
@@ -44,10 +45,10 @@ def stream(name: str, scratch: Path) -> tuple[Dataset, Settings] | None:
     source = {"source": name}
     if name.startswith("synthetic:"):
         path = scratch / f"{name.partition(':')[2]}.parquet"
-        synthetic.table(name.partition(":")[2], rows=18_000, seed=5).to_parquet(path)
+        synthetic.make_scenario(name.partition(":")[2], rows=18_000, seed=5).to_parquet(path)
         source, rows = {"source": str(path)}, 18_000
     elif name == "flights":
-        rows = len(data.load(Settings(), scratch).frame)
+        rows = len(windows.load_dataset(Settings(), scratch).frame)
     else:
         path = SHARED / f"{name}.parquet"
         if not path.is_file():
@@ -57,17 +58,19 @@ def stream(name: str, scratch: Path) -> tuple[Dataset, Settings] | None:
         source |= {"timestamp": "ts"} if "ts" in frame.columns else {}
     cut = {"window": rows // (WINDOWS + REFERENCE), "reference": REFERENCE}
     settings = Settings.parse({"data": source | cut})
-    return data.load(settings, scratch), settings
+    return windows.load_dataset(settings, scratch), settings
 
 
 def paid(name: str, dataset: Dataset, settings: Settings) -> Iterator[pd.DataFrame]:
     """Yield at each price a row a policy: what it paid on the stream."""
     timeline = Timeline.build(dataset, settings)
-    fixed = backtest.unpriced(timeline)
+    fixed = replay.follow_unpriced(timeline)
     for cost in COSTS:
         policy = settings.policy.model_copy(update={"retrain_cost": cost})
-        records = backtest.priced(timeline, policy) | fixed
-        yield backtest.table(timeline, records, policy).assign(stream=name, retrain_cost=cost)
+        records = replay.follow_priced(timeline, policy) | fixed
+        yield replay.tabulate_policies(timeline, records, policy).assign(
+            stream=name, retrain_cost=cost
+        )
 
 
 def by_stream(found: pd.DataFrame) -> pd.DataFrame:

@@ -22,12 +22,16 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from driftbook import drift, performance, policy, quality, reference, synthetic
-from driftbook.change import compare_profiles
-from driftbook.drift import COLUMN_BUDGET, compare
-from driftbook.profile import bins_of, profile
+from driftbook.data import synthetic
+from driftbook.decision import policy
+from driftbook.drift import quality, reference
+from driftbook.drift import report as drift
+from driftbook.drift.column_change import compare_profiles
+from driftbook.drift.profile import find_bins, profile_values
+from driftbook.drift.report import COLUMN_BUDGET, report_drift
+from driftbook.model.training import Model, train
+from driftbook.performance import realised
 from driftbook.settings import Settings
-from driftbook.training import Model, train
 
 FOLDER = Path("artifacts/bench/decision")
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
@@ -136,7 +140,7 @@ def _judged(model: Model, window: pd.DataFrame, history: pd.DataFrame) -> dict[s
     found = policy.assess(model, window, SETTINGS)
     spent = time.perf_counter() - started
     blind = window.drop(columns="target")
-    estimated = performance.worse_rows(performance.judge(model, blind, SETTINGS))
+    estimated = realised.find_worse_rows(realised.judge_performance(model, blind, SETTINGS))
     report, kinds = found.drift, found.drift["kind"]
     own = ~kinds.isin(["prediction", "joint"])
     naive = ((report["ks_pvalue"] < 0.05) | (report["psi"] >= 0.2)) & own
@@ -153,7 +157,7 @@ def _judged(model: Model, window: pd.DataFrame, history: pd.DataFrame) -> dict[s
         "prediction": bool((report["drift_flag"] & (kinds == "prediction")).any()),
         "joint": bool((report["drift_flag"] & (kinds == "joint")).any()),
         "broken": broken,
-        "worse": len(performance.worse_rows(found.performance)) > 0,
+        "worse": len(realised.find_worse_rows(found.performance)) > 0,
         "ks_or_psi_rule": bool(naive.any()),
         "seconds_each": spent,
     }
@@ -192,8 +196,10 @@ def column_power(windows: int) -> pd.DataFrame:
                     pd.Series(rng.normal(size=1200)),
                     pd.Series(rng.normal(moved, 1.0, rows)),
                 )
-                bins = bins_of(before, "numeric")
-                change = compare_profiles(profile(before, bins), profile(after, bins), drift)
+                bins = find_bins(before, "numeric")
+                change = compare_profiles(
+                    profile_values(before, bins), profile_values(after, bins), drift
+                )
                 found.append((change.pvalue < limit, change.ks_pvalue < 0.05 / 8))
             ours, ks = np.mean(found, axis=0)
             lines.append({"shift_sd": moved, "rows": rows, "driftbook": ours, "bonferroni_ks": ks})
@@ -205,14 +211,14 @@ def joint_power(windows: int) -> pd.DataFrame:
     found = []
     for turn in range(windows):
         rng = np.random.default_rng([13, turn])
-        table = synthetic.table("none", rows=2400, seed=turn)
+        table = synthetic.make_scenario("none", rows=2400, seed=turn)
         model = train(table[:1200], SETTINGS)
         for rows in (200, 500, 1200):
             for rho in (0.5, 0.35, 0.2, -0.1):
                 window = table[1200 : 1200 + rows].reset_index(drop=True)
                 fresh = rng.normal(size=rows)
                 window["f1"] = rho * window["f0"] + np.sqrt(1.0 - rho**2) * fresh
-                flags = compare(model, window, SETTINGS)["drift_flag"]
+                flags = report_drift(model, window, SETTINGS)["drift_flag"]
                 cell = {"rows": rows, "from": 0.5, "to": rho}
                 found.append({**cell, "joint": flags.iloc[-1], "columns": flags[:8].any()})
     keys = ["rows", "from", "to"]
@@ -227,9 +233,11 @@ def psi_without_drift(windows: int) -> pd.DataFrame:
         found = []
         for _ in range(windows):
             before, after = pd.Series(rng.normal(size=known)), pd.Series(rng.normal(size=rows))
-            bins = bins_of(before, "numeric")
+            bins = find_bins(before, "numeric")
             found.append(
-                compare_profiles(profile(before, bins), profile(after, bins), SETTINGS.drift)
+                compare_profiles(
+                    profile_values(before, bins), profile_values(after, bins), SETTINGS.drift
+                )
             )
         values = np.array([change.psi for change in found])
         line = {"reference": known, "rows": rows, "psi": values.mean()}
@@ -242,21 +250,26 @@ def psi_without_drift(windows: int) -> pd.DataFrame:
 
 def milliseconds() -> pd.DataFrame:
     """Return how long each part of an assessment of 1200 rows by 8 columns takes, in ms."""
-    calm, moved = (synthetic.table(kind, rows=6000, onset=4800) for kind in ("none", "concept"))
+    calm, moved = (
+        synthetic.make_scenario(kind, rows=6000, onset=4800) for kind in ("none", "concept")
+    )
     fresh = [train(calm[:1200], SETTINGS) for _ in range(15)]
     model, window = fresh[0], calm[4800:].reset_index(drop=True)
     changed, past = moved[4800:].reset_index(drop=True), moved[1200:4800]
-    known = reference.reference_of(model)
+    known = reference.find_reference(model)
 
     def columns() -> None:
-        now = {f.name: profile(window[f.name], known.profiles[f.name].bins) for f in model.features}
-        drift.columns(model.features, known.profiles, now, SETTINGS.drift)
+        now = {
+            f.name: profile_values(window[f.name], known.profiles[f.name].bins)
+            for f in model.features
+        }
+        drift.compare_columns(model.features, known.profiles, now, SETTINGS.drift)
 
     parts: dict[str, tuple[float, Callable[[], object]]] = {
         "column statistics": (20.0, columns),
-        "drift, all rows": (np.nan, lambda: compare(model, window, SETTINGS)),
-        "data quality": (np.nan, lambda: quality.check(model, window, SETTINGS)),
-        "performance": (np.nan, lambda: performance.judge(model, window, SETTINGS)),
+        "drift, all rows": (np.nan, lambda: report_drift(model, window, SETTINGS)),
+        "data quality": (np.nan, lambda: quality.check_quality(model, window, SETTINGS)),
+        "performance": (np.nan, lambda: realised.judge_performance(model, window, SETTINGS)),
         "assess": (300.0, lambda: policy.assess(model, window, SETTINGS)),
         "assess, first of a model": (300.0, lambda: policy.assess(fresh.pop(), window, SETTINGS)),
         "assess with a challenger": (1000.0, lambda: policy.assess(model, changed, SETTINGS)),

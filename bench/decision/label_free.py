@@ -26,9 +26,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from driftbook import data, performance, scores, synthetic
+from driftbook.data import synthetic
+from driftbook.data import windows as data
+from driftbook.model import scores
+from driftbook.model.training import Model, train
+from driftbook.performance import realised
 from driftbook.settings import Settings
-from driftbook.training import Model, train
 
 FOLDER = Path("artifacts/bench/decision")
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,9 +86,9 @@ class Stream:
         return [rows.iloc[a:b].reset_index(drop=True) for a, b in pairwise(self.cuts)]
 
     @cached_property
-    def scored(self) -> list[performance.Rows]:
+    def scored(self) -> list[realised.ScoredRows]:
         """Return what the champion said about the rows of each window, and what came true."""
-        return [performance.outcomes(self.model, window) for window in self.windows]
+        return [realised.score_outcomes(self.model, window) for window in self.windows]
 
 
 def load(name: str, estimator: str) -> Stream | None:
@@ -93,10 +96,10 @@ def load(name: str, estimator: str) -> Stream | None:
     model = {"estimator": estimator}
     if name == "flights":
         settings = Settings.parse({"model": model})
-        frame = data.load(settings).frame
+        frame = data.load_dataset(settings).frame
     elif name.startswith("synthetic:"):
         settings = Settings.parse({"data": {"source": name}, "model": model})
-        frame = synthetic.table(name.partition(":")[2])
+        frame = synthetic.make_scenario(name.partition(":")[2])
     else:
         path = SHARED / f"{name}.parquet"
         if not path.is_file():
@@ -120,7 +123,7 @@ def estimates(stream: Stream) -> pd.DataFrame:
         later = _chosen(stream, blind, stream.frame.iloc[stream.cuts[0] : stream.cuts[place]])
         rows = stream.scored[place]
         for metric in METRICS:
-            came = scores.score(metric, rows.y, rows.p)
+            came = scores.score_metric(metric, rows.y, rows.p)
             own = alone[alone["metric"] == metric].set_index("method")
             chosen = own[own["basis"] == "estimated"].iloc[0]
             delayed = later[(later["metric"] == metric) & (later["basis"] == "estimated")].iloc[0]
@@ -142,7 +145,7 @@ def estimates(stream: Stream) -> pd.DataFrame:
 
 
 def _chosen(stream: Stream, blind: pd.DataFrame, history: pd.DataFrame | None) -> pd.DataFrame:
-    table = performance.judge(stream.model, blind, stream.settings, history)
+    table = realised.judge_performance(stream.model, blind, stream.settings, history)
     return table[table["basis"] != "realised"]
 
 
@@ -150,7 +153,7 @@ def with_peer(stream: Stream, found: pd.DataFrame, python: Path | None) -> pd.Da
     """Return ``found`` with a column ``nannyml``: its CBPE on the same scores; NaN without it."""
     if python is None:
         return found.assign(nannyml=np.nan)
-    held = performance.holdout(stream.model)
+    held = realised.score_holdout(stream.model)
     parts = [pd.DataFrame({"window": -1, "y": held.y, "p": held.p})]
     for place, rows in enumerate(stream.scored):
         parts.append(pd.DataFrame({"window": place, "y": rows.y, "p": rows.p}))
@@ -254,8 +257,8 @@ def no_drift(windows: int) -> pd.DataFrame:
                 model = train(_drawn(rng, reference), settings)
                 for _ in range(each):
                     blind = _drawn(rng, rows).drop(columns="target")
-                    table = performance.judge(model, blind, settings)
-                    worse.append(not performance.worse_rows(table).empty)
+                    table = realised.judge_performance(model, blind, settings)
+                    worse.append(not realised.find_worse_rows(table).empty)
             line = {"reference": reference, "rows": rows, "windows": len(worse)}
             lines.append({**line, "worse": np.mean(worse)})
     return pd.DataFrame(lines)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from driftbook.policy import Assessment, assess
+    from driftbook.decision.policy import Assessment, assess
+    from driftbook.model.training import Model, train
     from driftbook.settings import Settings
-    from driftbook.training import Model, train
 
 __all__ = ["Assessment", "Model", "Settings", "assess", "train"]
 

@@ -1,5 +1,5 @@
 """``python -m driftbook`` is the command ``driftbook``."""
 
-from driftbook.cli import main
+from driftbook.runbook.cli import main
 
 main(prog_name="driftbook")

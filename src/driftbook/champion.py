@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from driftbook import registry, scoring
-from driftbook.scoring import Row, Scorer
+from driftbook.model import scoring
+from driftbook.model.scoring import Scorer, WireRow
+from driftbook.store import registry
 
 if TYPE_CHECKING:
-    from driftbook.training import Model
+    from driftbook.model.training import Model
 
 TOLERANCE = 1e-6
 
@@ -41,11 +42,11 @@ class ModelScorer:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def one(self, row: Row) -> float:
+    def one(self, row: WireRow) -> float:
         """Return the probability of one row."""
         return self.many([row])[0]
 
-    def many(self, rows: Sequence[Row]) -> list[float]:
+    def many(self, rows: Sequence[WireRow]) -> list[float]:
         """Return one probability a row."""
         import pandas as pd
 
@@ -60,7 +61,7 @@ def champion_version(models: Path) -> str | None:
     Raises:
         IntegrityError: the registry's index cannot be read.
     """
-    return registry.index(models).aliases.get("champion")
+    return registry.read_index(models).aliases.get("champion")
 
 
 def load(models: Path, version: str) -> Champion:
@@ -74,7 +75,7 @@ def load(models: Path, version: str) -> Champion:
         UsageError: no such version.
     """
     started = time.perf_counter()
-    contents = registry.verified_bytes(models, version)
+    contents = registry.read_verified_files(models, version)
     card = json.loads(contents["card.json"])
     scorer = _compiled(json.loads(contents["scorer.json"]), version)
     return Champion(
@@ -82,14 +83,14 @@ def load(models: Path, version: str) -> Champion:
         name=card["name"],
         features=tuple((feature["name"], feature["kind"]) for feature in card["features"]),
         card=card,
-        scorer=scorer or ModelScorer(registry.load(models, version)),
+        scorer=scorer or ModelScorer(registry.load_model(models, version)),
         load_s=time.perf_counter() - started,
     )
 
 
 def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:
     try:
-        scorer = scoring.scorer_of(document)
+        scorer = scoring.build_scorer(document)
     except ValueError:
         reason = str(document.get("reason", "unknown format"))
         _logger.warning("model %s is served by scikit-learn: %s", version, reason)

@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 
 from driftbook import narrative, plots_decision, run_page
-from driftbook.evidence import Evidence, Past, over_windows
+from driftbook.store.evidence import PastRun, PublishedRun, tabulate_past_runs
 from driftbook.theme import Picture
 from driftbook.wording import code, table
 
 
-def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
+def performance(evidence: PublishedRun) -> tuple[str, dict[str, Picture]]:
     """Return the performance page's body and its pictures by file name."""
     pictures = {"performance-now.png": plots_decision.performance(evidence.performance)}
     body = [
@@ -43,9 +43,11 @@ def performance(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     return "\n\n".join(body), pictures
 
 
-def history(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
+def history(evidence: PublishedRun) -> tuple[str, dict[str, Picture]]:
     """Return the history page's body after its listing, and its pictures."""
-    past = over_windows(evidence.history).sort_values("window", kind="stable", ignore_index=True)
+    past = tabulate_past_runs(evidence.history).sort_values(
+        "window", kind="stable", ignore_index=True
+    )
     pictures = {"history.png": plots_decision.decisions(past)}
     older = evidence.history[: -run_page.MOST]
     body = [
@@ -65,19 +67,19 @@ def history(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     return "\n\n".join(body), pictures
 
 
-def _older(past: Sequence[Past]) -> str:
+def _older(past: Sequence[PastRun]) -> str:
     names = [f"`{one.run_id}` ({one.document['action']})" for one in reversed(past)]
     return ", ".join(names)
 
 
-def _runs_text(evidence: Evidence) -> str:
+def _runs_text(evidence: PublishedRun) -> str:
     return (
         f"{len(evidence.history)} finished run(s). These pages show `{evidence.run_id}`; any other "
         "opens in JupyterLab with `.venv/bin/driftbook open RUN_ID`."
     )
 
 
-def _manifest_text(evidence: Evidence) -> str:
+def _manifest_text(evidence: PublishedRun) -> str:
     manifest = evidence.manifest
     return (
         f"Run `{evidence.run_id}`, model `{manifest['model_version']}`, made "
@@ -86,7 +88,7 @@ def _manifest_text(evidence: Evidence) -> str:
     )
 
 
-def _ledger(evidence: Evidence) -> str:
+def _ledger(evidence: PublishedRun) -> str:
     pages = {one.sha256: one.run_id for one in evidence.history[-run_page.MOST :]}
     shown = pd.DataFrame(
         {
@@ -109,7 +111,7 @@ def _evidence_link(digest: str | None, pages: Mapping[str, str]) -> str:
     return f"[run](run-{pages[digest]}.qmd)" if digest in pages else f"`{digest[:12]}…`"
 
 
-def artifacts(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
+def artifacts(evidence: PublishedRun) -> tuple[str, dict[str, Picture]]:
     """Return the artifacts page's body: the manifest with hashes, settings, data and versions."""
     manifest = evidence.manifest
     files = pd.DataFrame(
@@ -133,7 +135,7 @@ def artifacts(evidence: Evidence) -> tuple[str, dict[str, Picture]]:
     return "\n\n".join(body), {}
 
 
-def settings_in_force(evidence: Evidence) -> str:
+def settings_in_force(evidence: PublishedRun) -> str:
     """Return the thresholds and costs of the run as a table."""
     chosen = {key: evidence.manifest["settings"][key] for key in ("drift", "policy")}
     return _pairs(_flat(chosen), "setting")

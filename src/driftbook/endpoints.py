@@ -8,7 +8,7 @@ from pydantic_core import to_json
 from starlette.responses import Response
 
 from driftbook import serving_metrics
-from driftbook.prediction_log import FeedbackResult, LogUnavailableError
+from driftbook.data.prediction_log import FeedbackResult, LogUnavailableError
 from driftbook.prediction_request import describe, parse_json
 from driftbook.problems import ProblemError, invalid
 from driftbook.serving import Scored, Service, log_problem

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from driftbook.evidence import Evidence, headline
 from driftbook.narrative import ICONS, MEANINGS, METRIC_LABELS
+from driftbook.store.evidence import PublishedRun, find_headline
 from driftbook.wording import code, interval, listed, number, prose
 
 
@@ -27,7 +27,7 @@ class Command:
         return f".venv/bin/driftbook {words}{self.options}"
 
 
-def decision(evidence: Evidence, command: Command) -> str:
+def decision(evidence: PublishedRun, command: Command) -> str:
     """Return the decision page below its title, as Markdown with a few styled blocks."""
     return "\n\n".join(
         [
@@ -45,7 +45,7 @@ def decision(evidence: Evidence, command: Command) -> str:
     )
 
 
-def _banner(evidence: Evidence) -> str:
+def _banner(evidence: PublishedRun) -> str:
     action = str(evidence.recommendation["action"])
     icon = f'<span aria-hidden="true">{ICONS[action]}</span>'
     return "\n".join(
@@ -69,8 +69,8 @@ def _sentence(text: str) -> str:
     return prose(text if text.endswith((".", "!", "?")) else f"{text}.")
 
 
-def _facts(evidence: Evidence) -> str:
-    now = headline(evidence.performance)
+def _facts(evidence: PublishedRun) -> str:
+    now = find_headline(evidence.performance)
     facts = {
         "Champion": f"<code>{escape(str(evidence.recommendation['model_version']))}</code>",
         "Window": escape(evidence.window),
@@ -99,7 +99,7 @@ def _reverses(recommendation: dict[str, Any]) -> str:
     return "**What would reverse it**\n\n" + "\n".join(f"- {prose(c)}" for c in conditions)
 
 
-def _step_text(evidence: Evidence) -> str:
+def _step_text(evidence: PublishedRun) -> str:
     action = evidence.recommendation["action"]
     if _replaced(evidence):
         return f"judge {code(evidence.champion)}, which is the champion since, on the next window."
@@ -110,12 +110,12 @@ def _step_text(evidence: Evidence) -> str:
     return "judge the next window when it is complete."
 
 
-def _replaced(evidence: Evidence) -> bool:
+def _replaced(evidence: PublishedRun) -> bool:
     """Tell whether another version has become champion since the run."""
     return evidence.champion not in (None, evidence.recommendation["model_version"])
 
 
-def next_command(evidence: Evidence, command: Command) -> str:
+def next_command(evidence: PublishedRun, command: Command) -> str:
     """Return the one command that comes next after this decision."""
     action = evidence.recommendation["action"]
     if _replaced(evidence):
@@ -127,7 +127,7 @@ def next_command(evidence: Evidence, command: Command) -> str:
     return command.line("run --from drift", "run-drift")
 
 
-def _cards(evidence: Evidence) -> str:
+def _cards(evidence: PublishedRun) -> str:
     cards = [
         ("Data quality", "02-drift.html", *_quality_card(evidence)),
         ("Drift", "02-drift.html", *_drift_card(evidence)),
@@ -144,7 +144,7 @@ def _cards(evidence: Evidence) -> str:
     return f'```{{=html}}\n<div class="db-cards">{items}</div>\n```'
 
 
-def _quality_card(evidence: Evidence) -> tuple[str, str, str]:
+def _quality_card(evidence: PublishedRun) -> tuple[str, str, str]:
     faults = evidence.quality
     if faults.empty:
         return "good", "✓ sound", "No column is broken or odd."
@@ -160,7 +160,7 @@ def _findings(faults: pd.DataFrame, most: int = 3) -> str:
     return "; ".join(words) + more
 
 
-def _drift_card(evidence: Evidence) -> tuple[str, str, str]:
+def _drift_card(evidence: PublishedRun) -> tuple[str, str, str]:
     report = evidence.drift
     if report.empty:
         return "note", "• not judged", "Too few rows to compare."
@@ -179,7 +179,7 @@ def _drift_card(evidence: Evidence) -> tuple[str, str, str]:
     )
 
 
-def _performance_card(evidence: Evidence) -> tuple[str, str, str]:
+def _performance_card(evidence: PublishedRun) -> tuple[str, str, str]:
     judged = evidence.performance
     ok = judged[judged["status"] == "ok"] if not judged.empty else judged
     if ok.empty:
@@ -198,7 +198,7 @@ def _performance_card(evidence: Evidence) -> tuple[str, str, str]:
     )
 
 
-def _economics_card(evidence: Evidence) -> tuple[str, str, str]:
+def _economics_card(evidence: PublishedRun) -> tuple[str, str, str]:
     parts = evidence.recommendation["evidence"]
     best, terms = parts["challenger"], parts["economics"]
     even = number(terms["break_even_gain"])
@@ -217,7 +217,7 @@ def _economics_card(evidence: Evidence) -> tuple[str, str, str]:
     return "good", "✓ a retrain pays", text
 
 
-def _made(evidence: Evidence) -> str:
+def _made(evidence: PublishedRun) -> str:
     made = (
         str(evidence.manifest.get("created_utc", "–")).replace("T", " ").replace("+00:00", " UTC")
     )

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftbook.data.prediction_log import feedback, predictions, unavailable
 from driftbook.prediction_ids import first_id_at
-from driftbook.prediction_log import feedback, predictions, unavailable
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine

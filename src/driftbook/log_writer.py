@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftbook import log_retention, prediction_log
-from driftbook.prediction_log import Entry, FeedbackResult, LogUnavailableError
+from driftbook import log_retention
+from driftbook.data import prediction_log
+from driftbook.data.prediction_log import Entry, FeedbackResult, LogUnavailableError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection

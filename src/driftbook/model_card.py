@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from driftbook.model.training import Model
 from driftbook.settings import CardSettings, Settings
-from driftbook.training import Model
 from driftbook.wording import interval, listed, number, percent, prose
 
 UNSTATED = "Not stated by the owner; the settings have a place for it under `card`."
@@ -19,8 +19,8 @@ def model_card(
 ) -> dict[str, Any]:
     """Return the card of a version as plain values: measured, or stated in the settings.
 
-    ``parts`` comes from :func:`driftbook.exploration.parts`, ``leaks`` from
-    :func:`driftbook.exploration.leakage`.
+    ``parts`` comes from :func:`driftbook.model.exploration.describe_parts`, ``leaks`` from
+    :func:`driftbook.model.exploration.find_leaks`.
     """
     # JSON has no NaN: what a metric lacks becomes null.
     metrics = model.metrics.astype(object).where(model.metrics.notna(), None)

@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from driftbook.columns import Feature
-from driftbook.estimate import why
+from driftbook.data.columns import Feature
+from driftbook.performance.estimated import explain_method
 from driftbook.wording import (
     code,
     interval,
@@ -42,7 +42,7 @@ METRIC_LABELS = {
 
 
 def columns_table(look: pd.DataFrame) -> str:
-    """Return the table of :func:`driftbook.exploration.columns`."""
+    """Return the table of :func:`driftbook.model.exploration.describe_columns`."""
     return table(
         look,
         {
@@ -59,7 +59,7 @@ def columns_table(look: pd.DataFrame) -> str:
 
 
 def parts_table(parts: pd.DataFrame) -> str:
-    """Return the table of :func:`driftbook.exploration.parts`."""
+    """Return the table of :func:`driftbook.model.exploration.describe_parts`."""
     return table(
         parts,
         {

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from driftbook.columns import Feature
+from driftbook.data.columns import Feature
 from driftbook.theme import (
     ACCENT,
     CURRENT,

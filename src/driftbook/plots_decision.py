@@ -181,7 +181,7 @@ def over_time(
 def decisions(past: pd.DataFrame) -> Picture:
     """Return every decision by window: the window's Brier loss above, its drifted share below.
 
-    ``past`` comes from :func:`driftbook.evidence.over_windows`, in the order of windows; the loss
+    ``past`` comes from :func:`driftbook.store.evidence.tabulate_past_runs`, in the order of windows; the loss
     is realised where it is known, else estimated. One window judged twice has two marks.
     """
     if past.empty:

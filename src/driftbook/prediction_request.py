@@ -10,7 +10,7 @@ from pydantic_core import from_json
 from driftbook.problems import ProblemError, invalid
 
 if TYPE_CHECKING:
-    from driftbook.scoring import Value
+    from driftbook.model.scoring import WireValue
 
 # Far beyond any measurement, and small enough that every score stays finite.
 LARGEST_NUMBER = 1e100
@@ -80,7 +80,7 @@ class RequestReader:
         self._known = frozenset(self.names)
         self._max_batch = max_batch
 
-    def read(self, body: Any) -> tuple[bool, list[list[Value]]]:
+    def read(self, body: Any) -> tuple[bool, list[list[WireValue]]]:
         """Return whether one row was asked for as ``features``, and the rows in feature order.
 
         Numbers must be finite; null is a missing value, which the model imputes.
@@ -98,7 +98,7 @@ class RequestReader:
             return False, self.records(body["records"])
         raise invalid(_one_key(body))
 
-    def row(self, values: Any) -> list[Value]:
+    def row(self, values: Any) -> list[WireValue]:
         """Return ``values``, a list of one value a feature."""
         if type(values) is not list or len(values) != len(self.names):
             raise invalid([self._wrong_length(values)])
@@ -107,12 +107,12 @@ class RequestReader:
             raise invalid(self._errors(values, places))
         return values
 
-    def records(self, records: Any) -> list[list[Value]]:
+    def records(self, records: Any) -> list[list[WireValue]]:
         """Return the rows of ``records``, a list of objects with a key a feature."""
         if type(records) is not list or not records:
             raise invalid([_error("records", "a list of at least one object", records)])
         self.check_batch(len(records), "records")
-        rows: list[list[Value]] = []
+        rows: list[list[WireValue]] = []
         errors: list[Error] = []
         for position, record in enumerate(records):
             row, wrong = self._record(record, f"records[{position}]")
@@ -145,7 +145,7 @@ class RequestReader:
             return []
         return self._errors(values, [f"{place}.{name}" for name in self.names])
 
-    def _record(self, record: Any, place: str) -> tuple[list[Value], list[Error]]:
+    def _record(self, record: Any, place: str) -> tuple[list[WireValue], list[Error]]:
         if type(record) is not dict:
             return [], [_error(place, f"an object with the keys {', '.join(self.names)}", record)]
         if record.keys() != self._known:

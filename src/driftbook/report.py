@@ -11,11 +11,12 @@ from typing import Any
 
 import yaml
 
-from driftbook import artifacts as runs
-from driftbook import cells, chapters, evidence, frontpage, pages, run_page
+from driftbook import cells, chapters, frontpage, pages, run_page
 from driftbook.cells import Cell
 from driftbook.errors import DriftbookError
-from driftbook.evidence import NOTEBOOKS, Evidence
+from driftbook.store import evidence
+from driftbook.store import run as runs
+from driftbook.store.evidence import NOTEBOOKS, PublishedRun
 from driftbook.theme import Picture
 
 # In the tracked _quarto.yml, so that it works from the root as well.
@@ -43,9 +44,9 @@ def render(
     Raises:
         DriftbookError: no run is published, a source is missing, or Quarto failed.
     """
-    artifacts = runs.resolve(artifacts_dir)
-    reports = folder_for(artifacts) if reports_dir is None else runs.resolve(reports_dir)
-    found = evidence.load(artifacts)
+    artifacts = runs.resolve_path(artifacts_dir)
+    reports = folder_for(artifacts) if reports_dir is None else runs.resolve_path(reports_dir)
+    found = evidence.load_published_run(artifacts)
     build, html = reports / "executed-new", reports / "html-new"
     # What a stopped render may have left.
     for folder in (build, html):
@@ -83,7 +84,7 @@ def folder_for(artifacts: Path) -> Path:
     return beside if own else artifacts / "reports"
 
 
-def assemble(found: Evidence, build: Path, options: str = "") -> dict[str, Any]:
+def assemble(found: PublishedRun, build: Path, options: str = "") -> dict[str, Any]:
     """Return the site's Quarto settings after all its sources were written into ``build``.
 
     Raises:
@@ -115,7 +116,7 @@ def assemble(found: Evidence, build: Path, options: str = "") -> dict[str, Any]:
 
 def _project() -> Path:
     """Return the folder with the hand-written pages: the project at hand, else this package's."""
-    for root in (runs.project_root(), Path(__file__).resolve().parents[2]):
+    for root in (runs.find_project_root(), Path(__file__).resolve().parents[2]):
         if (root / "reports" / "index.qmd").is_file() and (root / "_quarto.yml").is_file():
             return root
     raise DriftbookError(
@@ -139,7 +140,7 @@ def _write(build: Path, name: str, text: str, pictures: dict[str, Picture]) -> N
         picture.save(build / "figures" / file)
 
 
-def _notebook(found: Evidence, name: str) -> list[Cell]:
+def _notebook(found: PublishedRun, name: str) -> list[Cell]:
     """Return the executed cells as they are rendered: no injected one, no tool's metadata."""
     path = found.executed(name)
     if path is None:

@@ -10,19 +10,19 @@ import pandas as pd
 import yaml
 
 from driftbook import narrative
-from driftbook.evidence import Past, headline
+from driftbook.store.evidence import PastRun, find_headline
 from driftbook.wording import number
 
 # Newer runs get a page each; older ones are named only, so that the site stays small.
 MOST = 30
 
 
-def name(past: Past) -> str:
+def name(past: PastRun) -> str:
     """Return the page's file name."""
     return f"run-{past.run_id}.qmd"
 
 
-def text(past: Past) -> str:
+def text(past: PastRun) -> str:
     """Return the page as Quarto Markdown: fields for the listing, then the evidence."""
     document = past.document
     evidence = document["evidence"]
@@ -43,9 +43,9 @@ def text(past: Past) -> str:
     return f"---\n{fields}---\n\n" + "\n\n".join(body) + "\n"
 
 
-def _fields(past: Past) -> dict[str, Any]:
+def _fields(past: PastRun) -> dict[str, Any]:
     document = past.document
-    now = headline(pd.DataFrame(document["evidence"]["performance"] or []))
+    now = find_headline(pd.DataFrame(document["evidence"]["performance"] or []))
     # Listings show fields as HTML.
     return {
         "title": f"{document.get('window') or '–'}: {document['action']}",

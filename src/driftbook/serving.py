@@ -13,14 +13,15 @@ from typing import Any
 from pydantic_core import to_json
 
 from driftbook import champion as champions
-from driftbook import prediction_ids, prediction_log
+from driftbook import prediction_ids
 from driftbook.champion import Champion
+from driftbook.data import prediction_log
+from driftbook.data.prediction_log import Entry, LogUnavailableError
 from driftbook.errors import DriftbookError
 from driftbook.log_writer import LogWriter
-from driftbook.prediction_log import Entry, LogUnavailableError
+from driftbook.model.scoring import WireRow
 from driftbook.prediction_request import RequestReader
 from driftbook.problems import ProblemError
-from driftbook.scoring import Row
 from driftbook.serving_metrics import RequestMetrics
 from driftbook.serving_output import AccessLog
 from driftbook.settings import Settings
@@ -114,7 +115,7 @@ class Service:
             self._access.write(scope, status, seconds)
 
     def note(
-        self, scope: Scope, served: Served, rows: Sequence[Row], scored: Sequence[Scored]
+        self, scope: Scope, served: Served, rows: Sequence[WireRow], scored: Sequence[Scored]
     ) -> None:
         """Note a prediction down for its line in the access log, with features only if asked."""
         if self._access is None:
@@ -153,7 +154,7 @@ class Service:
             raise ProblemError("not-ready", detail, headers={"retry-after": "1"})
         return self.served
 
-    async def score(self, served: Served, rows: Sequence[Row]) -> list[Scored]:
+    async def score(self, served: Served, rows: Sequence[WireRow]) -> list[Scored]:
         """Return one scored row a row, after all of them are in the prediction log.
 
         Raises:

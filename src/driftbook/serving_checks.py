@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 import numpy as np
 
-from driftbook.compilation import wire_rows
 from driftbook.errors import DriftbookError
+from driftbook.model.compilation import to_wire_rows
 from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
 
 if TYPE_CHECKING:
-    from driftbook.training import Model
+    from driftbook.model.training import Model
 
 KNOWN_ROWS = 50
 TOLERANCE = 1e-9
@@ -29,7 +29,7 @@ class ServingCheckError(DriftbookError):
 
 
 class Run(Protocol):
-    """What the checks need of a run; see :class:`driftbook.artifacts.Run`."""
+    """What the checks need of a run; see :class:`driftbook.store.run.Run`."""
 
     @property
     def run_id(self) -> str:
@@ -129,7 +129,7 @@ def _known_rows(client: httpx.Client, model: Model) -> Iterator[Check]:
     chosen = np.unique(np.linspace(0, len(model.reference) - 1, KNOWN_ROWS).astype(int))
     frame = model.reference.iloc[chosen]
     expected = model.predict_proba(frame).tolist()
-    rows = wire_rows(frame, model.features)
+    rows = to_wire_rows(frame, model.features)
     names = model.feature_names
     single = [client.post("/predict", json={"features": row}) for row in rows]
     yield _scores("known rows, one by one", [_field(r, "probability") for r in single], expected)
@@ -154,7 +154,7 @@ def _scores(name: str, found: list[Any], expected: list[float]) -> Check:
 
 def _refusals(client: httpx.Client, model: Model) -> Iterator[Check]:
     """Yield whether requests that are wrong are refused with a problem that names the field."""
-    row = wire_rows(model.reference.iloc[:1], model.features)[0]
+    row = to_wire_rows(model.reference.iloc[:1], model.features)[0]
     record = dict(zip(model.feature_names, row, strict=True))
     kinds = [feature.kind for feature in model.features]
     numeric = kinds.index("numeric") if "numeric" in kinds else None

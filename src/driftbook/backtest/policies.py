@@ -1,0 +1,201 @@
+"""Retraining policies: each decides before every window from what was known then."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from driftbook.backtest.timeline import Floats, Tenure, Timeline
+from driftbook.performance import realised
+from driftbook.settings import PolicySettings
+
+PERIODS = (2, 3, 6, 12)
+KS_LEVEL, PSI_LEVEL = 0.05, 0.2
+ADWIN_DELTA = 0.002
+
+
+@dataclass(frozen=True)
+class PolicyStep:
+    """The model in force in one window, whether it was retrained before it, and why."""
+
+    window: int
+    champion: Tenure
+    retrained: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class PolicyMoment:
+    """The eve of window ``t`` with a champion in force; labels are known up to ``newest``."""
+
+    timeline: Timeline
+    champion: Tenure
+    t: int
+
+    @property
+    def newest(self) -> int:
+        """Return the newest window whose labels are known; negative where there is none."""
+        return self.t - 1 - self.timeline.settings.data.label_delay
+
+
+# Says whether to retrain now, and why.
+RetrainRule = Callable[[PolicyMoment], tuple[bool, str]]
+
+
+def follow_rule(timeline: Timeline, rule: RetrainRule) -> list[PolicyStep]:
+    """Return the steps of a policy that retrains on the sliding block whenever ``rule`` says so."""
+    champion = timeline.first
+    steps = [PolicyStep(0, champion, False, "first model")]
+    for t in range(1, len(timeline.windows)):
+        retrain, reason = rule(PolicyMoment(timeline, champion, t))
+        champion = timeline.champions[t] if retrain else champion
+        steps.append(PolicyStep(t, champion, retrain, reason))
+    return steps
+
+
+def never_retrain(_: PolicyMoment) -> tuple[bool, str]:
+    """Return no retrain."""
+    return False, ""
+
+
+def retrain_every(period: int) -> RetrainRule:
+    """Return the rule that retrains when the champion is ``period`` windows old."""
+
+    def rule(now: PolicyMoment) -> tuple[bool, str]:
+        age = now.t - now.champion.trained_before
+        return age >= period, f"{age} windows old"
+
+    return rule
+
+
+def retrain_on_any_drift(now: PolicyMoment) -> tuple[bool, str]:
+    """Return whether any column has KS p < 0.05 or PSI >= 0.2: the rule of many dashboards.
+
+    Both marks are conventions: the 5% level uncorrected, and PSI 0.2 as in Siddiqi (2006).
+    """
+    report = now.timeline.report(now.champion, now.t)
+    own = report[~report["kind"].isin(["prediction", "joint"])]
+    hit = (own["ks_pvalue"] < KS_LEVEL) | (own["psi"] >= PSI_LEVEL)
+    return bool(hit.any()), f"{int(hit.sum())} columns moved"
+
+
+def retrain_on_error(now: PolicyMoment) -> tuple[bool, str]:
+    """Return whether the newest labelled window lost two standard errors more than the holdout."""
+    if now.newest < now.champion.trained_before:
+        return False, "no label yet"
+    rows = realised.score_holdout(now.champion.model)
+    before = np.square(rows.p - rows.y)
+    losses = now.timeline.row_losses(now.champion, now.newest)
+    if len(losses) < now.timeline.settings.policy.min_rows:
+        return False, "too few labels"
+    rise = float(losses.mean() - before.mean())
+    error = np.hypot(losses.std() / len(losses) ** 0.5, before.std() / len(before) ** 0.5)
+    return bool(rise > 2 * error), f"loss rose by {rise:.4f}"
+
+
+def retrain_on_cumulative_cost(policy: PolicySettings) -> RetrainRule:
+    """Return the rule that retrains once the staleness cost paid since then reaches the price.
+
+    The staleness cost of a window is the champion's loss above that of a model trained right
+    before it, times ``error_cost``.
+
+    Source: the cumulative threshold of CARA, Mahadevan and Mathioudakis (2023), arXiv 2310.04216,
+    with the cost of one retrain as threshold.
+    """
+
+    def rule(now: PolicyMoment) -> tuple[bool, str]:
+        seen = range(now.champion.trained_before + 1, now.newest + 1)
+        fresh = now.timeline.losses
+        own = [now.timeline.loss(now.champion, u) - fresh[u, u] for u in seen]
+        paid = float(np.nansum(own)) * policy.error_cost
+        return paid >= policy.retrain_cost, f"paid {paid:.4f} for staleness"
+
+    return rule
+
+
+def follow_adwin(timeline: Timeline) -> list[PolicyStep]:
+    """Return the steps of retraining when ADWIN sees the champion's squared error change.
+
+    Source: Bifet and Gavaldà (2007), SIAM SDM, with river's default delta of 0.002.
+    """
+    from river import drift
+
+    return _detected(timeline, partial(drift.ADWIN, delta=ADWIN_DELTA), lambda losses: losses)
+
+
+def follow_ddm(timeline: Timeline) -> list[PolicyStep]:
+    """Return the steps of retraining when DDM sees the champion's error rate rise.
+
+    Source: Gama et al. (2004), SBIA; an error is a probability on the wrong side of 0.5.
+    """
+    from river.drift import binary
+
+    return _detected(timeline, binary.DDM, lambda losses: (losses > 0.25).astype(np.float64))
+
+
+def has_river() -> bool:
+    """Return whether river, the home of ADWIN and DDM, is installed (extra ``backtest``)."""
+    return importlib.util.find_spec("river") is not None
+
+
+def follow_driftbook(timeline: Timeline, policy: PolicySettings) -> list[PolicyStep]:
+    """Return the steps of promoting the challenger whenever ``assess`` says retrain."""
+    settings = timeline.settings.model_copy(update={"policy": policy})
+    champion = timeline.first
+    steps = [PolicyStep(0, champion, False, "first model")]
+    for t in range(1, len(timeline.windows)):
+        assessment = timeline.assess(champion, t, settings)
+        retrain = assessment.action == "retrain"
+        champion = timeline.promote(champion, t, assessment) if retrain else champion
+        steps.append(PolicyStep(t, champion, retrain, f"{assessment.action}: {assessment.reason}"))
+    return steps
+
+
+def find_hindsight(timeline: Timeline, policy: PolicySettings) -> list[PolicyStep]:
+    """Return the cheapest steps of all, over every set of retrain times of the sliding block.
+
+    Source: Bellman (1957): the best end of a schedule does not depend on how it began.
+    """
+    losses = np.nan_to_num(timeline.losses) * policy.error_cost
+    n = len(losses)
+    total = np.cumsum(losses, axis=1)
+    best, following = np.zeros(n + 1), [n] * n
+    for a in range(n - 1, -1, -1):
+        costs = [
+            total[a, b - 1]
+            - (total[a, a - 1] if a else 0.0)
+            + (policy.retrain_cost + best[b]) * (b < n)
+            for b in range(a + 1, n + 1)
+        ]
+        following[a] = a + 1 + int(np.argmin(costs))
+        best[a] = min(costs)
+    times, a = set(), following[0]
+    while a < n:
+        times.add(a)
+        a = following[a]
+    return follow_rule(timeline, lambda now: (now.t in times, "known afterwards"))
+
+
+def _detected(
+    timeline: Timeline, detector: Callable[[], Any], signal: Callable[[Floats], Floats]
+) -> list[PolicyStep]:
+    watching = detector()
+
+    def rule(now: PolicyMoment) -> tuple[bool, str]:
+        nonlocal watching
+        if now.newest < now.champion.trained_before:
+            return False, "no label yet"
+        found = False
+        for value in signal(timeline.row_losses(now.champion, now.newest)).tolist():
+            watching.update(value)
+            found = found or watching.drift_detected
+        if found:
+            watching = detector()
+        return found, "drift detected" if found else ""
+
+    return follow_rule(timeline, rule)

@@ -1,0 +1,156 @@
+"""Would this policy have served me? Every policy replayed on the same windows, and its price."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from driftbook.backtest import policies as schedules
+from driftbook.backtest.policies import PolicyStep
+from driftbook.backtest.timeline import Timeline
+from driftbook.data.windows import Dataset
+from driftbook.settings import PolicySettings, Settings
+
+# The cost curve spans these multiples of the retrain cost in the settings.
+MULTIPLES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0)
+RIVER = "ADWIN and DDM are left out: river is not installed; pip install 'driftbook[backtest]'"
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """What each policy would have cost.
+
+    ``policies``: policy, retrains, mean_loss, total_cost, excess (over hindsight's cost, minus 1).
+    ``schedule``: a row a policy and window: whether it was retrained before it, with which
+    recipe, its loss, and why. ``losses``: mean Brier loss of the sliding-block model trained
+    before the row's window on the column's window. ``costs``: the policies' totals at several
+    retrain costs, and which is cheapest there. ``notes``: what was left out, and why.
+    """
+
+    policies: pd.DataFrame
+    schedule: pd.DataFrame
+    losses: pd.DataFrame
+    costs: pd.DataFrame
+    notes: tuple[str, ...]
+
+
+def replay_policies(
+    dataset: Dataset, settings: Settings, progress: Callable[[int, int], None] | None = None
+) -> BacktestResult:
+    """Return every policy's record on the windows of ``dataset`` after the first reference.
+
+    Before each window a policy sees what was known then: features up to the window before, labels
+    ``data.label_delay`` windows older. A retrain learns from a sliding block as long as the
+    reference; Driftbook's own recipes may differ, hindsight's only its timing. A policy pays the
+    sum over windows of mean Brier loss times ``error_cost``, plus its retrains times
+    ``retrain_cost``. ``progress`` is called with steps done and steps in all.
+
+    Raises:
+        UsageError: fewer than two complete windows after the reference.
+    """
+    done, total = 0, 0
+
+    def step(count: int) -> None:
+        nonlocal done
+        done += count
+        if progress is not None:
+            progress(done, total)
+
+    after = [w for w in dataset.windows[settings.data.reference :] if w.complete]
+    total = len(after) + 1 + len(MULTIPLES)
+    timeline = Timeline.build(dataset, settings, step)
+    fixed = follow_unpriced(timeline)
+    step(1)
+    records, curve = {}, []
+    for multiple in MULTIPLES:
+        cost = settings.policy.retrain_cost * multiple
+        policy = settings.policy.model_copy(update={"retrain_cost": cost})
+        found = follow_priced(timeline, policy) | fixed
+        curve.append(tabulate_policies(timeline, found, policy).assign(retrain_cost=cost))
+        if multiple == 1.0:
+            records = found
+        step(1)
+    names = [w.name for w in timeline.windows]
+    return BacktestResult(
+        policies=tabulate_policies(timeline, records, settings.policy),
+        schedule=_schedule(timeline, records),
+        losses=pd.DataFrame(timeline.losses, index=names, columns=names),
+        costs=_curve(curve),
+        notes=() if schedules.has_river() else (RIVER,),
+    )
+
+
+def follow_unpriced(timeline: Timeline) -> dict[str, list[PolicyStep]]:
+    """Return the policies whose steps do not depend on what a retrain costs."""
+    found = {
+        "never": schedules.follow_rule(timeline, schedules.never_retrain),
+        "always": schedules.follow_rule(timeline, schedules.retrain_every(1)),
+        **{
+            f"every {k}": schedules.follow_rule(timeline, schedules.retrain_every(k))
+            for k in schedules.PERIODS
+            if k < len(timeline.windows)
+        },
+        "KS p<0.05 or PSI>=0.2": schedules.follow_rule(timeline, schedules.retrain_on_any_drift),
+        "error trigger": schedules.follow_rule(timeline, schedules.retrain_on_error),
+    }
+    if schedules.has_river():
+        found |= {"ADWIN": schedules.follow_adwin(timeline), "DDM": schedules.follow_ddm(timeline)}
+    return found
+
+
+def follow_priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[PolicyStep]]:
+    """Return the steps of the policies that weigh what a retrain costs, hindsight among them."""
+    return {
+        "driftbook": schedules.follow_driftbook(timeline, policy),
+        "CARA-style": schedules.follow_rule(timeline, schedules.retrain_on_cumulative_cost(policy)),
+        "hindsight": schedules.find_hindsight(timeline, policy),
+    }
+
+
+def tabulate_policies(
+    timeline: Timeline, records: dict[str, list[PolicyStep]], policy: PolicySettings
+) -> pd.DataFrame:
+    """Return what each policy paid at the costs of ``policy``, the cheapest first.
+
+    ``records``: the steps of each policy, ``hindsight`` among them.
+    """
+    rows = []
+    for name, steps in records.items():
+        losses = np.array([timeline.loss(s.champion, s.window) for s in steps])
+        retrains = sum(s.retrained for s in steps)
+        total = float(np.nansum(losses)) * policy.error_cost + retrains * policy.retrain_cost
+        rows.append((name, retrains, float(np.nanmean(losses)), total))
+    table = pd.DataFrame(rows, columns=["policy", "retrains", "mean_loss", "total_cost"])
+    best = table.loc[table["policy"] == "hindsight", "total_cost"].iloc[0]
+    table["excess"] = table["total_cost"] / best - 1 if best > 0 else 0.0
+    return table.sort_values("total_cost", kind="stable", ignore_index=True)
+
+
+def _schedule(timeline: Timeline, records: dict[str, list[PolicyStep]]) -> pd.DataFrame:
+    names = [w.name for w in timeline.windows]
+    rows = [
+        {
+            "policy": name,
+            "window": names[s.window],
+            "retrained": s.retrained,
+            "recipe": s.champion.recipe,
+            "trained_before": names[s.champion.trained_before],
+            "loss": timeline.loss(s.champion, s.window),
+            "reason": s.reason,
+        }
+        for name, steps in records.items()
+        for s in steps
+    ]
+    return pd.DataFrame(rows)
+
+
+def _curve(parts: list[pd.DataFrame]) -> pd.DataFrame:
+    """Return the totals at each retrain cost; ``cheapest`` marks the best without hindsight."""
+    table = pd.concat(parts, ignore_index=True)
+    real = table[table["policy"] != "hindsight"]
+    best = real.loc[real.groupby("retrain_cost")["total_cost"].idxmin()].index
+    columns = ["retrain_cost", "policy", "retrains", "mean_loss", "total_cost", "excess"]
+    return table[columns].assign(cheapest=table.index.isin(best))

@@ -1,0 +1,161 @@
+"""A data source replayed window by window: what was known when, and what each model then lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from driftbook.data import windows as data
+from driftbook.data.windows import Dataset, Window
+from driftbook.decision import policy, recipes, retraining
+from driftbook.decision.trial import FitMemo
+from driftbook.drift import report as drift
+from driftbook.errors import UsageError
+from driftbook.model import threads
+from driftbook.model.training import Model, train
+from driftbook.performance import realised
+from driftbook.settings import Settings
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Tenure:
+    """A model in force: what it is, how it was made, and the row where its labels ended."""
+
+    model: Model
+    recipe: str
+    trained_before: int  # the window before which it was trained, 0 for the first
+    seen: int  # rows before this position were known when it was trained
+
+
+@dataclass
+class Timeline:
+    """The windows after the first reference, with a memory of fits and judgements.
+
+    At step t the model for window t is chosen, from what is known at the end of window t - 1:
+    its features, and labels ``data.label_delay`` windows older. ``losses[s, t]`` is the mean Brier
+    loss on window t of the sliding-block model trained before window s, NaN for t < s.
+    """
+
+    dataset: Dataset
+    settings: Settings
+    windows: tuple[Window, ...]
+    champions: list[Tenure] = field(default_factory=list)
+    losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    _evidence: dict[tuple[str, int], policy.WindowFindings] = field(default_factory=dict)
+    _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
+    _fits: dict[tuple[object, ...], recipes.RecipeFit | None] = field(default_factory=dict)
+    _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
+
+    @classmethod
+    @threads.one_blas_thread()
+    def build(
+        cls,
+        dataset: Dataset,
+        settings: Settings,
+        step: Callable[[int], None] = lambda _: None,
+    ) -> Timeline:
+        """Return the timeline with one sliding-block model a window, each trained once.
+
+        Raises:
+            UsageError: fewer than two complete windows after the reference.
+        """
+        reference = data.find_reference_windows(dataset, settings)
+        windows = tuple(w for w in dataset.windows[len(reference) :] if w.complete)
+        if len(windows) < 2:
+            raise UsageError(
+                f"a backtest needs two complete windows after the reference, found {len(windows)}; "
+                "give more rows, a smaller data.window or a smaller data.reference"
+            )
+        found = cls(dataset, settings, windows)
+        first = train(dataset.frame.iloc[: reference[-1].stop], settings)
+        found.champions = [Tenure(first, "first", 0, reference[-1].stop)]
+        step(1)
+        for t in range(1, len(windows)):
+            found.champions.append(found._sliding(t))
+            step(1)
+        found.losses = np.full((len(windows), len(windows)), np.nan)
+        for s, champion in enumerate(found.champions):
+            for t in range(s, len(windows)):
+                found.losses[s, t] = found.loss(champion, t)
+        return found
+
+    @property
+    def first(self) -> Tenure:
+        """Return the champion before the first window."""
+        return self.champions[0]
+
+    def known(self, t: int) -> int:
+        """Return the row position before which labels are known when step t decides."""
+        delay = self.settings.data.label_delay
+        return self.windows[t - 1 - delay].stop if t - 1 - delay >= 0 else self.first.seen
+
+    def loss(self, champion: Tenure, t: int) -> float:
+        """Return the champion's mean Brier loss on window t, NaN where no label is known."""
+        losses = self.row_losses(champion, t)
+        return float(losses.mean()) if len(losses) else float("nan")
+
+    def row_losses(self, champion: Tenure, t: int) -> Floats:
+        """Return squared errors of the labelled rows of window t, shape (labelled rows,)."""
+        key = (champion.model.version, t)
+        if key not in self._row_losses:
+            rows = realised.score_outcomes(champion.model, self.dataset.rows(self.windows[t]))
+            losses = np.square(rows.p - rows.y)
+            self._row_losses[key] = losses[~np.isnan(losses)]
+        return self._row_losses[key]
+
+    def report(self, champion: Tenure, t: int) -> pd.DataFrame:
+        """Return the drift report that step t sees: window t - 1 against the champion."""
+        return drift.report_drift(champion.model, self._current(t), self.settings)
+
+    def assess(self, champion: Tenure, t: int, settings: Settings) -> policy.Assessment:
+        """Return what ``assess`` says at step t under the costs of ``settings.policy``."""
+        key = (champion.model.version, t)
+        current = self._current(t)
+        if key not in self._evidence:
+            history = self.dataset.frame.iloc[champion.seen : self._history_end(t)]
+            self._evidence[key] = policy.examine_window(
+                champion.model,
+                current,
+                settings,
+                history.reset_index(drop=True),
+                self._memo(champion),
+            )
+        return policy.conclude_decision(champion.model, self._evidence[key], len(current), settings)
+
+    def promote(self, champion: Tenure, t: int, assessment: policy.Assessment) -> Tenure:
+        """Return the champion that takes over before window t."""
+        challenger = assessment.challenger
+        if challenger is None:
+            return champion
+        key = (champion.model.version, t, challenger.recipe)
+        if key not in self._made:
+            model = retraining.retrain_model(challenger.make)
+            self._made[key] = Tenure(model, challenger.recipe, t, self.known(t))
+        return self._made[key]
+
+    def _current(self, t: int) -> pd.DataFrame:
+        rows = self.dataset.rows(self.windows[t - 1])
+        delayed = self.settings.data.label_delay > 0
+        return rows.drop(columns=self.dataset.target) if delayed else rows
+
+    def _memo(self, champion: Tenure) -> FitMemo | None:
+        if self.dataset.frame[self.dataset.target].isna().any():
+            return None
+        return FitMemo(champion.seen - len(champion.model.reference), self._fits)
+
+    def _history_end(self, t: int) -> int:
+        return min(self.known(t), self.windows[t - 1].start)
+
+    def _sliding(self, t: int) -> Tenure:
+        stop, size = self.known(t), self.first.seen
+        if stop == self.first.seen:
+            return replace(self.first, trained_before=t)
+        rows = self.dataset.frame.iloc[max(0, stop - size) : stop]
+        model = train(rows, self.settings, "recent")
+        return Tenure(model, "recent", t, stop)

@@ -1,0 +1,257 @@
+"""Rows in time order, their features, and the windows that time cuts them into."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from driftbook.data import columns, files, synthetic
+from driftbook.data.columns import Feature
+from driftbook.errors import UsageError
+from driftbook.settings import Settings
+
+_PERIODS = {"day": "D", "week": "W-SUN", "month": "M"}
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows ``start:stop`` of the time-ordered frame; ``complete`` when none is to come."""
+
+    name: str
+    start: int
+    stop: int
+    complete: bool
+
+    @property
+    def rows(self) -> int:
+        """Return the number of rows."""
+        return self.stop - self.start
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A validated table in time order with its windows."""
+
+    frame: pd.DataFrame
+    features: tuple[Feature, ...]
+    target: str
+    timestamp: str | None
+    windows: tuple[Window, ...]
+    dropped: dict[str, int]
+    fingerprint: str
+    source: str
+
+    def rows(self, window: Window) -> pd.DataFrame:
+        """Return the rows of one window."""
+        return self.frame.iloc[window.start : window.stop].reset_index(drop=True)
+
+
+@dataclass(frozen=True)
+class WindowSplit:
+    """What is known when ``window`` has ended: its rows, and earlier rows with mature labels."""
+
+    window: Window
+    current: pd.DataFrame
+    history: pd.DataFrame
+
+
+def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
+    """Return the data source of the settings as a validated :class:`Dataset`.
+
+    Missing feature values and missing labels stay missing; rows without a timestamp are dropped
+    and counted. ``artifacts`` is where a prepared table is cached (``data/``) and where the
+    prediction log lies.
+
+    Raises:
+        UsageError: with the cause, the value found and the next step; nothing was written.
+    """
+    frame, dropped = _table(settings, artifacts)
+    wanted = settings.data
+    frame = _select_columns(frame, settings)
+    if wanted.source != "predictions":
+        frame = frame.assign(
+            **{wanted.target: columns.parse_target(frame[wanted.target], wanted.target)}
+        )
+    if wanted.timestamp is not None:
+        times = columns.parse_timestamps(
+            frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
+        )
+        frame = frame.assign(**{wanted.timestamp: times})
+        known = times.notna()
+        if not known.all():
+            dropped = {**dropped, "no timestamp": int((~known).sum())}
+            frame = frame[known]
+        frame = frame.sort_values(wanted.timestamp, kind="stable")
+    frame = frame.reset_index(drop=True)
+    return Dataset(
+        frame=frame,
+        features=columns.find_features(frame, settings),
+        target=wanted.target,
+        timestamp=wanted.timestamp,
+        windows=_windows(frame, settings),
+        dropped=dropped,
+        fingerprint=hash_frame(frame),
+        source=wanted.source,
+    )
+
+
+def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
+    wanted = settings.data
+    if wanted.source == "flights":
+        return files.load_flights(None if artifacts is None else artifacts / "data")
+    if wanted.source.startswith("synthetic:"):
+        scenario = wanted.source.partition(":")[2]
+        return synthetic.make_scenario(
+            scenario, target=wanted.target, timestamp=wanted.timestamp
+        ), {}
+    if wanted.source == "predictions":
+        from driftbook.data import prediction_log
+
+        if artifacts is None:
+            raise UsageError(
+                "source 'predictions' needs the artifacts folder that holds the prediction log"
+            )
+        return prediction_log.read_frame(settings, artifacts), {}
+    return files.read_files(wanted.source, settings.bases), {}
+
+
+def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    wanted = settings.data
+    if frame.empty:
+        raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
+    frame = frame.rename(columns=str)
+    fixed = [wanted.target, *([wanted.timestamp] if wanted.timestamp else [])]
+    for role, name in zip(("data.target", "data.timestamp"), fixed, strict=False):
+        if name not in frame.columns:
+            raise UsageError(
+                f"{role} {name!r} is no column of {wanted.source!r}; its columns are "
+                f"{_listing(frame.columns)}"
+            )
+    names = (
+        [c for c in frame.columns if c not in fixed]
+        if wanted.features is None
+        else list(wanted.features)
+    )
+    for name in names:
+        if name not in frame.columns:
+            raise UsageError(
+                f"data.features names {name!r}, which is no column of {wanted.source!r}; "
+                f"its columns are {_listing(frame.columns)}"
+            )
+        if name in fixed:
+            raise UsageError(
+                f"data.features names {name!r}, which is the target or the timestamp; leave it out"
+            )
+    if not names:
+        raise UsageError(
+            f"{wanted.source!r} has no feature column besides {', '.join(fixed)}; add at least one"
+        )
+    return frame[[*fixed[1:], *names, wanted.target]]
+
+
+def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
+    size, timestamp = settings.data.window, settings.data.timestamp
+    if isinstance(size, int):
+        starts = range(0, len(frame), size)
+        return tuple(
+            Window(
+                f"rows-{i + 1:04d}",
+                start,
+                min(start + size, len(frame)),
+                start + size <= len(frame),
+            )
+            for i, start in enumerate(starts)
+        )
+    times = frame[timestamp]
+    periods = times.dt.to_period(_PERIODS[size])
+    ordinals = periods.astype("int64").to_numpy()
+    cuts = np.flatnonzero(np.diff(ordinals)) + 1
+    edges = [0, *cuts.tolist(), len(frame)]
+    last = periods.iloc[-1]
+    # The source may skip its last hours; data that reach the last twentieth close the window.
+    reached = bool(times.iloc[-1] >= last.end_time - (last.end_time - last.start_time) / 20)
+    return tuple(
+        Window(_period_name(periods.iloc[start], size), start, stop, stop < len(frame) or reached)
+        for start, stop in pairwise(edges)
+    )
+
+
+def _period_name(period: pd.Period, size: str) -> str:
+    if size == "week":
+        year, week, _ = period.start_time.isocalendar()
+        return f"{year}-W{week:02d}"
+    return period.strftime("%Y-%m-%d" if size == "day" else "%Y-%m")
+
+
+def find_reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window, ...]:
+    """Return the first ``data.reference`` windows, from which the first champion learns.
+
+    Raises:
+        UsageError: fewer complete windows than the reference and one current window need.
+    """
+    wanted = settings.data.reference
+    complete = [w for w in dataset.windows if w.complete]
+    if len(complete) < wanted + 1:
+        raise UsageError(
+            f"the data makes {len(complete)} complete window(s) of {settings.data.window} from "
+            f"{len(dataset.frame)} rows, "
+            f"but data.reference is {wanted} and one more is needed as current; "
+            "give more rows, a smaller data.window or a smaller data.reference"
+        )
+    return tuple(dataset.windows[:wanted])
+
+
+def split_at_window(
+    dataset: Dataset, settings: Settings, name: str | None, after: int
+) -> WindowSplit:
+    """Return what is known at the end of window ``name`` (default: the latest complete one).
+
+    ``after`` is the row where the champion's reference ends; windows that start before it are not
+    open to judgement. With a label delay of d windows, ``current`` has no target where d > 0, and
+    ``history`` holds the labelled rows from ``after`` up to the window d windows earlier.
+
+    Raises:
+        UsageError: unknown window; the message lists the known ones.
+    """
+    known = [w for w in dataset.windows if w.start >= after]
+    chosen = [w for w in known if (w.complete if name is None else w.name == name)]
+    if not chosen:
+        names = ", ".join(w.name for w in known) or "none: every row is in the champion's reference"
+        asked = "no complete window" if name is None else f"unknown window {name!r}"
+        raise UsageError(f"{asked} after the champion's reference; known windows: {names}")
+    window = chosen[-1]
+    position = dataset.windows.index(window)
+    delay = settings.data.label_delay
+    mature = [
+        w
+        for i, w in enumerate(dataset.windows[:position])
+        if w.start >= after and i <= position - delay
+    ]
+    history = dataset.frame.iloc[after : mature[-1].stop] if mature else dataset.frame.iloc[:0]
+    current = dataset.rows(window)
+    if delay > 0:
+        current = current.drop(columns=dataset.target)
+    labelled = history[history[dataset.target].notna()]
+    return WindowSplit(window=window, current=current, history=labelled.reset_index(drop=True))
+
+
+def hash_frame(frame: pd.DataFrame) -> str:
+    """Return the SHA-256 of column names, types and values in row order."""
+    digest = hashlib.sha256()
+    for name in frame.columns:
+        values = frame[name]
+        kind = re.sub(r"\[.*", "", str(values.dtype))
+        digest.update(f"{name}\0{kind}\0".encode())
+        digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _listing(names: pd.Index, limit: int = 20) -> str:
+    shown = ", ".join(repr(str(n)) for n in names[:limit])
+    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

@@ -1,0 +1,135 @@
+"""How a recipe becomes a version: a model trained on the rows that the recipe chooses."""
+
+from __future__ import annotations
+
+import hashlib
+from copy import deepcopy
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pandas as pd
+from scipy import special
+from sklearn.pipeline import Pipeline
+
+from driftbook.data import windows
+from driftbook.decision import recipes, trial
+from driftbook.model import logistic
+from driftbook.model.training import Model, train
+from driftbook.performance import realised
+from driftbook.settings import Settings
+
+
+@dataclass(frozen=True)
+class RetrainOrder:
+    """What to train: ``recipe`` on the champion's reference and the ``fresh`` labelled rows.
+
+    ``lessons``: what all trials so far taught, to be kept with the new version.
+    """
+
+    champion: Model
+    fresh: pd.DataFrame
+    recipe: str
+    window: int
+    settings: Settings
+    lessons: str
+
+    def with_recipe(self, recipe: str) -> RetrainOrder:
+        """Return the same order for another recipe."""
+        return replace(self, recipe=recipe)
+
+
+def retrain_model(order: RetrainOrder) -> Model:
+    """Return the ordered model; ``reference`` is the block of rows that the recipe looks at."""
+    if order.recipe == "recalibrated":
+        made = recalibrate_model(order.champion, order.fresh, order.settings)
+        return replace(made, origin={**made.origin, "lessons": order.lessons})
+    rows = _rows(order)
+    part, weights = trial.plan_rows(order.recipe, len(rows), trial.count_block_rows(order.champion))
+    if order.recipe == "weighted":
+        table = recipes.tabulate_rows(rows, order.champion.features, order.champion.target)
+        weights = recipes.weigh_resembling(table, part, order.window)
+    names = tuple(order.champion.feature_names)
+    named = order.settings.data.model_copy(update={"features": names})
+    return train(
+        rows.iloc[part].reset_index(drop=True),
+        order.settings.model_copy(update={"data": named}),
+        order.recipe,
+        weights,
+        origin={
+            "block_rows": str(trial.count_block_rows(order.champion)),
+            "lessons": order.lessons,
+        },
+    )
+
+
+def count_rows_used(order: RetrainOrder) -> int | None:
+    """Return how many rows the ordered model would learn from, None where it can't be trained."""
+    champion, block = order.champion, trial.count_block_rows(order.champion)
+    if order.recipe == "recalibrated":
+        labels = order.fresh[champion.target].to_numpy()[-block:]
+    else:
+        both = [frame[champion.target].to_numpy() for frame in (champion.reference, order.fresh)]
+        labels = np.concatenate(both)
+        labels = labels[trial.plan_rows(order.recipe, len(labels), block)[0]]
+    held = _held(len(labels), order.settings)
+    rarer = [
+        np.bincount(part.astype(int), minlength=2).min() for part in (labels[:held], labels[held:])
+    ]
+    return len(labels) if rarer[0] >= 2 and rarer[1] >= 1 else None
+
+
+def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> Model:
+    """Return the champion with an intercept and a slope refitted on its log odds.
+
+    ``fresh``: labelled rows since the reference, of which at most the newest block is used. Graded
+    on the newest share of them by a calibration that never saw it, as in ``training.train``.
+
+    Source: Cox (1958), Biometrika 45: logistic recalibration; it meets a change of base rate.
+    """
+    block = trial.count_block_rows(model)
+    rows = fresh.iloc[-block:]
+    outcome = realised.score_outcomes(model, rows)
+    held = _held(len(rows), settings)
+    odds = trial.log_odds(outcome.p)
+    first = logistic.fit_platt(odds[:held], outcome.y[:held], np.ones(held))
+    last = (
+        logistic.fit_platt(odds, outcome.y, np.ones(len(odds))) if settings.model.refit else first
+    )
+    kept = [c for c in model.reference.columns if c in fresh.columns]
+    reference = pd.concat([model.reference[kept], fresh[kept]]).iloc[-block:]
+    reference = reference.reset_index(drop=True)
+    digest = windows.hash_frame(reference)
+    name = f"{model.version} recalibrated {digest} {len(rows)} {settings.model.model_dump()}"
+    return replace(
+        model,
+        version="m" + hashlib.sha256(name.encode()).hexdigest()[:11],
+        estimator=_with_sigmoid(model, *last),
+        reference=reference,
+        n_train=len(reference) - (len(rows) - held),
+        origin={
+            **model.origin,
+            "recipe": "recalibrated",
+            "base_version": model.version,
+            "block_rows": str(block),
+            "input_sha256": digest,
+        },
+        held_out=special.expit(first[0] * odds[held:] + first[1]),
+        graded=_with_sigmoid(model, *first),
+    )
+
+
+def _rows(order: RetrainOrder) -> pd.DataFrame:
+    kept = [c for c in order.champion.reference.columns if c in order.fresh.columns]
+    return pd.concat([order.champion.reference[kept], order.fresh[kept]], ignore_index=True)
+
+
+def _held(rows: int, settings: Settings) -> int:
+    return rows - max(1, round(rows * settings.model.holdout))
+
+
+def _with_sigmoid(model: Model, slope: float, intercept: float) -> Pipeline:
+    """Return the model's pipeline whose log odds are ``slope`` times the old ones, shifted."""
+    estimator = deepcopy(model.estimator)
+    calibrator = estimator[-1].calibrated_classifiers_[0].calibrators[0]
+    calibrator.a_, calibrator.b_ = slope * calibrator.a_, slope * calibrator.b_ - intercept
+    return estimator

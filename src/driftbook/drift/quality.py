@@ -1,0 +1,271 @@
+"""Data quality: faults of the data themselves, told apart from a world that changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from scipy import special
+
+from driftbook.drift import column_tests, units
+from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values, to_numbers
+from driftbook.drift.reference import find_reference
+from driftbook.model.training import Model
+from driftbook.settings import Settings
+
+QUALITY_COLUMNS = ("feature", "fault", "severity", "reference_value", "current_value", "detail")
+# A fault is called only where chance would produce it less than once in a million columns.
+CHANCE = 1e-6
+# Shares of the rows from which a fault is worth a word, and from which nothing else can be trusted.
+# Conventions of this project; ordinary drift reaches none of them.
+NOTED, BROKEN, REPLACED = 0.05, 0.1, 0.5
+DUPLICATES_BROKEN = 0.3
+
+
+@dataclass(frozen=True)
+class QualityFinding:
+    """One fault of one column, with the values that show it."""
+
+    feature: str
+    fault: str
+    severity: Literal["broken", "note"]
+    reference_value: str
+    current_value: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class ProfiledColumn:
+    """A column's two profiles, and its longest run of one value in the reference."""
+
+    name: str
+    reference: ColumnProfile
+    current: ColumnProfile
+    run: int = 1
+
+    @property
+    def settled(self) -> bool:
+        """Return whether the window is too short to break a habit of the reference.
+
+        A column that keeps one value for long stretches of time (a quarterly figure, a month) is
+        often constant, or at a new value, in a window.
+        """
+        return self.current.n < 2 * self.run
+
+
+def check_quality(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the faults of the rows of one window, a row each; empty when there are none.
+
+    ``severity``: ``broken`` stops every other conclusion, ``note`` does not. A fault needs a size
+    that no ordinary drift has (the cut-offs are conventions of this project) and a chance below one
+    in a million under the reference. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
+    ``constant``, ``infinite``, ``unit``, ``sentinel``, ``range``, ``unseen``, ``duplicates``.
+    """
+    reference = find_reference(model)
+    findings: list[QualityFinding] = []
+    for feature in model.features:
+        name = feature.name
+        if name not in current.columns:
+            words = ("present", "no such column", "column is absent")
+            findings.append(QualityFinding(name, "absent", "broken", *words))
+            continue
+        known = reference.profiles[name]
+        now = profile_values(current[name], known.bins)
+        findings += find_column_faults(ProfiledColumn(name, known, now, reference.runs[name]))
+    if len(current) >= settings.policy.min_rows:
+        findings += _duplicates(model, current)
+    return pd.DataFrame([astuple(finding) for finding in findings], columns=list(QUALITY_COLUMNS))
+
+
+def find_column_faults(column: ProfiledColumn) -> list[QualityFinding]:
+    """Return the faults that the two profiles of one column show."""
+    if not column.current.rows or not column.reference.n:
+        return []
+    found = [*_text(column), *_missing(column)]
+    if not column.current.n:
+        return found
+    found += _constant(column)
+    if column.reference.bins.kind != "numeric":
+        return found + [*_unseen(column)]
+    found += _infinite(column)
+    return found + ([*_unit(column)] or [*_sentinel(column)] or [*_range(column)])
+
+
+def _text(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    share = column.current.invalid / column.current.rows
+    if not share or column.reference.invalid:
+        return
+    detail = f"text instead of numbers in {share:.1%} of rows"
+    yield QualityFinding(
+        column.name, "text", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
+    )
+
+
+def _missing(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    before, after = column.reference.missing_share, column.current.missing_share
+    values = f"{before:.1%}", f"{after:.1%}"
+    if not column.current.n:
+        if not column.current.invalid:
+            detail = f"all missing (reference {before:.1%})"
+            yield QualityFinding(column.name, "all_missing", "broken", *values, detail)
+        return
+    known, now = column.reference, column.current
+    chance = column_tests.share_test(known.missing, known.rows, now.missing, now.rows, minimum=0.0)
+    if after - before < NOTED or chance > CHANCE or column.current.invalid:
+        return
+    broken = after - before >= BROKEN and after >= 2.0 * before
+    detail = f"missing in {after:.1%} of rows (reference {before:.1%})"
+    yield QualityFinding(column.name, "missing", "broken" if broken else "note", *values, detail)
+
+
+def _constant(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    reference, current = column.reference, column.current
+    value = _only_value(current)
+    different = int(np.count_nonzero(reference.counts))
+    if value is None or different == 1 or column.settled:
+        return
+    # Upper 99% limit of the value's share (Clopper & Pearson 1934), to the power of the rows seen.
+    seen = int(reference.counts[np.flatnonzero(current.counts)[0]])
+    limit = float(special.betaincinv(seen + 1, reference.n - seen, 0.99))
+    if current.n * math.log(limit) > math.log(CHANCE):
+        return
+    detail = f"constant at {value} (reference: {different} different values)"
+    yield QualityFinding(column.name, "constant", "broken", f"{different} values", value, detail)
+
+
+def _only_value(current: ColumnProfile) -> str | None:
+    """Return in words the one value that all present rows share, if there is one."""
+    if current.bins.kind == "numeric":
+        same = current.low == current.high and not current.infinite
+        return f"{current.low:.6g}" if same else None
+    cells = np.flatnonzero(current.counts)
+    levels = current.bins.levels
+    return repr(levels[cells[0]]) if len(cells) == 1 and cells[0] < len(levels) else None
+
+
+def _infinite(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    share = column.current.infinite / column.current.rows
+    if not share or column.reference.infinite:
+        return
+    detail = f"infinite in {share:.1%} of rows"
+    yield QualityFinding(
+        column.name, "infinite", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
+    )
+
+
+def _unit(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    found = units.find_unit_change(column.reference, column.current)
+    if found is None:
+        return
+    before, after = (
+        float(side.quantiles(np.array([0.5]))[0]) for side in (column.reference, column.current)
+    )
+    yield QualityFinding(
+        column.name, "unit", "broken" if found.certain else "note",
+        f"median {before:.4g}", f"median {after:.4g}", f"unit changed: {found.words}",
+    )  # fmt: skip
+
+
+def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    """Yield the numbers that stand for "no value" and never occurred in the reference."""
+    low, high, width = _span(column.reference)
+    edges, current = column.reference.bins.edges, column.current
+    places = np.searchsorted(edges, SENTINELS)
+    for value, cell in zip(SENTINELS, 2 * places + 1, strict=True):
+        share = int(current.counts[cell]) / current.n
+        far = value < low - width / 2.0 or value > high + width / 2.0
+        if share >= NOTED and far and current.n > share * current.n:
+            words = f"{low:.4g} to {high:.4g}", f"{value:g} in {share:.1%}"
+            detail = f"{value:g} in {share:.1%} of rows, never in the reference"
+            yield QualityFinding(column.name, "sentinel", "broken", *words, detail)
+
+
+def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    """Yield values more than the reference's width out of its range.
+
+    Broken when they are a cluster apart while other rows stand; a note when the whole column went.
+    """
+    low, high, width = _span(column.reference)
+    values, current = column.reference.bins.values, column.current
+    far = (values > high + width) | (values < low - width)
+    inside = (values >= low) & (values <= high)
+    count = int(current.counts[far].sum())
+    share, kept = count / current.n, int(current.counts[inside].sum()) / current.n
+    if share < NOTED or count < 5:
+        return
+    between = 1.0 - share - kept
+    apart = kept >= 0.2 and between < share / 4.0 and not column.settled
+    detail = f"{share:.1%} of values lie far outside the reference's {low:.4g} to {high:.4g}"
+    yield QualityFinding(
+        column.name, "range", "broken" if apart else "note",
+        f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside", detail,
+    )  # fmt: skip
+
+
+def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
+    reference, current = column.reference, column.current
+    unseen = int(current.counts[-1])
+    share = unseen / current.n
+    # Good (1953): the next row shows a new level with a chance of about singletons / rows; three
+    # more rows bound the chance when there was none (rule of three).
+    rare = int(reference.counts[-1]) + int((reference.counts == 1).sum()) + 3
+    expected = min(1.0, rare / reference.n)
+    if share < NOTED or float(special.bdtrc(unseen - 1, current.n, expected)) > CHANCE:
+        return
+    broken = share >= REPLACED and not column.settled
+    detail = f"levels never seen in the reference in {share:.1%} of rows"
+    values = f"at most {expected:.1%}", f"{share:.1%}"
+    yield QualityFinding(column.name, "unseen", "broken" if broken else "note", *values, detail)
+
+
+def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]:
+    """Yield a flood of repeated rows: more than the reference's own repeats and chance explain."""
+    if not {f.name for f in model.features} <= set(current.columns):
+        return
+    n, m = len(current), len(model.reference)
+    repeats = 1.0 - len(np.unique(_row_keys(model, current))) / n
+    if repeats < NOTED:
+        return
+    sizes = np.unique(_row_keys(model, model.reference), return_counts=True)[1]
+    # Rows repeat in bursts (share as in the reference) or by chance (pairs grow with n squared);
+    # three pairs more bound a chance that produced none.
+    pairs = float((sizes * (sizes - 1.0)).sum()) / 2.0 + 3.0
+    usual = max(1.0 - len(sizes) / m, pairs / (m * (m - 1.0)) * (n - 1.0))
+    excess = repeats - usual
+    if excess < NOTED:
+        return
+    severity = _severity(excess, DUPLICATES_BROKEN)
+    values = f"{min(usual, 1.0):.1%}", f"{repeats:.1%}"
+    detail = f"{repeats:.1%} of rows repeat another row (expected at most {min(usual, 1.0):.1%})"
+    yield QualityFinding("(rows)", "duplicates", severity, *values, detail)
+
+
+def _row_keys(model: Model, frame: pd.DataFrame) -> NDArray[np.uint64]:
+    """Return a hash of each row's features; equal rows have equal keys."""
+    keys = np.zeros(len(frame), dtype=np.uint64)
+    for feature in model.features:
+        values = frame[feature.name]
+        if feature.kind == "numeric":
+            codes = to_numbers(values).view(np.uint64)
+        else:
+            codes = pd.util.hash_array(values.astype(object).to_numpy())
+        keys = (keys ^ codes) * np.uint64(0x9E3779B97F4A7C15)
+        keys ^= keys >> np.uint64(29)
+    return keys
+
+
+def _severity(share: float, limit: float) -> Literal["broken", "note"]:
+    return "broken" if share >= limit else "note"
+
+
+def _span(reference: ColumnProfile) -> tuple[float, float, float]:
+    """Return the smallest and largest number of the reference and its width from 1% to 99%."""
+    low, high = reference.low, reference.high
+    narrow = reference.quantiles(np.array([0.01, 0.99]))
+    width = float(narrow[1] - narrow[0]) or high - low or max(abs(low), 1.0)
+    return low, high, width

@@ -1,0 +1,214 @@
+"""A model's own side of every comparison, computed once for as long as the model object lives."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+import pandas as pd
+from scipy import special
+
+from driftbook.drift import joint
+from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
+from driftbook.drift.profile import (
+    ColumnProfile,
+    ColumnValues,
+    find_bins,
+    profile_values,
+    to_numbers,
+)
+from driftbook.model import training
+from driftbook.model.prepared import prepare_inputs
+from driftbook.model.training import Model, select_inputs
+from driftbook.performance import chance, estimated
+from driftbook.settings import DriftSettings
+
+_SLACK_ROWS = 500
+# Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
+REACH_SD = 3.0
+
+
+class ReferenceSide:
+    """What a model's reference contributes to comparisons, each part when first used."""
+
+    def __init__(self, model: Model) -> None:
+        # Held weakly, so that the cache below does not keep every model alive.
+        self._model = weakref.ref(model)
+
+    @property
+    def model(self) -> Model:
+        """Return the model; it lives at least as long as the caller's reference to it."""
+        model = self._model()
+        if model is None:
+            raise ReferenceError("the model of this reference no longer exists")
+        return model
+
+    @cached_property
+    def profiles(self) -> Mapping[str, ColumnProfile]:
+        """Return the profile of each feature's reference column on its own bins."""
+        rows = self.model.reference
+        return {
+            f.name: profile_values(rows[f.name], find_bins(rows[f.name], f.kind))
+            for f in self.model.features
+        }
+
+    @cached_property
+    def predictions(self) -> tuple[ColumnProfile, ColumnProfile]:
+        """Return the profiles of the log odds on the holdout, of the graded and the served fit.
+
+        The graded fit never saw these rows but is another fit than the one that scores windows;
+        the served fit may have learnt from them, and a flexible one is surer of rows it has seen.
+        """
+        both = (self.model.holdout_scores, self.served_holdout)
+        graded, later = (pd.Series(log_odds(p)) for p in both)
+        return (
+            profile_values(graded, find_bins(graded, "numeric")),
+            profile_values(later, find_bins(later, "numeric")),
+        )
+
+    @cached_property
+    def levels(self) -> dict[str, list[str]]:
+        """Return by category the levels that take part in the joint comparison."""
+        return joint.find_shown_levels(self.model.reference, self.model.features)
+
+    @cached_property
+    def dependence(self) -> joint.Dependence:
+        """Return the rank correlations between the reference columns."""
+        model = self.model
+        return joint.measure_dependence(
+            joint.score_ranks(model.reference, model.features, self.levels)
+        )
+
+    @cached_property
+    def evidence(self) -> chance.CalibrationRows:
+        """Return what the reference says about the chance of a row's outcome."""
+        return chance.gather_reference_rows(self.model)
+
+    @cached_property
+    def baselines(self) -> Mapping[str, estimated.HoldoutBaseline]:
+        """Return by metric how the champion did on its holdout."""
+        labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
+        return estimated.measure_baselines(labels, self.model.holdout_scores)
+
+    @cached_property
+    def runs(self) -> Mapping[str, int]:
+        """Return by feature the longest run of rows with one and the same value, in time order."""
+        rows = self.model.reference
+        return {
+            f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features
+        }
+
+    def prediction_changes(
+        self, scores: ColumnValues, settings: DriftSettings
+    ) -> tuple[ColumnChange, ColumnChange]:
+        """Return the change of predicted log odds, shape (n,), since the holdout: by either fit.
+
+        Harmless is what harmless moves of the columns do to predictions and, beside the graded
+        fit's, how far the served fit's predictions on the holdout already lie from them.
+        """
+        reach = max(1.0, self._reach[0]) * settings.min_effect
+        found = []
+        for known, slack in zip(
+            self.predictions,
+            (HarmlessShift(reach, *self._refit), HarmlessShift(reach)),
+            strict=True,
+        ):
+            now = profile_values(pd.Series(scores), known.bins)
+            found.append(compare_profiles(known, now, settings, slack))
+        return found[0], found[1]
+
+    def mean_slack(self, min_effect: float) -> float:
+        """Return how far harmless moves of all columns may move the mean predicted probability."""
+        return min_effect * self._reach[1]
+
+    @cached_property
+    def _reach(self) -> tuple[float, float]:
+        """Return how far predictions move when every number column moves by one of its sds.
+
+        First the log odds, in their sds, then the probability. The sizes of the columns' moves are
+        added up, so that no harmless move of all columns together can be an alarm.
+        """
+        model, step, known = self.model, 0.1, self.profiles
+        rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
+        sd = self.predictions[0].summary.sd
+        names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]
+        sds = {n: known[n].summary.sd * known[n].tails for n in names}
+        values = {n: to_numbers(rows[n]) + step * sds[n] for n in names}
+        still, all_moved = (
+            prepare_inputs(model.estimator, select_inputs(frame, model.features))
+            for frame in (rows, rows.assign(**values))
+        )
+        base = model.predict_proba(rows)
+        moved = still.exchanged((name, all_moved.table) for name in names)
+        odds, chance = (
+            float(np.abs(np.mean(after - before, axis=1)).sum()) / step
+            for after, before in ((log_odds(moved), log_odds(base)), (moved, base))
+        )
+        return odds / sd if sd else 1.0, chance
+
+    @cached_property
+    def bends(self) -> ColumnValues:
+        """Return along what the rule may bend in the holdout's rows, shape (rows, k)."""
+        return bend_inputs(self.model, self.model.holdout)
+
+    @cached_property
+    def served_holdout(self) -> ColumnValues:
+        """Return the served fit's probabilities on the holdout, from which it may have learnt."""
+        return self.model.predict_proba(self.model.holdout)
+
+    @cached_property
+    def _refit(self) -> tuple[float, float]:
+        """Return how far the fits' scores on the holdout may differ in location and in log sd.
+
+        Location is the largest distance between equal quantiles from 5% to 95%. Spreads of two fits
+        are not compared at all: a weak signal gives them slopes that differ tenfold.
+        """
+        graded, served = self.predictions
+        grid = np.linspace(0.05, 0.95, 37)
+        location = float(np.abs(served.quantiles(grid) - graded.quantiles(grid)).max())
+        return location, math.inf if location else 0.0
+
+
+_known: dict[int, ReferenceSide] = {}
+
+
+def find_reference(model: Model) -> ReferenceSide:
+    """Return the reference side of comparisons with ``model``.
+
+    The cache is keyed by the model object, not by its version: two models that share a version
+    string never share a profile. The entry goes when the model is collected.
+    """
+    found = _known.get(id(model))
+    if found is None:
+        found = _known[id(model)] = ReferenceSide(model)
+        weakref.finalize(model, _known.pop, id(model), None)
+    return found
+
+
+def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
+    """Return the model's prepared inputs and the squares of its numbers, shape (rows, k).
+
+    Missing values are imputed as in training; values end at 3 standard deviations.
+    """
+    prepared = model.estimator["prepare"].transform(training.select_inputs(frame, model.features))
+    inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
+    numbers = sum(feature.kind != "categorical" for feature in model.features)
+    return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
+
+
+def log_odds(probability: ColumnValues) -> ColumnValues:
+    """Return the log odds of probabilities, cut at one in a billion so that they stay finite."""
+    odds: ColumnValues = special.logit(np.clip(probability, 1e-9, 1.0 - 1e-9))
+    return odds
+
+
+def _longest_run(values: pd.Series, numeric: bool) -> int:
+    codes = to_numbers(values) if numeric else pd.factorize(values)[0]
+    present = codes[~np.isnan(codes)] if numeric else codes[codes >= 0]
+    if not len(present):
+        return 0
+    ends = np.flatnonzero(np.concatenate([present[1:] != present[:-1], [True]]))
+    return int(np.diff(ends, prepend=-1).max())

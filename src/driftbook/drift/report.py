@@ -1,0 +1,191 @@
+"""Drift: what moved between a model's reference and a window, how far, and does it matter."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from driftbook.data.columns import Feature
+from driftbook.drift import joint
+from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
+from driftbook.drift.profile import ColumnProfile, ColumnValues, profile_values
+from driftbook.drift.reference import ReferenceSide, find_reference, log_odds
+from driftbook.model import threads
+from driftbook.model.training import Model
+from driftbook.settings import DriftSettings, Settings
+
+DRIFT_COLUMNS = (
+    "feature", "kind", "status", "ks_stat", "ks_pvalue", "pvalue_adjusted", "psi", "drift_flag",
+    "test", "statistic", "pvalue", "effect", "effect_low", "effect_high", "effect_unit",
+    "direction", "importance", "impact", "matters", "psi_expected", "psi_low", "psi_high",
+    "n_reference", "n_current", "missing_reference", "missing_current",
+)  # fmt: skip
+# Shares of the false-alarm budget: the columns together, the prediction, the joint distribution.
+COLUMN_BUDGET = 0.94
+ROW_BUDGETS = {"prediction": 0.03, "joint": 0.03}
+# A flagged column matters when its share of the model's importance times its shift reaches this,
+# and the importance is not mere noise: two standard errors, or a tenth of the whole.
+MIN_IMPACT = 0.02
+_SURE_ERRORS, _SURE_SHARE = 2.0, 0.1
+
+
+@threads.one_blas_thread()
+def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
+
+    ``current``: rows of one window with the model's features; other columns are ignored. A row is
+    flagged when its p-value, corrected across all rows, is below ``drift.alpha``; that p-value is
+    for a change larger than ``drift.min_effect`` reference standard deviations, so significance
+    and size are judged at once. Missing values count as a change of their own; a column without
+    enough present values says so in ``status`` and in no number. ``importance`` is the column's
+    share of the model's, ``impact`` that share times the size of the shift; ``matters``: flagged,
+    with an impact of at least 0.02 (a convention of this project) by an importance beyond noise.
+
+    Source: Holm (1979) with weights; those of the statistics stand in ``change`` and ``shift``.
+    """
+    reference = find_reference(model)
+    usable = [f for f in model.features if f.name in current.columns]
+    profiles = {
+        f.name: profile_values(current[f.name], reference.profiles[f.name].bins) for f in usable
+    }
+    rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
+    whole = len(usable) == len(model.features) and len(current) >= MIN_PRESENT
+    window = current if whole else current.iloc[:0]
+    shares = _importance(model)
+    for row in rows:
+        share, sure = shares.get(row["feature"], (math.nan, True))
+        size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
+        row |= {"importance": share, "impact": share * size, "noted": sure}
+    rows.append(_prediction_row(model, window, reference, settings.drift))
+    rows.append(_joint_row(model, window, reference, settings.drift, shares))
+    return _judged(rows, settings.drift)
+
+
+def compare_columns(
+    features: Sequence[Feature],
+    reference: Mapping[str, ColumnProfile],
+    current: Mapping[str, ColumnProfile],
+    settings: DriftSettings,
+) -> list[dict[str, Any]]:
+    """Return the uncorrected change of each feature as a row, a function of its two profiles.
+
+    A feature without a current profile has the status ``absent``.
+    """
+    rows = []
+    for feature in features:
+        before = reference[feature.name]
+        if feature.name in current:
+            change = compare_profiles(before, current[feature.name], settings)
+        else:
+            change = ColumnChange("absent", before.rows, 0, before.missing_share)
+        rows.append({"feature": feature.name, "kind": feature.kind, **vars(change)})
+    return rows
+
+
+def holm_adjust(pvalues: ColumnValues, weights: ColumnValues) -> ColumnValues:
+    """Return p-values corrected for the family; NaN stays NaN and takes no share of the budget.
+
+    ``weights``: each test's share of the budget. The chance of any false rejection is at most
+    alpha under every dependence. Source: Holm (1979), Scandinavian Journal of Statistics 6.
+
+    >>> holm(np.array([0.01, 0.04]), np.array([1.0, 1.0]))
+    array([0.02, 0.04])
+    """
+    adjusted = np.full(len(pvalues), math.nan)
+    known = np.flatnonzero(~np.isnan(pvalues))
+    order = known[np.argsort(pvalues[known] / weights[known], kind="stable")]
+    left = np.cumsum(weights[order][::-1])[::-1]
+    scaled = pvalues[order] / weights[order] * left
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(scaled))
+    return adjusted
+
+
+def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame:
+    each = COLUMN_BUDGET / max(1, len(rows) - len(ROW_BUDGETS))
+    weights = np.array([ROW_BUDGETS.get(row["kind"], each) for row in rows])
+    adjusted = holm_adjust(np.array([row["pvalue"] for row in rows]), weights)
+    for row, pvalue in zip(rows, adjusted, strict=True):
+        row["pvalue_adjusted"] = float(pvalue)
+        row["drift_flag"] = bool(pvalue < settings.alpha)
+        # An impact that cannot be had (a model without any importance) is no reason for silence.
+        enough = math.isnan(row["impact"]) or (row["impact"] >= MIN_IMPACT and row["noted"])
+        row["matters"] = row["drift_flag"] and enough
+    return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
+
+
+def _importance(model: Model) -> dict[str, tuple[float, bool]]:
+    """Return by feature its share of the model's importance, and whether that is beyond noise."""
+    whole = sum(model.importance.values())
+    if whole <= 0.0:
+        return {}
+    found = {}
+    for name, rise in model.importance.items():
+        share, error = rise / whole, model.importance_error.get(name, 0.0)
+        found[name] = share, rise >= _SURE_ERRORS * error or share >= _SURE_SHARE
+    return found
+
+
+def _prediction_row(
+    model: Model, window: pd.DataFrame, reference: ReferenceSide, settings: DriftSettings
+) -> dict[str, Any]:
+    """Return the row of the predicted probability (log odds) against that on the holdout.
+
+    There are two fits to compare with, each wrong in its own way; what differs from both has
+    moved. Source: intersection-union test, Berger (1982), Technometrics 24.
+    """
+    row = {"feature": "(prediction)", "kind": "prediction", "importance": math.nan}
+    row |= {"impact": math.nan, "noted": True}
+    if window.empty:
+        return row | vars(ColumnChange("absent", len(model.holdout), 0))
+    scores = log_odds(model.predict_proba(window))
+    changes = reference.prediction_changes(scores, settings)
+    return row | vars(max(changes, key=lambda change: change.pvalue))
+
+
+def _joint_row(
+    model: Model,
+    window: pd.DataFrame,
+    reference: ReferenceSide,
+    settings: DriftSettings,
+    shares: Mapping[str, tuple[float, bool]],
+) -> dict[str, Any]:
+    """Return the row of the dependence between columns; its impact counts pairs the model uses."""
+    row: dict[str, Any] = {"feature": "(joint)", "kind": "joint", "importance": math.nan}
+    row |= {"impact": math.nan, "noted": True}
+    change = ColumnChange(
+        "absent" if window.empty else "insufficient", len(model.reference), len(window)
+    )
+    if window.empty:
+        return row | vars(change)
+    now = joint.measure_dependence(joint.score_ranks(window, model.features, reference.levels))
+    pairs, compared = joint.find_pair_changes(reference.dependence, now, settings.min_effect)
+    if not pairs:
+        return row | vars(change)
+    first = pairs[0]
+    weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]
+    if weights and shares:
+        first = pairs[int(np.argmax(weights))]
+    moved = first.current - first.reference
+    change = replace(
+        change, status="ok", test=f"rank correlation of {compared} pairs", pvalue=pairs[0].pvalue,
+        statistic=moved / first.error, effect=moved, effect_unit="correlation",
+        effect_low=moved - 1.96 * first.error, effect_high=moved + 1.96 * first.error,
+        direction=f"{first.label}: {first.reference:+.2f} to {first.current:+.2f}",
+    )  # fmt: skip
+    if shares:
+        row["impact"] = sum(weights)
+    return row | vars(change)
+
+
+def _pair_impact(
+    pair: joint.PairChange, model: Model, shares: Mapping[str, tuple[float, bool]]
+) -> float:
+    """Return the change of correlation times the smaller importance share of the two columns."""
+    names = [model.features[side].name for side in (pair.left, pair.right)]
+    share = min(shares.get(name, (1.0, True))[0] for name in names)
+    return share * abs(pair.current - pair.reference)

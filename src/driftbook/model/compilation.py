@@ -1,0 +1,177 @@
+"""Compiling a fitted pipeline into a document that scores without scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from driftbook.model import scoring
+from driftbook.model.scoring import WireRow, WireValue
+from driftbook.model.training import select_inputs
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from driftbook.data.columns import Feature
+    from driftbook.model.training import Model
+
+SCORER_TOLERANCE = 1e-6
+PROBE_ROWS = 256
+_LARGEST = 1.7976931348623157e308
+
+
+class NotCompiledError(Exception):
+    """The model is of a kind that has no compiled form, or the compiled form is not exact."""
+
+
+def compile_model(model: Model) -> dict[str, Any]:
+    """Return the compiled form of ``model``, proven against scikit-learn on its reference.
+
+    The document carries a probe (reference rows with scikit-learn's probabilities), so that a
+    server can prove it again where scikit-learn is not loaded. Where compiling fails the
+    document's ``kind`` is ``none`` and ``reason`` says why; the probe is there all the same.
+    """
+    rows = to_wire_rows(model.reference, model.features)
+    expected = model.predict_proba(model.reference)
+    chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
+    probe = {
+        "rows": [rows[i] for i in chosen],
+        "probabilities": [float(expected[i]) for i in chosen],
+    }
+    try:
+        document = _document(model)
+        difference = measure_largest_difference(
+            scoring.build_scorer(document), rows, expected.tolist()
+        )
+        if not difference <= SCORER_TOLERANCE:
+            raise NotCompiledError(f"differs from scikit-learn by {difference:.1e}")
+    except NotCompiledError as error:
+        return {
+            "format": scoring.SCORER_FORMAT,
+            "kind": "none",
+            "reason": str(error),
+            "probe": probe,
+        }
+    proof = {"rows": len(rows), "largest_difference": difference}
+    return {**document, "proof": proof, "probe": probe}
+
+
+def measure_largest_difference(
+    scorer: scoring.Scorer, rows: Sequence[WireRow], expected: Sequence[float]
+) -> float:
+    """Return the largest absolute difference to ``expected``; NaN where a score is not a number."""
+    found = scorer.many(rows)
+    return max((abs(a - b) for a, b in zip(found, expected, strict=True)), default=0.0)
+
+
+def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[WireValue]]:
+    """Return the rows as a client would send them: numbers, booleans, text, None for missing.
+
+    Raises:
+        UsageError: a feature is no column of ``frame``.
+    """
+    table = select_inputs(frame, tuple(features))
+    columns: list[list[WireValue]] = []
+    for feature in features:
+        values = table[feature.name].tolist()
+        if feature.kind == "categorical":
+            columns.append([value or None for value in values])
+        elif feature.kind == "boolean":
+            columns.append([None if math.isnan(value) else bool(value) for value in values])
+        else:
+            columns.append([None if math.isnan(value) else value for value in values])
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def _document(model: Model) -> dict[str, Any]:
+    steps = getattr(model.estimator, "named_steps", {})
+    if list(steps) != ["prepare", "classifier"]:
+        raise NotCompiledError(f"unknown pipeline steps {list(steps)}")
+    columns, width = _columns(steps["prepare"], model.features)
+    calibrated = steps["classifier"].calibrated_classifiers_
+    if len(calibrated) != 1 or list(calibrated[0].classes) != [0, 1]:
+        raise NotCompiledError("expected one calibrated classifier of the classes 0 and 1")
+    calibrator = calibrated[0].calibrators[0]
+    if not hasattr(calibrator, "a_"):
+        raise NotCompiledError(f"unknown calibration {type(calibrator).__name__}")
+    return {
+        "format": scoring.SCORER_FORMAT,
+        "columns": columns,
+        "width": width,
+        "calibration": [float(calibrator.a_), float(calibrator.b_)],
+        **_classifier(calibrated[0].estimator),
+    }
+
+
+def _columns(prepare: Any, features: Sequence[Feature]) -> tuple[list[Mapping[str, Any]], int]:
+    """Return by feature where its values go in the prepared row and how, and that row's width."""
+    places: dict[str, Mapping[str, Any]] = {}
+    width = 0
+    for name, part, names in prepare.transformers_:
+        if name == "numeric":
+            fills, scale = part.named_steps["impute"].statistics_, part.named_steps["scale"]
+            for j, feature in enumerate(names):
+                places[feature] = {
+                    "start": width + j,
+                    "fill": float(fills[j]),
+                    "mean": float(scale.mean_[j]),
+                    "scale": float(scale.scale_[j]),
+                }
+            width += len(names)
+        elif name == "categorical":
+            for j, feature in enumerate(names):
+                places[feature], size = _codes(part, j, width)
+                width += size
+    missing = [f.name for f in features if f.name not in places]
+    if missing:
+        raise NotCompiledError(f"no transformer for {', '.join(missing)}")
+    return [places[f.name] for f in features], width
+
+
+def _codes(encoder: Any, position: int, start: int) -> tuple[Mapping[str, Any], int]:
+    """Return the column of each category of one feature, and how many columns it has.
+
+    Rare categories share the last column, and so do unseen ones; without rare categories an
+    unseen one has no column.
+    """
+    categories = [str(category) for category in encoder.categories_[position]]
+    rare = encoder.infrequent_categories_[position]
+    shared = set() if rare is None else {str(category) for category in rare}
+    kept = [category for category in categories if category not in shared]
+    codes = {category: code for code, category in enumerate(kept)}
+    codes.update(dict.fromkeys(shared, len(kept)))
+    other = len(kept) if shared else None
+    return {"start": start, "codes": codes, "other": other}, len(kept) + bool(shared)
+
+
+def _classifier(estimator: Any) -> dict[str, Any]:
+    if hasattr(estimator, "coef_"):
+        return {
+            "kind": "linear",
+            "coefficients": [float(weight) for weight in estimator.coef_[0]],
+            "intercept": float(estimator.intercept_[0]),
+        }
+    parts = vars(estimator)
+    if "_predictors" not in parts:
+        raise NotCompiledError(f"unknown classifier {type(estimator).__name__}")
+    return {
+        "kind": "trees",
+        "baseline": float(np.ravel(parts["_baseline_prediction"])[0]),
+        "trees": [_tree(predictors[0].nodes) for predictors in parts["_predictors"]],
+    }
+
+
+def _tree(nodes: Any) -> dict[str, Any]:
+    leaf = nodes["is_leaf"].astype(bool)
+    if leaf.sum() > scoring.LEAVES or nodes["is_categorical"].any():
+        raise NotCompiledError(f"a tree has {int(leaf.sum())} leaves or splits on categories")
+    return {
+        "feature": nodes["feature_idx"].tolist(),
+        "threshold": np.minimum(nodes["num_threshold"], _LARGEST).tolist(),
+        "left": np.where(leaf, -1, nodes["left"].astype(int)).tolist(),
+        "right": np.where(leaf, -1, nodes["right"].astype(int)).tolist(),
+        "value": nodes["value"].tolist(),
+    }

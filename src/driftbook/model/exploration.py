@@ -1,0 +1,204 @@
+"""A short look at the data before anything is trained: gaps, shapes, links to the target, leaks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from driftbook.data.columns import Feature
+
+# A convention: a column that ranks the target this well alone is more often a leak than a find.
+LEAK_AUC = 0.95
+
+
+def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """Return a row a feature: kind, rows, missing, distinct values, and where most values lie.
+
+    ``low``, ``typical`` and ``high`` are the 5th, 50th and 95th percentile of the values that are
+    there (NaN for text); ``most_common`` is the commonest value as text, with its share. Missing
+    values are counted and otherwise left out.
+    """
+    return pd.DataFrame([_column(frame[feature.name], feature) for feature in features])
+
+
+def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
+    present = values.dropna()
+    numeric = feature.kind == "numeric" and len(present) > 0
+    low, typical, high = (
+        np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95]) if numeric else [np.nan] * 3
+    )
+    # A commonest number says little about a continuous column.
+    shares = present.astype(str).value_counts(normalize=True) if not numeric else pd.Series()
+    return {
+        "feature": feature.name,
+        "kind": feature.kind,
+        "rows": len(values),
+        "missing": int(values.isna().sum()),
+        "missing_share": float(values.isna().mean()) if len(values) else np.nan,
+        "distinct": int(present.nunique()),
+        "low": low,
+        "typical": typical,
+        "high": high,
+        "most_common": f"{shares.index[0]} ({shares.iloc[0]:.0%})" if len(shares) else "",
+    }
+
+
+def measure_associations(
+    frame: pd.DataFrame, features: Sequence[Feature], target: str, confidence: float = 0.95
+) -> pd.DataFrame:
+    """Return how strongly each feature goes with the target, strongest first.
+
+    Numbers and booleans: Pearson's correlation with the 0/1 target and Fisher's interval
+    (arctanh r ± z/√(n−3)). Text: Cramér's V, corrected for its bias, without an interval. Rows
+    with a missing value or label are left out of their own column; a column that does not vary,
+    or has fewer than 4 rows, gives NaN and not zero.
+
+    Source: Fisher (1921), "On the probable error of a coefficient of correlation"; Bergsma (2013),
+    "A bias-correction for Cramér's V and Tschuprow's T".
+    """
+    z = float(stats.norm.ppf((1 + confidence) / 2))
+    rows = []
+    for feature in features:
+        pair = frame[[feature.name, target]].dropna()
+        if feature.kind == "categorical":
+            value, low, high = _cramers_v(pair[feature.name], pair[target]), np.nan, np.nan
+            measure = "Cramér's V"
+        else:
+            value = _pearson(pair[feature.name], pair[target])
+            low, high = _fisher_interval(value, len(pair), z)
+            measure = "correlation"
+        rows.append(
+            {
+                "feature": feature.name,
+                "kind": feature.kind,
+                "measure": measure,
+                "value": value,
+                "ci_low": low,
+                "ci_high": high,
+                "n": len(pair),
+            }
+        )
+    table = pd.DataFrame(rows)
+    return table.sort_values("value", key=np.abs, ascending=False, ignore_index=True)
+
+
+def _pearson(values: pd.Series, target: pd.Series) -> float:
+    x, y = values.to_numpy(dtype=float), target.to_numpy(dtype=float)
+    if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return float("nan")
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def _fisher_interval(r: float, n: int, z: float) -> tuple[float, float]:
+    if np.isnan(r) or abs(r) >= 1:
+        return r, r
+    centre, half = np.arctanh(r), z / np.sqrt(n - 3)
+    return float(np.tanh(centre - half)), float(np.tanh(centre + half))
+
+
+def _cramers_v(values: pd.Series, target: pd.Series) -> float:
+    table = pd.crosstab(values, target).to_numpy()
+    n = table.sum()
+    if n < 4 or min(table.shape) < 2:
+        return float("nan")
+    rows, cols = table.shape
+    phi2 = stats.chi2_contingency(table, correction=False)[0] / n
+    phi2 = max(0.0, phi2 - (cols - 1) * (rows - 1) / (n - 1))
+    size = min(rows - (rows - 1) ** 2 / (n - 1), cols - (cols - 1) ** 2 / (n - 1)) - 1
+    return float(np.sqrt(phi2 / size)) if size > 0 else float("nan")
+
+
+def find_leaks(
+    train: pd.DataFrame,
+    holdout: pd.DataFrame,
+    features: Sequence[Feature],
+    target: str,
+    limit: float = LEAK_AUC,
+) -> pd.DataFrame:
+    """Return how well each feature alone ranks the target on the holdout, best first.
+
+    ``auc_alone`` is the ROC AUC of the feature on its own, in whichever direction the training
+    rows point; a text value stands for its training share of ones, an unseen one for the overall
+    share. Holdout rows with a missing number or label are left out; NaN when one class is absent.
+    ``suspicious`` marks ``auc_alone >= limit`` (the default, 0.95, is a convention).
+    """
+    rows = []
+    for feature in features:
+        score, label = _single_score(train, holdout, feature, target)
+        auc = _rank_auc(label, score)
+        rows.append({"feature": feature.name, "auc_alone": auc, "n": len(label)})
+    table = pd.DataFrame(rows)
+    table["suspicious"] = table["auc_alone"] >= limit
+    return table.sort_values("auc_alone", ascending=False, ignore_index=True)
+
+
+def _single_score(
+    train: pd.DataFrame, holdout: pd.DataFrame, feature: Feature, target: str
+) -> tuple[np.ndarray, np.ndarray]:
+    known = train[[feature.name, target]].dropna()
+    pair = holdout[[feature.name, target]].dropna()
+    label = pair[target].to_numpy(dtype=float)
+    if feature.kind == "categorical":
+        shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
+        score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
+        return score.to_numpy(dtype=float), label
+    # The direction comes from training rows only; the holdout must not choose it.
+    direction = _pearson(known[feature.name], known[target])
+    values = pair[feature.name].to_numpy(dtype=float)
+    return (-values if direction < 0 else values), label
+
+
+def _rank_auc(label: np.ndarray, score: np.ndarray) -> float:
+    ones = int((label == 1).sum())
+    zeros = len(label) - ones
+    if ones == 0 or zeros == 0:
+        return float("nan")
+    ranks = stats.rankdata(score)
+    return float((ranks[label == 1].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+
+
+def count_shared_rows(
+    train: pd.DataFrame, holdout: pd.DataFrame, columns: Sequence[str]
+) -> dict[str, float]:
+    """Return how many holdout rows have an equal twin among the training rows.
+
+    Rows are equal when they agree in every one of ``columns``, a missing value being equal to a
+    missing value. Keys: ``rows`` (holdout), ``shared`` and ``share`` (NaN without rows).
+    """
+    # Hashes instead of a join: memory stays at eight bytes a row.
+    seen = set(pd.util.hash_pandas_object(train[list(columns)], index=False))
+    hashes = pd.util.hash_pandas_object(holdout[list(columns)], index=False)
+    shared = int(hashes.isin(seen).sum())
+    return {
+        "rows": len(holdout),
+        "shared": shared,
+        "share": shared / len(holdout) if len(holdout) else float("nan"),
+    }
+
+
+def describe_parts(
+    named: dict[str, pd.DataFrame], target: str, timestamp: str | None = None
+) -> pd.DataFrame:
+    """Return which rows went where: a row a part with its size, time span and share of ones.
+
+    ``first`` and ``last`` are empty without a timestamp; ``positive_share`` is NaN where no label
+    is known yet.
+    """
+    rows = []
+    for name, frame in named.items():
+        times = frame[timestamp] if timestamp in frame else pd.Series(dtype=object)
+        labels = frame[target].dropna() if target in frame else pd.Series(dtype=float)
+        rows.append(
+            {
+                "part": name,
+                "rows": len(frame),
+                "first": str(times.iloc[0]) if len(times) else "",
+                "last": str(times.iloc[-1]) if len(times) else "",
+                "labelled": len(labels),
+                "positive_share": float(labels.mean()) if len(labels) else np.nan,
+            }
+        )
+    return pd.DataFrame(rows)

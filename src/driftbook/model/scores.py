@@ -1,0 +1,257 @@
+"""Log loss, Brier score, ROC AUC and accuracy of predicted probabilities, each with an interval."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import special, stats
+
+Floats = npt.NDArray[np.float64]
+
+METRICS = ("roc_auc", "accuracy", "log_loss", "brier")
+# Metrics where a larger value is better; of the others a smaller one is.
+LARGER_IS_BETTER = frozenset({"roc_auc", "accuracy"})
+CLASS_THRESHOLD = 0.5
+MIN_CLASS = 10  # fewer rows of a class leave the normal theory of an AUC behind (DeLong 1988, §3)
+_CLIP = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss for float64
+
+
+@dataclass(frozen=True)
+class MetricScore:
+    """One metric on one sample: the value, its interval, and how it was reached.
+
+    ``influence`` holds one number a row with mean 0: the score is its value plus their mean, to
+    first order, so standard errors, differences and blocks in time all follow from it.
+    """
+
+    metric: str
+    status: str
+    value: float
+    ci_low: float
+    ci_high: float
+    n: int
+    influence: Floats
+
+
+def keep_labelled(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return target and probability, each (n,), of the rows whose label is known.
+
+    Raises:
+        ValueError: lengths differ, a label other than 0 and 1, or a probability outside [0, 1]
+            or missing: a prediction that failed must not shrink the sample silently.
+    """
+    truth = np.asarray(y, dtype=np.float64)
+    chance = np.asarray(p, dtype=np.float64)
+    if truth.shape != chance.shape or truth.ndim != 1:
+        raise ValueError(f"target is {truth.shape} and probability {chance.shape}; both are (n,)")
+    known = ~np.isnan(truth)
+    truth, chance = truth[known], chance[known]
+    if not np.isin(truth, (0.0, 1.0)).all():
+        raise ValueError("the target holds values besides 0 and 1; recode it")
+    if not ((chance >= 0.0) & (chance <= 1.0)).all():
+        raise ValueError("a probability is missing or outside [0, 1]; check the model's output")
+    return truth, chance
+
+
+def brier(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
+    """Return the mean squared difference of probability and outcome; NaN without rows.
+
+    Source: Brier (1950), Monthly Weather Review 78(1).
+
+    >>> brier([1, 0], [0.8, 0.4])
+    0.1
+    """
+    return _mean(_squared(*keep_labelled(y, p)))
+
+
+def log_loss(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
+    """Return the mean negative log likelihood in nats; NaN without rows.
+
+    Source: Good (1952), JRSS B 14(1); clipped at the float64 epsilon as in scikit-learn.
+    """
+    return _mean(_surprise(*keep_labelled(y, p)))
+
+
+def accuracy(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
+    """Return the share of rows on the right side of probability 0.5; NaN without rows."""
+    return _mean(_hits(*keep_labelled(y, p)))
+
+
+def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
+    """Return the chance that a positive outranks a negative, ties half; NaN with one class.
+
+    Source: Hanley and McNeil (1982), Radiology 143(1): the Mann-Whitney statistic.
+    """
+    truth, chance = keep_labelled(y, p)
+    positives = int(truth.sum())
+    negatives = len(truth) - positives
+    if not positives or not negatives:
+        return float("nan")
+    won = stats.rankdata(chance)[truth == 1].sum() - positives * (positives + 1) / 2
+    return float(won / positives / negatives)
+
+
+def score_metric(
+    metric: str, y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95
+) -> MetricScore:
+    """Return ``metric`` (one of ``METRICS``) with an analytic interval.
+
+    Rows without a label are left out. ``status`` is ``ok``, ``no_rows``, ``one_class`` (AUC is
+    undefined) or ``few_of_a_class`` (fewer than 10 rows of a class: the AUC is given, its interval
+    is rough). An undefined value is NaN.
+
+    Source: Student's t for means; Wilson (1927), JASA 22 for accuracy; DeLong et al. (1988),
+    Biometrics 44 through midranks (Sun and Xu 2014, IEEE SPL 21), on the logit scale (Pepe 2003,
+    §5.2.5) for the AUC.
+    """
+    truth, chance = keep_labelled(y, p)
+    if metric == "roc_auc":
+        return _auc(truth, chance, confidence)
+    values = PER_ROW_LOSSES[metric](truth, chance)
+    n = len(values)
+    if n == 0:
+        return MetricScore(metric, "no_rows", np.nan, np.nan, np.nan, 0, np.empty(0))
+    mean = float(values.mean())
+    if metric == "accuracy":
+        low, high = wilson_interval(mean, n, confidence)
+    else:
+        ceiling = 1.0 if metric == "brier" else np.inf
+        low, high = _student(values, confidence, 0.0, ceiling)
+    return MetricScore(metric, "ok", mean, low, high, n, values - mean)
+
+
+def score_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
+    """Return every metric with its analytic interval: metric, value, ci_low, ci_high, n, status."""
+    rows = [score_metric(metric, y, p, confidence) for metric in METRICS]
+    columns = ["metric", "value", "ci_low", "ci_high", "n", "status"]
+    return pd.DataFrame([{c: getattr(row, c) for c in columns} for row in rows], columns=columns)
+
+
+def summarise_metrics(
+    y: npt.ArrayLike,
+    p: npt.ArrayLike,
+    confidence: float = 0.95,
+    replicates: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Return every metric with a percentile bootstrap interval: metric, value, ci_low, ci_high.
+
+    Rows are resampled with replacement, ``replicates`` times; replicates that draw one class only
+    have no AUC and are left out of its interval. The same seed gives the same table.
+
+    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, §13.3.
+    """
+    truth, chance = keep_labelled(y, p)
+    table = score_metrics(truth, chance, confidence).drop(columns=["n", "status"])
+    n = len(truth)
+    if n == 0:
+        return table
+    order = np.argsort(chance, kind="stable")
+    truth, chance = truth[order], chance[order]
+    rng = np.random.default_rng(seed)
+    chunk = max(1, min(replicates, 2_000_000 // n))
+    sizes = [chunk] * (replicates // chunk) + [replicates % chunk] * (replicates % chunk > 0)
+    even = np.full(n, 1 / n)
+    drawn = [_replicates(truth, chance, rng.multinomial(n, even, size)) for size in sizes]
+    tail = 50 * (1 - confidence)
+    for row, metric in enumerate(METRICS):
+        values = np.concatenate([block[metric] for block in drawn])
+        values = values[~np.isnan(values)]
+        if len(values):
+            table.loc[row, ["ci_low", "ci_high"]] = np.percentile(values, [tail, 100 - tail])
+    return table
+
+
+def wilson_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
+    """Return Wilson's interval of a share of ``n`` rows.
+
+    Source: Wilson (1927), JASA 22(158).
+
+    >>> tuple(round(v, 4) for v in wilson(0.5, 100))
+    (0.4038, 0.5962)
+    """
+    z = float(stats.norm.ppf(0.5 + confidence / 2))
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def _auc(y: Floats, p: Floats, confidence: float) -> MetricScore:
+    positives = y == 1
+    m, k, n = int(positives.sum()), int((~positives).sum()), len(y)
+    if not m or not k:
+        status = "one_class" if n else "no_rows"
+        return MetricScore("roc_auc", status, np.nan, np.nan, np.nan, n, np.zeros(n))
+    ranks = stats.rankdata(p)
+    above = (ranks[positives] - stats.rankdata(p[positives])) / k
+    below = 1 - (ranks[~positives] - stats.rankdata(p[~positives])) / m
+    auc = float(above.mean())
+    influence = np.empty(n)
+    influence[positives] = (above - auc) * n / m
+    influence[~positives] = (below - auc) * n / k
+    low, high = _auc_interval(auc, above, below, confidence)
+    status = "ok" if min(m, k) >= MIN_CLASS else "few_of_a_class"
+    return MetricScore("roc_auc", status, auc, low, high, n, influence)
+
+
+def _auc_interval(
+    auc: float, above: Floats, below: Floats, confidence: float
+) -> tuple[float, float]:
+    fewest = min(len(above), len(below))
+    if fewest < 2 or auc in (0.0, 1.0):
+        # No spread to measure: Clopper-Pearson with as many trials as rows of the rarer class.
+        reach = ((1 - confidence) / 2) ** (1 / fewest)
+        return (reach if auc == 1.0 else 0.0), (1 - reach if auc == 0.0 else 1.0)
+    se = np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below))
+    half = stats.norm.ppf(0.5 + confidence / 2) * se / (auc * (1 - auc))
+    low, high = special.expit(special.logit(auc) + np.array([-half, half]))
+    return float(low), float(high)
+
+
+def _replicates(y: Floats, p: Floats, counts: npt.NDArray[np.int64]) -> dict[str, Floats]:
+    """Return each metric for every row of ``counts`` (replicates, n); ``p`` is sorted."""
+    weights = counts.astype(np.float64)
+    means = {metric: weights @ values(y, p) / len(y) for metric, values in PER_ROW_LOSSES.items()}
+    starts = np.flatnonzero(np.r_[True, np.diff(p) > 0])
+    ones = np.add.reduceat(weights * y, starts, axis=1)
+    zeros = np.add.reduceat(weights * (1 - y), starts, axis=1)
+    pairs = (ones * (np.cumsum(zeros, axis=1) - zeros / 2)).sum(axis=1)
+    total = ones.sum(axis=1) * zeros.sum(axis=1)
+    auc = np.divide(pairs, total, out=np.full(len(pairs), np.nan), where=total > 0)
+    return {**means, "roc_auc": auc}
+
+
+def _student(
+    values: Floats, confidence: float, floor: float, ceiling: float
+) -> tuple[float, float]:
+    n, mean = len(values), float(values.mean())
+    if n < 2:
+        return floor, ceiling
+    half = stats.t.ppf(0.5 + confidence / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
+    return max(floor, float(mean - half)), min(ceiling, float(mean + half))
+
+
+def _mean(values: Floats) -> float:
+    return float(values.mean()) if len(values) else float("nan")
+
+
+def _squared(y: Floats, p: Floats) -> Floats:
+    squared: Floats = np.square(p - y)
+    return squared
+
+
+def _surprise(y: Floats, p: Floats) -> Floats:
+    clipped = np.clip(p, _CLIP, 1 - _CLIP)
+    nats: Floats = -np.log(np.where(y == 1, clipped, 1 - clipped))
+    return nats
+
+
+def _hits(y: Floats, p: Floats) -> Floats:
+    hits: Floats = ((p >= CLASS_THRESHOLD) == (y == 1)).astype(np.float64)
+    return hits
+
+
+PER_ROW_LOSSES = {"accuracy": _hits, "log_loss": _surprise, "brier": _squared}

@@ -1,0 +1,302 @@
+"""Why performance moved: covariate shift, prior shift and concept change, each with its interval.
+
+The Brier loss is linear in the outcome, so its expectation follows from the outcome's chance. The
+reference's rule gives that chance from the champion's score and the inputs; a moved base rate adds
+an offset to its log odds (Elkan 2001). The realised change of the mean loss is then the sum of
+
+- prior shift: the reference with its classes reweighted to the new base rate, less the reference;
+- covariate shift: the loss expected on the current inputs under the shifted rule, less that;
+- concept change: the realised loss on the current rows, less what the shifted rule expects.
+
+Source: Cai, Namkoong and Yadlowsky (2023), Diagnosing model performance under distribution shift,
+arXiv 2303.02011; Saerens, Latinne and Decaestecker (2002), Neural Computation 14, for base rates.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import optimize, special
+
+from driftbook.drift.reference import bend_inputs, find_reference, log_odds
+from driftbook.model import scores
+from driftbook.model.training import Model
+from driftbook.performance import realised
+from driftbook.performance.influence import (
+    InfluencedNumber,
+    average_current,
+    average_reference,
+    average_within,
+)
+
+Floats = npt.NDArray[np.float64]
+
+COVARIATE, PRIOR, CONCEPT = "covariate shift", "prior shift", "concept change"
+TOTAL_CHANGE = "total"
+CAUSES = (COVARIATE, PRIOR, CONCEPT)
+CAUSE_COLUMNS = ("part", "status", "n", "change", "change_low", "change_high", "beyond_chance")
+# More rows make a part more exact than anyone needs.
+MOST_CAUSE_ROWS = 50_000
+# What bends together are expected to add to the log odds, as a standard deviation.
+BEND_SD = 2.0
+# A part whose interval reaches farther than this to either side says nothing: it is the Brier loss
+# of a forecast that always says one half.
+MOST_HALF = 0.25
+_STEPS = 50
+
+
+@dataclass(frozen=True)
+class ScoredSample:
+    """Rows in time order: outcomes ``y`` (n,), NaN where not known, scores ``p`` (n,), inputs.
+
+    ``bends`` (n, k): standardised inputs and their squares, along which the rule may bend away
+    from the champion's score; k may be 0.
+    """
+
+    y: Floats
+    p: Floats
+    bends: Floats
+
+    @property
+    def loss(self) -> Floats:
+        """Return the Brier loss of each row."""
+        return np.square(self.y - self.p)
+
+    def scored(self, p: Floats) -> ScoredSample:
+        """Return the same rows with the scores of another fit."""
+        return ScoredSample(self.y, p, self.bends)
+
+    def design(self) -> Floats:
+        """Return the columns of the rule, (n, 2 + k): one, the score, the bends."""
+        return np.column_stack([np.ones(len(self.p)), self.p, self.bends])
+
+
+@dataclass(frozen=True)
+class OutcomeRule:
+    """The chance of the outcome: log odds of the score plus ``design @ theta``.
+
+    ``influence`` (2 + k, m): how each row of the reference moved ``theta``. ``ends`` (2, 2 + k):
+    least and largest value of each column there.
+    """
+
+    theta: Floats
+    influence: Floats
+    ends: Floats
+
+    def design(self, sample: ScoredSample) -> Floats:
+        """Return the rule's columns, held at the reference's ends: it knows nothing beyond."""
+        return np.clip(sample.design(), *self.ends)
+
+    def log_odds(self, sample: ScoredSample) -> Floats:
+        """Return the log odds of the outcome in each row."""
+        odds: Floats = log_odds(sample.p) + self.design(sample) @ self.theta
+        return odds
+
+    def chance(self, sample: ScoredSample, offset: float) -> Floats:
+        """Return the chance of the outcome in each row, its log odds moved by ``offset``."""
+        chance: Floats = special.expit(self.log_odds(sample) + offset)
+        return chance
+
+    def promised(self, sample: ScoredSample, offset: float) -> Floats:
+        """Return the expected Brier loss of each row, its log odds moved by ``offset``."""
+        chance = self.chance(sample, offset)
+        return chance * np.square(1.0 - sample.p) + (1.0 - chance) * np.square(sample.p)
+
+
+def explain_change(model: Model, current: pd.DataFrame, min_rows: int) -> pd.DataFrame:
+    """Return :func:`split_change` of the champion's loss on ``current`` against its temporal holdout.
+
+    ``current``: one window in time order, with or without the target; of more than 50,000 rows
+    evenly spaced ones are used. Status ``not_scored`` where a feature is no column of it.
+    """
+    if any(name not in current.columns for name in model.feature_names):
+        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "not_scored"), len(current))
+    if not len(current):
+        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "insufficient"), 0)
+    current = current.iloc[:: 1 + (len(current) - 1) // MOST_CAUSE_ROWS]
+    rows, before = realised.score_outcomes(model, current), realised.score_holdout(model)
+    known = find_reference(model)
+    return split_change(
+        ScoredSample(before.y, before.p, known.bends),
+        known.served_holdout,
+        ScoredSample(rows.y, rows.p, bend_inputs(model, current)),
+        min_rows,
+    )
+
+
+def split_change(
+    before: ScoredSample, served: Floats, current: ScoredSample, min_rows: int
+) -> pd.DataFrame:
+    """Return a row a part and one for the total: its change of the mean Brier loss a row.
+
+    ``before``: the reference's rows with out-of-sample scores; ``served`` (m,): scores of the same
+    rows by the fit that scored ``current``, which may have learnt from them.
+
+    The parts add up to the total. Each has a 95% interval; ``beyond_chance``: it leaves out 0.
+    ``n`` counts the current rows used. ``status``: ``ok``; ``insufficient`` where a side has fewer
+    than ``min_rows`` rows or fewer than 10 of a class; ``needs_labels`` where fewer than
+    ``min_rows`` labels are known: then only the covariate part is had, as if rule and base rate
+    stood; ``undetermined`` where the inputs lie so far from the reference that its rule does not
+    reach them, and the interval is wider than a quarter to either side. What cannot be had is NaN.
+    """
+    known = ~np.isnan(current.y)
+    labelled = ScoredSample(current.y[known], current.p[known], current.bends[known])
+    n = len(current.p)
+    if n < min_rows or not _enough(before, min_rows):
+        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "insufficient"), n)
+    if len(labelled.y) < min_rows:
+        found = {COVARIATE: _without_labels(before, served, current)}
+        return _table(found, dict.fromkeys((PRIOR, CONCEPT, TOTAL_CHANGE), "needs_labels"), n)
+    if not _enough(labelled, min_rows):
+        total = {TOTAL_CHANGE: (_total(before, labelled), 0.0)}
+        return _table(total, dict.fromkeys(CAUSES, "insufficient"), len(labelled.y))
+    return _table(_parts(before, served, labelled), {}, len(labelled.y))
+
+
+def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:
+    """Return the rule that the reference's outcomes follow, fitted by penalised likelihood.
+
+    Intercept and score bear (almost) no penalty, so on the reference the expected Brier loss is
+    the realised one and no part is expected without a change. The bends keep what the champion
+    missed from passing for a changed rule when the inputs move along it.
+
+    Source: a fluctuation along the loss's own gradient, van der Laan and Rubin (2006), Int. J.
+    Biostatistics 2; ridge penalty, Hoerl and Kennard (1970), Technometrics 12.
+    """
+    z, offset = sample.design(), log_odds(sample.p)
+    k = z.shape[1] - 2
+    ridge = np.append([1e-3, 1e-3], np.full(k, k / BEND_SD**2))
+    theta = np.zeros(k + 2)
+    for _ in range(_STEPS):
+        chance = special.expit(offset + z @ theta)
+        hessian = (z * (chance * (1.0 - chance))[:, None]).T @ z + np.diag(ridge)
+        step = np.linalg.solve(hessian, z.T @ (sample.y - chance) - ridge * theta)
+        theta = theta + np.clip(step, -2.0, 2.0)
+        if np.abs(step).max() < 1e-9:
+            break
+    residual = sample.y - special.expit(offset + z @ theta)
+    influence = len(z) * np.linalg.solve(hessian, (z * residual[:, None]).T)
+    return OutcomeRule(theta, influence, np.array([z.min(axis=0), z.max(axis=0)]))
+
+
+def solve_base_rate(
+    before: ScoredSample, current: ScoredSample, rule: OutcomeRule
+) -> InfluencedNumber:
+    """Return the base rate that a prior shift would have moved the reference to.
+
+    Three numbers tell it, and agree after a prior shift: the offset of the rule's log odds that
+    meets the labels, the share of ones, and the mean score, a mixture of those of the two classes.
+    The offset is the most exact and is taken where neither of the others contradicts it beyond
+    chance. Else only as much of the move counts as all three support: an offset alone is a changed
+    rule, moved inputs alone are a covariate shift.
+
+    Source: Elkan (2001), IJCAI; black box shift estimation, Lipton, Wang and Smola (2018), ICML.
+    """
+    m, n = len(before.y), len(current.y)
+    old = average_reference(before.y, n)
+    told = [(old.log_odds() + _offset(current, rule)).probability(), average_current(current.y, m)]
+    high, low = (average_within(before.p, before.y == label, n) for label in (1, 0))
+    if high.value > low.value:
+        told.append((average_current(current.p, m) - low) / (high - low))
+    apart = [told[0] - other for other in told[1:]]
+    if all(abs(gap.value) <= gap.half_width() for gap in apart):
+        return told[0]
+    moves = [found.value - old.value for found in told]
+    if min(moves) < 0.0 < max(moves):
+        return old
+    return min(told, key=lambda found: abs(found.value - old.value))
+
+
+def _parts(
+    before: ScoredSample, served: Floats, current: ScoredSample
+) -> dict[str, tuple[InfluencedNumber, float]]:
+    n = len(current.y)
+    rule = fit_outcome_rule(before)
+    old, new = average_reference(before.y, n), solve_base_rate(before, current, rule)
+    ones, zeros = (average_within(before.loss, before.y == label, n) for label in (1, 0))
+    base, total = average_reference(before.loss, n), _total(before, current)
+    prior = (new - old) * (ones - zeros)
+    offset = new.log_odds() - old.log_odds()
+    inputs = _expected(current, rule, offset) - base - prior
+    gap = _fit_gap(before, served, rule, offset.value)
+    return {
+        COVARIATE: (inputs.lowered(gap), abs(gap)),
+        PRIOR: (prior, 0.0),
+        CONCEPT: ((total - prior - inputs).lowered(-gap), abs(gap)),
+        TOTAL_CHANGE: (total, 0.0),
+    }
+
+
+def _without_labels(
+    before: ScoredSample, served: Floats, current: ScoredSample
+) -> tuple[InfluencedNumber, float]:
+    m, n = len(before.y), len(current.p)
+    rule, still = fit_outcome_rule(before), InfluencedNumber(0.0, np.zeros(m), np.zeros(n))
+    inputs = _expected(current, rule, still) - average_reference(before.loss, n)
+    gap = _fit_gap(before, served, rule, 0.0)
+    return inputs.lowered(gap), abs(gap)
+
+
+def _total(before: ScoredSample, current: ScoredSample) -> InfluencedNumber:
+    now = average_current(current.loss, len(before.y))
+    return now - average_reference(before.loss, len(current.y))
+
+
+def _offset(current: ScoredSample, rule: OutcomeRule) -> InfluencedNumber:
+    """Return the offset of the rule's log odds at which it expects as many ones as there are."""
+    odds, rate = rule.log_odds(current), float(current.y.mean())
+    ends = (-20.0 - float(odds.max()), 20.0 - float(odds.min()))
+    offset = float(optimize.brentq(lambda d: special.expit(odds + d).mean() - rate, *ends))
+    chance = special.expit(odds + offset)
+    curvature = chance * (1.0 - chance)
+    drag = curvature @ rule.design(current) / len(odds)
+    own = InfluencedNumber(offset, -drag @ rule.influence, current.y - chance)
+    return own.through(offset, 1.0 / float(curvature.mean()))
+
+
+def _expected(
+    sample: ScoredSample, rule: OutcomeRule, offset: InfluencedNumber
+) -> InfluencedNumber:
+    """Return the mean Brier loss expected of current rows under the rule moved by ``offset``."""
+    chance, loss = rule.chance(sample, offset.value), rule.promised(sample, offset.value)
+    slope = chance * (1.0 - chance) * (1.0 - 2.0 * sample.p)
+    drag = slope @ rule.design(sample) / len(loss)
+    own = InfluencedNumber(float(loss.mean()), drag @ rule.influence, loss - loss.mean())
+    return own + offset.through(0.0, float(slope.mean()))
+
+
+def _fit_gap(before: ScoredSample, served: Floats, rule: OutcomeRule, offset: float) -> float:
+    """Return half of what the served fit promises beyond the graded one on the reference's rows.
+
+    A sharper fit looks like easier inputs. As it may have learnt from these rows the gap is at
+    most this large, at least nothing: parts are set to the middle and reach to both ends.
+    """
+    moved = rule.promised(before.scored(served), offset) - rule.promised(before, offset)
+    return float(moved.mean()) / 2.0
+
+
+def _enough(sample: ScoredSample, min_rows: int) -> bool:
+    ones = int(sample.y.sum())
+    return len(sample.y) >= min_rows and min(ones, len(sample.y) - ones) >= scores.MIN_CLASS
+
+
+def _table(
+    found: dict[str, tuple[InfluencedNumber, float]], status: dict[str, str], n: int
+) -> pd.DataFrame:
+    lines = []
+    for part in (*CAUSES, TOTAL_CHANGE):
+        line: dict[str, object] = dict.fromkeys(CAUSE_COLUMNS, float("nan"))
+        line |= {"part": part, "status": status.get(part, "ok"), "n": n, "beyond_chance": False}
+        if part in found:
+            measured, slack = found[part]
+            change, half = measured.value, measured.half_width() + slack
+            if half > MOST_HALF:
+                lines.append(line | {"status": "undetermined"})
+                continue
+            line |= {"change": change, "change_low": change - half, "change_high": change + half}
+            line["beyond_chance"] = abs(change) > half
+        lines.append(line)
+    return pd.DataFrame(lines, columns=list(CAUSE_COLUMNS))

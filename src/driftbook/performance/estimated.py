@@ -1,0 +1,263 @@
+"""Performance without labels: CBPE and PAPE, with and without the columns, and which one counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from scipy import stats
+
+from driftbook.model import scores
+from driftbook.performance import chance
+from driftbook.performance.chance import CalibrationRows, ChanceCalibration
+from driftbook.performance.uncertainty import (
+    block_standard_error,
+    difference_half_width,
+    find_worse_confidence,
+)
+
+Floats = npt.NDArray[np.float64]
+EstimateRow = dict[str, object]
+
+# Fewer newer labelled rows than this do not replace the reference's; of many the newest count.
+MIN_HISTORY, NEWEST = 200, 2000
+ESTIMATE_CONFIDENCE = 0.95
+COLUMNS, RECENT = " + columns", ", recent labels"
+
+
+@dataclass(frozen=True)
+class ExpectedMetric:
+    """A metric's expectation over outcomes: ``value``, and what moves it, one number a row.
+
+    ``slope``: its derivative by each row's chance; ``influence``: mean 0, as in ``scores.Score``,
+    the share of each row's inputs.
+    """
+
+    value: float
+    slope: Floats
+    influence: Floats
+
+
+@dataclass(frozen=True)
+class HoldoutBaseline:
+    """The champion's realised score on its holdout, with the standard error of blocks in time.
+
+    ``inflation``: how much larger the variance is than that of independent rows, at least 1.
+    """
+
+    score: scores.MetricScore
+    error: float
+    df: int
+    inflation: float
+
+
+def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
+    """Return each metric's expectation for predictions ``p`` (n,) with true ``chances`` (n,).
+
+    Source: CBPE, NannyML (2022), and Białek et al. (2024), arXiv 2401.08348, §3; the AUC is the
+    ratio of expected won pairs to expected pairs, a row never paired with itself.
+    """
+    found = {}
+    for name, per_row in scores.PER_ROW_LOSSES.items():
+        one, zero = per_row(np.ones_like(p), p), per_row(np.zeros_like(p), p)
+        losses = chances * one + (1 - chances) * zero
+        value = float(losses.mean())
+        found[name] = ExpectedMetric(value, (one - zero) / len(p), losses - value)
+    return {**found, "roc_auc": _expected_auc(p, chances)}
+
+
+def expect_scores(p: Floats, chances: Floats) -> dict[str, float]:
+    """Return each metric's expectation for predictions ``p`` whose true chances are ``chances``."""
+    return {metric: found.value for metric, found in expect_metrics(p, chances).items()}
+
+
+def _expected_auc(p: Floats, chances: Floats) -> ExpectedMetric:
+    order = np.argsort(p, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(p[order]) > 0])
+    ones = np.add.reduceat(chances[order], starts)
+    zeros = np.add.reduceat(1 - chances[order], starts)
+    n1, n0 = float(ones.sum()), float(zeros.sum())
+    group = np.empty(len(p), dtype=np.int64)
+    group[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(p)]))
+    beaten = (np.cumsum(zeros) - zeros / 2)[group]
+    beating = (n1 - np.cumsum(ones) + ones / 2)[group]
+    own = float(np.sum(chances * (1 - chances)))
+    total = n1 * n0 - own
+    if total <= 0:
+        return ExpectedMetric(float("nan"), np.zeros(len(p)), np.zeros(len(p)))
+    value = (float(chances @ beaten) - own / 2) / total
+    as_one, as_zero = beaten / n0 - value, beating / n1 - value
+    influence = len(p) * (chances * as_one / n1 + (1 - chances) * as_zero / n0)
+    return ExpectedMetric(value, as_one / n1 - as_zero / n0, influence - influence.mean())
+
+
+def measure_baselines(y: Floats, p: Floats) -> dict[str, HoldoutBaseline]:
+    """Return by metric how the champion did on its holdout, labels ``y`` and scores ``p``."""
+    found = {}
+    for metric in scores.METRICS:
+        score = scores.score_metric(metric, y, p)
+        error, df = block_standard_error(score.influence)
+        naive = float(score.influence.std()) / max(1.0, np.sqrt(score.n))
+        inflation = (error / naive) ** 2 if naive > 0 and np.isfinite(error) else 1.0
+        found[metric] = HoldoutBaseline(score, error, df, max(1.0, inflation))
+    return found
+
+
+def take_mature_rows(history: pd.DataFrame, target: str, window: int) -> pd.DataFrame:
+    """Return the newest labelled rows of ``history``: as many as the window, 2,000 at least."""
+    if target not in history.columns:
+        return history.iloc[:0]
+    labels = pd.to_numeric(history[target], errors="coerce")
+    return history[labels.isin((0, 1)).to_numpy()].tail(max(NEWEST, window))
+
+
+def choose_evidence(
+    base: CalibrationRows, y: Floats, p: Floats, recent: pd.DataFrame
+) -> CalibrationRows:
+    """Return what ``recent`` rows, labels ``y`` and scores ``p``, say; ``base`` where it is little.
+
+    That is with fewer than 200 rows or fewer than 10 of a class.
+    """
+    if len(y) < MIN_HISTORY or min(y.sum(), (1 - y).sum()) < scores.MIN_CLASS:
+        return base
+    return chance.gather_recent_rows(base, y, p, recent)
+
+
+def estimate_performance(
+    evidence: CalibrationRows,
+    base: Mapping[str, HoldoutBaseline],
+    p: Floats,
+    current: pd.DataFrame,
+    min_rows: int,
+) -> list[EstimateRow]:
+    """Return the rows of the performance table for a window that the champion gave ``p``.
+
+    The method that counts has the basis ``estimated``; the others follow as ``alternative``, and
+    none of those is ever worse. ``+ columns`` counts where the columns say more of the outcome
+    than the score does; PAPE where a classifier also sees the window's inputs differ. Where the
+    score says all that the columns do, what it means cannot move with the inputs: CBPE.
+    """
+    if len(p) < min_rows:
+        return [_blank(m, "", base[m], len(p)) | {"status": "insufficient"} for m in scores.METRICS]
+    design = evidence.encoding.bent(current)
+    inputs = evidence.window(p, design)
+    moved = chance.weigh_resemblance(evidence, design)
+    rows: list[EstimateRow] = []
+    matters = moved.seen and evidence.informative
+    for weighted in (matters, not matters):
+        for columns in (True, False) if evidence.informative else (False,):
+            fitted = chance.calibrate_chances(
+                evidence, moved.weights if weighted else None, columns
+            )
+            method = name_method(weighted, columns, evidence.recent)
+            basis = "alternative" if rows else "estimated"
+            rows += _judged(fitted, inputs, p, base, method, basis)
+    return rows
+
+
+def name_method(weighted: bool, columns: bool, recent: bool) -> str:
+    """Return how the table names a method.
+
+    >>> name(True, True, False)
+    'PAPE + columns'
+    """
+    return ("PAPE" if weighted else "CBPE") + COLUMNS * columns + RECENT * recent
+
+
+def explain_method(method: str) -> str:
+    """Return in two sentences why ``method`` was chosen, and what no estimate can see."""
+    columns = (
+        "the columns say more about a row's chance than the champion's score alone, so both count"
+        if COLUMNS in method
+        else "the columns say no more about a row's chance than the champion's score, whose "
+        "meaning then cannot move with the inputs, so all known rows count alike (CBPE)"
+    )
+    if method.startswith("PAPE"):
+        columns += (
+            ", and a classifier tells the window's inputs from those with known outcomes, so rows "
+            "that resemble the window count more (PAPE)"
+        )
+    elif COLUMNS in method:
+        columns += (
+            "; no classifier surely tells the window's inputs from those with known outcomes, or "
+            "too few of those resemble it, so all count alike (CBPE)"
+        )
+    recent = "; it is calibrated on labels newer than the reference" if RECENT in method else ""
+    return (
+        f"The estimate that counts is **{method}**: {columns}{recent}. "
+        "No estimate without labels can see a changed rule behind unchanged inputs: before a "
+        "costly decision, get labels for a sample of rows."
+    )
+
+
+def _judged(
+    fitted: ChanceCalibration,
+    inputs: Floats,
+    p: Floats,
+    base: Mapping[str, HoldoutBaseline],
+    method: str,
+    basis: str,
+) -> list[EstimateRow]:
+    chances = fitted.chances(inputs)
+    found = expect_metrics(p, chances)
+    spread = chances * (1 - chances)
+    rows = []
+    for metric in scores.METRICS:
+        one, known = found[metric], base[metric]
+        row = _blank(metric, method, known, len(p)) | {"basis": basis}
+        if not np.isfinite(one.value) or known.score.status != "ok":
+            undefined = known.score.status == "ok"
+            rows.append(row | {"status": "undefined" if undefined else "insufficient"})
+            continue
+        gradient = (one.slope * spread) @ inputs[:, fitted.used]
+        calibration = float(gradient @ fitted.covariance @ gradient)
+        outcomes = float(np.square(one.slope) @ spread) * known.inflation
+        rows.append(row | _intervals(metric, one, known, outcomes + calibration, basis))
+    return rows
+
+
+def _intervals(
+    metric: str, one: ExpectedMetric, known: HoldoutBaseline, variance: float, basis: str
+) -> EstimateRow:
+    """Return value and change with their intervals.
+
+    The value's holds for what comes true on the window's rows; the change's adds which rows came
+    and the holdout's own error, as if it and the calibration were independent, which only widens.
+    """
+    half = float(stats.t.ppf(0.5 + ESTIMATE_CONFIDENCE / 2, chance.BLOCKS - 1) * np.sqrt(variance))
+    rows_came, df = block_standard_error(one.influence)
+    change = one.value - known.score.value
+    wide = difference_half_width(
+        (float(np.hypot(np.sqrt(variance), rows_came)), df),
+        (known.error, known.df),
+        find_worse_confidence(len(scores.METRICS)),
+    )
+    low, high = change - wide, change + wide
+    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
+    return {
+        "status": "ok",
+        "value": one.value,
+        "ci_low": one.value - half,
+        "ci_high": one.value + half,
+        "change": change,
+        "change_low": low,
+        "change_high": high,
+        "worse": worse and basis == "estimated",
+    }
+
+
+def _blank(metric: str, method: str, known: HoldoutBaseline, n: int) -> EstimateRow:
+    score = known.score
+    return {
+        "metric": metric,
+        "basis": "estimated",
+        "method": method,
+        "n": n,
+        "baseline": score.value,
+        "baseline_low": score.ci_low,
+        "baseline_high": score.ci_high,
+        "worse": False,
+    }

@@ -1,0 +1,326 @@
+"""The command ``driftbook``: parses, calls, prints. Everything heavy is imported by its command."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from driftbook.errors import DriftbookError
+from driftbook.runbook.command import CommandGroup
+from driftbook.runbook.terminal import Terminal
+
+if TYPE_CHECKING:
+    from driftbook.runbook import flow
+    from driftbook.runbook.project import Project
+
+FIRST_STEPS = ("train-eval", "drift", "decision", "serving")
+EPILOG = """
+\b
+Examples
+  driftbook run                                   judge the latest complete window
+  driftbook run --from drift --window 2013-06     judge another one with today's champion
+  driftbook run --settings mine.yaml --artifacts mine/    another model, side by side
+  driftbook promote && driftbook serve            take the challenger, answer requests
+  driftbook backtest                              would this policy have served me?
+
+\b
+Exit codes
+  0  done
+  1  the check or the gate says no, or a notebook failed
+  2  wrong use: arguments, settings or data; nothing was written
+
+DRIFTBOOK_DEBUG=1 shows errors with their traceback.
+"""
+
+
+@click.group(
+    cls=CommandGroup,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="driftbook")
+@click.option("--debug", is_flag=True, help="Show errors with their traceback.")
+def main(debug: bool) -> None:
+    """Driftbook tells the owner of a model to hold, monitor, retrain or investigate.
+
+    The commands below are in the order of the flow. Settings come from the nearest runbook.yaml,
+    results go to the folder artifacts beside it.
+    """
+    if debug:
+        os.environ["DRIFTBOOK_DEBUG"] = "1"
+
+
+def on_project(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose a model, and the project they stand for."""
+
+    @click.option(
+        "--settings",
+        "settings_file",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        help="Settings file.  [default: the nearest runbook.yaml]",
+    )
+    @click.option(
+        "--artifacts",
+        type=click.Path(path_type=Path, file_okay=False),
+        metavar="DIR",
+        help="Folder of the results.  [default: artifacts beside the settings]",
+    )
+    @wraps(command)
+    def located(settings_file: Path | None, artifacts: Path | None, **options: Any) -> None:
+        from driftbook.runbook.project import locate_project
+
+        command(locate_project(settings_file, artifacts), **options)
+
+    return located
+
+
+def reporting(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that choose how it reports."""
+    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    quiet = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+    return as_json(quiet(command))
+
+
+def executing(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of executing notebooks."""
+    return click.option(
+        "--cell-timeout",
+        type=click.IntRange(min=1),
+        default=3600,
+        show_default=True,
+        metavar="SECONDS",
+        help="Longest time for one cell.",
+    )(command)
+
+
+@main.command()
+@click.option(
+    "--from",
+    "first",
+    type=click.Choice(FIRST_STEPS),
+    default="train-eval",
+    show_default=True,
+    help="First step; the results of earlier ones stay.",
+)
+@click.option("--window", help="Window to judge, e.g. 2013-06.  [default: the latest complete one]")
+@click.option("--notes", default="", help="Text that stays with the run.")
+@click.option("--tracking", is_flag=True, help="Log the run to MLflow as well.")
+@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
+@executing
+@reporting
+@on_project
+def run(
+    project: Project,
+    first: str,
+    window: str | None,
+    notes: str,
+    tracking: bool,
+    render: bool,
+    cell_timeout: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    r"""Execute the notebooks, decide, publish, render the pages.
+
+    \b
+    Examples
+      driftbook run
+      driftbook run --from drift --window 2013-06 --notes "after the storm"
+    """
+    from driftbook.runbook import flow, summary
+
+    started = perf_counter()
+    job = flow.RunbookJob.run(first, window, notes, tracking)
+    done = _executed(project, job, Terminal(quiet), cell_timeout, render)
+    found = summary.summarise_run(project, done, perf_counter() - started)
+    _print(found, summary.write_run_lines, as_json, quiet)
+
+
+@main.command()
+@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
+@executing
+@reporting
+@on_project
+def backtest(project: Project, render: bool, cell_timeout: int, as_json: bool, quiet: bool) -> None:
+    """Replay every window of the data: would this policy have paid?"""
+    from driftbook.runbook import flow, summary
+
+    started = perf_counter()
+    done = _executed(project, flow.RunbookJob.backtest(), Terminal(quiet), cell_timeout, render)
+    found = summary.summarise_backtest(project, done, perf_counter() - started)
+    _print(found, summary.write_backtest_lines, as_json, quiet)
+
+
+@main.command()
+@click.option("--to", "version", metavar="VERSION", help="Promote this version.")
+@click.option("--force", is_flag=True, help="Promote without the evidence; needs --why.")
+@click.option("--why", metavar="TEXT", help="Your reason, kept in the ledger.")
+@reporting
+@on_project
+def promote(
+    project: Project,
+    version: str | None,
+    force: bool,
+    why: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Make the challenger the champion, if the last run says retrain.
+
+    Exit code 1 means that the gate says no; the message says why.
+    """
+    from driftbook.store import gate, registry
+
+    with project.settled(Terminal(quiet).say):
+        passed = (
+            gate.force_promotion(project.artifacts, version, why)
+            if force
+            else gate.check_gate(project.artifacts, version)
+        )
+        line = registry.promote_version(
+            project.artifacts / "models",
+            passed.version,
+            why or passed.why,
+            passed.evidence_sha256,
+            forced=force,
+        )
+    _moved(project, line, as_json, quiet)
+
+
+@main.command()
+@click.option("--to", "version", metavar="VERSION", help="[default: the champion before]")
+@click.option("--why", default="rolled back by hand", metavar="TEXT", help="Kept in the ledger.")
+@reporting
+@on_project
+def rollback(project: Project, version: str | None, why: str, as_json: bool, quiet: bool) -> None:
+    """Make an earlier champion the champion again."""
+    from driftbook.store import registry
+
+    with project.settled(Terminal(quiet).say):
+        line = registry.roll_back(project.artifacts / "models", version, why)
+    _moved(project, line, as_json, quiet)
+
+
+@main.command()
+@click.option("--host", help="Address to listen on.  [default: serving.host, 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65535), help="[default: serving.port, 8000]")
+@click.option("--no-auth", is_flag=True, help="Serve other machines without a token.")
+@on_project
+def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -> None:
+    """Answer requests with the champion, by default on 127.0.0.1:8000.
+
+    A host that other machines can reach needs a token in DRIFTBOOK_API_TOKEN, or --no-auth.
+    """
+    from driftbook import api
+
+    with suppress(KeyboardInterrupt):  # the server has shut down in order by then
+        api.serve(project.settings, project.artifacts, host, port, require_auth=not no_auth)
+
+
+@main.command()
+@reporting
+@on_project
+def report(project: Project, as_json: bool, quiet: bool) -> None:
+    """Render the HTML pages of the last run again."""
+    from driftbook.report import render
+
+    terminal = Terminal(quiet)
+    with project.settled(terminal.say), terminal.step("pages"):
+        page = render(project.artifacts, options=project.options)
+    _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
+
+
+@main.command("open")
+@click.argument("run_id")
+@click.option("--print", "only_print", is_flag=True, help="Print the folder; start nothing.")
+@on_project
+def open_run(project: Project, run_id: str, only_print: bool) -> None:
+    """Open a copy of a finished run's notebooks in JupyterLab."""
+    from driftbook.runbook import reopen
+
+    folder = reopen.copy_run(project.artifacts, run_id)
+    click.echo(str(folder))
+    if not only_print:
+        reopen.become_lab(folder)
+
+
+@main.command()
+@reporting
+@on_project
+def verify(project: Project, as_json: bool, quiet: bool) -> None:
+    """Hash every artifact again; check that all name one run and model.
+
+    Exit code 1 and a list when anything is off.
+    """
+    from driftbook.store import manifest
+
+    with project.settled(Terminal(quiet).say):
+        problems = manifest.verify_artifacts(project.artifacts)
+    _print(
+        {"ok": not problems, "problems": problems},
+        lambda found: found["problems"] or ["every artifact is as the manifest says"],
+        as_json,
+        quiet and not problems,
+    )
+    if problems:
+        raise DriftbookError(f"{len(problems)} problem(s) in {project.artifacts}; run it again")
+
+
+def _executed(
+    project: Project, job: flow.RunbookJob, terminal: Terminal, cell_timeout_s: int, render: bool
+) -> flow.FinishedJob:
+    """Perform a job so that being told to end stops it as Ctrl-C does: kernel and all."""
+    from driftbook.runbook import flow
+
+    def end(_signal: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        if job.tracked:
+            from driftbook.store import mlflow_spool
+
+            mlflow_spool.require()
+        done = flow.perform_job(
+            project, job, terminal, cell_timeout_s=cell_timeout_s, render_pages=render
+        )
+        if job.tracked:
+            with terminal.step("tracking"):
+                delivery = mlflow_spool.deliver(project.artifacts, project.settings)
+            terminal.say(str(delivery))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return done
+
+
+def _moved(project: Project, line: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+    """Let MLflow's aliases follow, and say which model is served now."""
+    from driftbook.runbook import summary
+    from driftbook.store import mlflow_spool
+
+    delivery = mlflow_spool.follow_aliases(project.artifacts, project.settings)
+    if delivery is not None:
+        Terminal(quiet).say(str(delivery))
+    _print(line, summary.write_move_lines, as_json, quiet)
+
+
+def _print(
+    found: Mapping[str, Any],
+    lines: Callable[[Mapping[str, Any]], list[str]],
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    if as_json:
+        click.echo(json.dumps(found, indent=2))
+    elif not quiet:
+        click.echo("\n".join(lines(found)))

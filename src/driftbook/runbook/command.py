@@ -1,0 +1,85 @@
+"""What all commands share: help in the order of the flow, and one line for an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+import click
+
+from driftbook.errors import DriftbookError
+
+SECTIONS = {
+    "Judge": ("run", "backtest"),
+    "Decide": ("promote", "rollback"),
+    "Serve": ("serve",),
+    "Read and check": ("report", "open", "verify"),
+}
+INTERRUPTED = 130
+
+
+class CommandGroup(click.Group):
+    """A group whose help lists commands by section and whose errors are one line each."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the commands in the order of the flow."""
+        return [name for names in SECTIONS.values() for name in names]
+
+    def format_commands(
+        self,
+        ctx: click.Context,  # noqa: ARG002
+        formatter: click.HelpFormatter,
+    ) -> None:
+        """Write the commands of each section with what they do."""
+        for section, names in SECTIONS.items():
+            with formatter.section(section):
+                found = [(name, self.commands[name]) for name in names]
+                formatter.write_dl([(name, c.get_short_help_str(90)) for name, c in found])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Return the arguments that are left for the command."""
+        with report_errors_in_one_line():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command that was asked for."""
+        with report_errors_in_one_line():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def report_errors_in_one_line() -> Iterator[None]:
+    """Turn errors meant for users into one line; with debugging on they keep their traceback."""
+    try:
+        yield
+    except DriftbookError as error:
+        if is_debugging():
+            raise
+        _end(str(error), error.exit_code)
+    except click.exceptions.NoArgsIsHelpError:
+        raise
+    except click.UsageError as error:
+        hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
+        _end(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
+    except OSError as error:
+        if is_debugging() or isinstance(error, BrokenPipeError) or error.filename is None:
+            raise
+        _end(f"{error.filename}: {error.strerror}; free the place or choose another", 1)
+    except KeyboardInterrupt:
+        # What was being waited for is dropped on purpose; Python would say so below the message.
+        warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+        _end("stopped; the next command finishes or drops what was half done", INTERRUPTED)
+
+
+def is_debugging() -> bool:
+    """Tell whether errors are to be shown with their traceback."""
+    return os.environ.get("DRIFTBOOK_DEBUG", "") not in ("", "0")
+
+
+def _end(message: str, exit_code: int) -> NoReturn:
+    click.echo(f"driftbook: {' '.join(message.split())}", err=True)
+    sys.exit(exit_code)

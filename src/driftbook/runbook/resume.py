@@ -1,0 +1,66 @@
+"""A run that starts later than with 02-drift takes what came before from the published run.
+
+All artifacts of a run name that run. What is carried over gets the new run's id, and only where
+the same steps would write the same again: same window, data, champion and settings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from driftbook.errors import UsageError
+from driftbook.store import manifest, registry
+
+# For each first step: the folders carried over, and the settings that they depend on.
+CARRIED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "train-eval": ((), ()),
+    "drift": ((), ()),
+    "decision": (("drift",), ("data", "model", "drift")),
+    "serving": (("drift", "policy"), ("data", "model", "drift", "policy")),
+}
+
+
+def check_resume(
+    artifacts: Path, first: str, settings: Mapping[str, Any], data: Mapping[str, Any]
+) -> None:
+    """Return nothing where the published run can stand for the steps before ``first``.
+
+    ``settings`` and ``data`` are those of the new run, as a manifest holds them.
+
+    Raises:
+        UsageError: something differs; the message names it.
+        DriftbookError: the published manifest cannot be read.
+    """
+    parts, sections = CARRIED[first]
+    if not parts:
+        return
+    before = manifest.read_manifest(artifacts / "manifest.json")
+    champion = registry.read_index(artifacts / "models").aliases["champion"]
+    pairs = {
+        "window": (before["data"].get("window"), data["window"]),
+        "data": (before["data"].get("sha256"), data["sha256"]),
+        "champion": (before["model_version"], champion),
+        **{f"{name} settings": (before["settings"].get(name), settings[name]) for name in sections},
+    }
+    changed = [name for name, (old, new) in pairs.items() if old != new]
+    if changed:
+        raise UsageError(
+            f"--from {first} needs what run {before['run_id']} published, but since then "
+            f"{' and '.join(changed)} changed; use --from drift"
+        )
+
+
+def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> None:
+    """Copy what the steps before ``first`` published into a staged run, under its id."""
+    parts, _ = CARRIED[first]
+    if not parts:
+        return
+    before = manifest.read_manifest(artifacts / "manifest.json")
+    for path in before["files"]:
+        if path.partition("/")[0] in parts:
+            content = (artifacts / path).read_bytes()
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(content.replace(before["run_id"].encode(), run_id.encode()))

@@ -1,0 +1,133 @@
+"""What a finished command says for itself: at most ten lines, or one JSON object."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from driftbook.runbook.flow import FinishedJob
+    from driftbook.runbook.project import Project
+
+NEXT = {
+    "hold": "driftbook run --from drift{options}, when the next window is complete",
+    "monitor": "driftbook run --from drift{options}, when the next window is complete",
+    "retrain": "driftbook promote{options}",
+    "investigate": "driftbook open {run_id}{options}",
+}
+POLICIES = 6
+
+
+def summarise_run(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+    """Return the decision of a published run and where to read on, as plain JSON values."""
+    path = project.artifacts / "policy" / "retrain_recommendation.json"
+    found = json.loads(path.read_text(encoding="utf-8"))
+    action = found["action"]
+    return {
+        "action": action,
+        "reason": found["reason"],
+        "run_id": done.run_id,
+        "window": found["window"],
+        "rows": found.get("n_current"),
+        "model_version": found["model_version"],
+        "challenger_version": found.get("challenger_version"),
+        "drifted_features": found["drifted_features"],
+        "quality": _quality(found["evidence"].get("performance") or []),
+        "page": None if done.page is None else str(done.page),
+        "next": NEXT[action].format(run_id=done.run_id, options=project.options),
+        "seconds": round(seconds, 1),
+    }
+
+
+def _quality(performance: list[Mapping[str, Any]]) -> dict[str, Any] | None:
+    """Return the window's Brier loss beside its baseline: realised if known, else estimated."""
+    judged = [
+        row
+        for row in performance
+        if row["metric"] == "brier" and row["value"] is not None and row["basis"] != "alternative"
+    ]
+    judged.sort(key=lambda row: row["basis"] != "realised")
+    keys = ("metric", "basis", "value", "ci_low", "ci_high", "baseline", "worse")
+    return {key: judged[0].get(key) for key in keys} if judged else None
+
+
+def write_run_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the summary of a run for people, a fact a line."""
+    rows = found["rows"]
+    return _facts(
+        {
+            "action": found["action"],
+            "reason": found["reason"],
+            "window": f"{found['window']}, {rows:,} rows" if rows else found["window"],
+            "model": found["model_version"],
+            "quality": _quality_text(found["quality"]),
+            "drifted": ", ".join(found["drifted_features"]) or "no feature",
+            "page": found["page"] or "not rendered (driftbook report)",
+            "run": f"{found['run_id']} in {found['seconds']:.0f} s",
+            "next": found["next"],
+        }
+    )
+
+
+def _quality_text(quality: Mapping[str, Any] | None) -> str:
+    if quality is None:
+        return "cannot be judged yet"
+    low, high, baseline = quality["ci_low"], quality["ci_high"], quality["baseline"]
+    interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
+    against = "" if baseline is None else f", baseline {baseline:.4f}"
+    return f"{quality['metric']} {quality['value']:.4f}{interval} ({quality['basis']}){against}"
+
+
+def summarise_backtest(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+    """Return the policies that a published backtest compared, the cheapest first."""
+    path = project.artifacts / "backtest" / "policies.csv"
+    with path.open(newline="", encoding="utf-8") as stream:
+        rows = [
+            {
+                "policy": row["policy"],
+                "retrains": int(float(row["retrains"])),
+                "mean_loss": float(row["mean_loss"]),
+                "total_cost": float(row["total_cost"]),
+                "excess": float(row["excess"]),
+            }
+            for row in csv.DictReader(stream)
+        ]
+    return {
+        "policies": sorted(rows, key=lambda row: row["total_cost"]),
+        "run_id": done.run_id,
+        "page": None if done.page is None else str(done.page),
+        "seconds": round(seconds, 1),
+    }
+
+
+def write_backtest_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return the best policies, ours always among them, and where to read on."""
+    rows = found["policies"]
+    shown = [row for n, row in enumerate(rows) if n < POLICIES or row["policy"] == "driftbook"]
+    table = [f"{'policy':<24}{'retrains':>9}{'cost':>10}{'excess':>9}"] + [
+        f"{row['policy']:<24}{row['retrains']:>9}{row['total_cost']:>10.4f}{row['excess']:>9.1%}"
+        for row in shown[-1 - POLICIES :]
+    ]
+    page = found["page"] or "not rendered (driftbook run, then driftbook report)"
+    return [
+        *table,
+        *_facts({"page": page, "run": f"{found['run_id']} in {found['seconds']:.0f} s"}),
+    ]
+
+
+def write_move_lines(line: Mapping[str, Any]) -> list[str]:
+    """Return what a promotion or rollback did, from its line in the ledger."""
+    signed = f"{line['who']}, {line['when']}" + (", forced" if line.get("forced") else "")
+    return _facts(
+        {
+            line["event"]: f"{line['to']} is champion, {line['from']} was",
+            "why": line["why"],
+            "signed": f"{signed} (ledger line {line['seq']})",
+        }
+    )
+
+
+def _facts(facts: Mapping[str, Any]) -> list[str]:
+    return [f"{name:<11}{text}" for name, text in facts.items()]

@@ -1,0 +1,165 @@
+"""Everything that pages are written from, read once from the artifacts folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from driftbook.errors import DriftbookError
+from driftbook.store import ledger as champions
+from driftbook.store import registry
+
+# Which published folder each notebook fills; the manifest says which run filled it last.
+NOTEBOOKS = {
+    "01-train-eval": "metrics",
+    "02-drift": "drift",
+    "03-retrain-decision": "policy",
+    "04-serving": "serving",
+    "05-backtest": "backtest",
+}
+
+
+EVIDENCE_DECISION = Path("policy", "retrain_recommendation.json")
+OVER_WINDOWS = (
+    "run_id", "window", "action", "model_version", "drift_ratio", "baseline",
+    "realised", "realised_low", "realised_high", "estimated", "estimated_low", "estimated_high",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class PastRun:
+    """A finished run: its recommendation and that file's hash, as the ledger names it."""
+
+    document: dict[str, Any]
+    sha256: str
+
+    @property
+    def run_id(self) -> str:
+        """Return the run's id."""
+        return str(self.document["run_id"])
+
+
+@dataclass(frozen=True)
+class PublishedRun:
+    """What a committed run left, and what all runs before it decided."""
+
+    artifacts: Path
+    manifest: dict[str, Any]
+    recommendation: dict[str, Any]
+    performance: pd.DataFrame
+    trend: pd.DataFrame
+    drift: pd.DataFrame
+    quality: pd.DataFrame
+    metrics: pd.DataFrame
+    checks: dict[str, Any]
+    history: tuple[PastRun, ...]
+    ledger: list[dict[str, Any]]
+    champion: str | None
+
+    @property
+    def run_id(self) -> str:
+        """Return the run that the pages are about."""
+        return str(self.manifest["run_id"])
+
+    @property
+    def window(self) -> str:
+        """Return the window under judgement."""
+        return str(self.recommendation.get("window") or "–")
+
+    def executed(self, notebook: str) -> Path | None:
+        """Return the executed copy of a notebook in the run that filled its folder, if any."""
+        run_id = self.manifest.get("parts", {}).get(NOTEBOOKS[notebook])
+        path = self.artifacts / "runs" / str(run_id) / "executed" / f"{notebook}.ipynb"
+        return path if path.is_file() else None
+
+
+def load_published_run(artifacts: Path) -> PublishedRun:
+    """Return the evidence of the run that is published in ``artifacts``.
+
+    Tables that a run may lack (quality, serving checks, …) are empty then.
+
+    Raises:
+        DriftbookError: nothing has been published there yet, or no decision (a backtest alone).
+    """
+    if not (artifacts / "manifest.json").is_file():
+        raise DriftbookError(
+            f"{artifacts} holds no finished run to report on; start one with `driftbook run`"
+        )
+    if not (artifacts / EVIDENCE_DECISION).is_file():
+        raise DriftbookError(
+            f"{artifacts} holds no decision to report on yet; make one with `driftbook run`"
+        )
+    models = artifacts / "models"
+    return PublishedRun(
+        artifacts=artifacts,
+        manifest=_json(artifacts / "manifest.json"),
+        recommendation=_json(artifacts / EVIDENCE_DECISION),
+        performance=_csv(artifacts / "policy" / "performance.csv"),
+        trend=_csv(artifacts / "policy" / "performance_by_window.csv"),
+        drift=_csv(artifacts / "drift" / "drift_report.csv"),
+        quality=_csv(artifacts / "drift" / "quality.csv"),
+        metrics=_csv(artifacts / "metrics" / "train_eval_summary.csv"),
+        checks=_json(artifacts / "serving" / "api_checks.json"),
+        history=load_past_runs(artifacts),
+        ledger=champions.read_ledger(models),
+        champion=registry.read_index(models).aliases.get("champion"),
+    )
+
+
+def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
+    """Return every finished run that holds a recommendation, oldest first."""
+    found = []
+    for path in sorted((artifacts / "runs").glob("*/policy/retrain_recommendation.json")):
+        content = path.read_bytes()
+        found.append(PastRun(json.loads(content), hashlib.sha256(content).hexdigest()))
+    return tuple(found)
+
+
+def tabulate_past_runs(past: Sequence[PastRun]) -> pd.DataFrame:
+    """Return a row a run: window, action, drift and the Brier loss, realised and estimated.
+
+    Numbers that a run could not have are NaN; ``baseline`` is the champion's of that run.
+    """
+    return pd.DataFrame([_row(one.document) for one in past], columns=list(OVER_WINDOWS))
+
+
+def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+    keys = ("run_id", "window", "action", "model_version", "drift_ratio")
+    row = {key: document.get(key) for key in keys}
+    for judged in document["evidence"]["performance"] or []:
+        if judged["metric"] == "brier" and judged["value"] is not None:
+            basis = judged["basis"]
+            row[basis] = judged["value"]
+            row[f"{basis}_low"], row[f"{basis}_high"] = judged["ci_low"], judged["ci_high"]
+            row["baseline"] = judged["baseline"]
+    return row
+
+
+def find_headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | None:
+    """Return the row of ``metric`` that counts: realised where it is there, else estimated."""
+    # A window too small to judge has a table without rows.
+    if performance.empty:
+        return None
+    known = performance[(performance["metric"] == metric) & performance["value"].notna()]
+    if known.empty:
+        return None
+    realised = known[known["basis"] == "realised"]
+    counts = realised if len(realised) else known[known["basis"] == "estimated"]
+    return counts.iloc[0] if len(counts) else None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return values
+
+
+def _csv(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()

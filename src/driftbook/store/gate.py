@@ -1,0 +1,95 @@
+"""May the challenger become champion? Only on evidence that still stands, or by a signed force."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from driftbook.errors import DriftbookError, UsageError
+from driftbook.store import registry
+
+RECOMMENDATION = Path("policy", "retrain_recommendation.json")
+MANIFEST = Path("manifest.json")
+
+
+class GateError(DriftbookError):
+    """The evidence does not support the promotion."""
+
+
+@dataclass(frozen=True)
+class Promotable:
+    """What may be promoted, why, and the hash of the evidence that says so."""
+
+    version: str
+    why: str
+    evidence_sha256: str | None
+
+
+def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
+    """Return the challenger that the published recommendation wants promoted.
+
+    Raises:
+        GateError: there is no recommendation, it is not the one in the manifest, it says something
+            other than ``retrain``, or it is about another champion or another challenger.
+    """
+    recommendation, digest = _evidence(artifacts)
+    run = recommendation.get("run_id")
+    if recommendation["action"] != "retrain":
+        raise GateError(
+            f"run {run} recommends {recommendation['action']!r}, not 'retrain' "
+            f"({recommendation['reason']}); wait, or override with --force --why TEXT"
+        )
+    champion = registry.read_index(artifacts / "models").aliases["champion"]
+    if recommendation["model_version"] != champion:
+        raise GateError(
+            f"run {run} judged model {recommendation['model_version']}, but the champion is "
+            f"{champion}; judge it first with 'driftbook run --from drift'"
+        )
+    challenger = recommendation.get("challenger_version")
+    if challenger is None or version not in (None, challenger):
+        raise GateError(
+            f"run {run} has graded challenger {challenger}, not {version or 'any other'}; promote "
+            "that one, or override with --force --why TEXT"
+        )
+    return Promotable(challenger, recommendation["reason"], digest)
+
+
+def force_promotion(artifacts: Path, version: str | None, why: str | None) -> Promotable:
+    """Return a promotion that someone answers for by name instead of by evidence.
+
+    Raises:
+        UsageError: no reason was given, or nothing is there to promote.
+    """
+    if not why:
+        raise UsageError("--force writes your reason into the ledger; give it with --why TEXT")
+    chosen = version or registry.read_index(artifacts / "models").aliases.get("challenger")
+    if chosen is None:
+        raise UsageError("there is no challenger to promote; name a version with --to VERSION")
+    try:
+        digest: str | None = _evidence(artifacts)[1]
+    except GateError:
+        digest = None
+    return Promotable(chosen, why, digest)
+
+
+def _evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
+    try:
+        content = (artifacts / RECOMMENDATION).read_bytes()
+        listed = json.loads((artifacts / MANIFEST).read_text(encoding="utf-8"))["files"]
+        document: dict[str, Any] = json.loads(content)
+    except FileNotFoundError as error:
+        raise GateError(
+            f"there is no {Path(str(error.filename)).name} under {artifacts}; "
+            "run 'driftbook run' first"
+        ) from error
+    except (OSError, ValueError, KeyError) as error:
+        raise GateError(
+            f"the evidence under {artifacts} cannot be read ({error}); see 'driftbook verify'"
+        ) from error
+    digest = hashlib.sha256(content).hexdigest()
+    if listed.get(RECOMMENDATION.as_posix(), {}).get("sha256") != digest:
+        raise GateError(f"{RECOMMENDATION} is not the one in the manifest; see 'driftbook verify'")
+    return document, digest

@@ -1,0 +1,106 @@
+"""The ledger of champions: a line for each promotion and rollback, only ever appended to."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import os
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from driftbook.errors import IntegrityError, UsageError
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+def read_ledger(models: Path) -> list[dict[str, Any]]:
+    """Return the lines of the ledger in folder ``models``, oldest first; none where there is none.
+
+    A last line without its line end was never finished, took no effect and is left out.
+
+    Raises:
+        IntegrityError: a line was altered or removed; each holds the hash of the one before.
+    """
+    path = models / LEDGER_FILE
+    lines: list[dict[str, Any]] = []
+    previous = ""
+    for number, text in enumerate(_finished(path).splitlines(), start=1):
+        try:
+            line = json.loads(text)
+        except ValueError as error:
+            raise IntegrityError(
+                f"the ledger {path} has a broken line {number}; restore the file"
+            ) from error
+        if line.get("previous_sha256") != previous:
+            raise IntegrityError(
+                f"the ledger {path} was altered before line {number}; restore the file"
+            )
+        previous = hashlib.sha256(text.encode()).hexdigest()
+        lines.append(line)
+    return lines
+
+
+def append_ledger(
+    models: Path,
+    event: str,
+    old: str | None,
+    new: str,
+    why: str,
+    evidence_sha256: str | None,
+    forced: bool,
+) -> dict[str, Any]:
+    """Add a line and return it; the caller holds the registry's lock.
+
+    Raises:
+        IntegrityError: the lines so far are not in order.
+    """
+    lines, kept = read_ledger(models), _finished(models / LEDGER_FILE)
+    last = kept.splitlines()[-1] if kept else None
+    line = {
+        "seq": len(lines) + 1,
+        "event": event,
+        "who": _user(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "from": old,
+        "to": new,
+        "why": why,
+        "evidence_sha256": evidence_sha256,
+        "forced": forced,
+        "previous_sha256": "" if last is None else hashlib.sha256(last.encode()).hexdigest(),
+    }
+    with (models / LEDGER_FILE).open("ab") as stream:
+        stream.truncate(len(kept.encode()))
+        stream.write((json.dumps(line, sort_keys=True) + "\n").encode())
+        stream.flush()
+        os.fsync(stream.fileno())
+    return line
+
+
+def find_previous_champion(lines: Sequence[dict[str, Any]], champion: str) -> str:
+    """Return whom ``champion`` replaced when it was promoted.
+
+    Raises:
+        UsageError: it replaced nobody.
+    """
+    for line in reversed(lines):
+        if line["to"] == champion and line["event"] != "rollback" and line["from"]:
+            return str(line["from"])
+    raise UsageError(f"model {champion} was the first champion; name another with --to")
+
+
+def _finished(path: Path) -> str:
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ""
+    return text[: text.rfind("\n") + 1]
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"

@@ -1,0 +1,326 @@
+"""The backtest: prices by hand, hindsight by brute force, and no look into the future."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import settings as effort
+from hypothesis import strategies as st
+
+from driftbook.backtest import policies, replay
+from driftbook.backtest.policies import PolicyStep
+from driftbook.backtest.replay import BacktestResult
+from driftbook.backtest.timeline import Floats, Tenure, Timeline
+from driftbook.data import synthetic
+from driftbook.data import windows as data
+from driftbook.data.columns import find_features
+from driftbook.data.windows import Dataset, Window
+from driftbook.errors import UsageError
+from driftbook.model.training import train
+from driftbook.settings import PolicySettings, Settings
+
+ROWS, WINDOWS, REFERENCE = 120, 7, 2
+AFTER = WINDOWS - REFERENCE
+# Decisions before window CUT (counted after the reference) must not know it.
+CUT = 3
+
+
+def _settings(delay: int = 0, **terms: Any) -> Settings:
+    source = {"source": "synthetic:none", "window": ROWS, "label_delay": delay}
+    return Settings.parse({"data": source, "policy": terms})
+
+
+def _frame() -> pd.DataFrame:
+    """Return a stream whose inputs move and whose rule turns after the first window served."""
+    frame = synthetic.make_scenario("none", rows=WINDOWS * ROWS, seed=3)[
+        ["f0", "f1", "f2", "target"]
+    ]
+    late = frame.index >= (REFERENCE + 1) * ROWS
+    frame.loc[late, "f0"] += 1.5
+    frame.loc[late, "target"] = 1 - frame.loc[late, "target"]
+    return frame
+
+
+def _dataset(frame: pd.DataFrame, settings: Settings) -> Dataset:
+    edges = range(0, len(frame), ROWS)
+    windows = tuple(Window(f"w{a // ROWS}", a, a + ROWS, True) for a in edges)
+    digest = data.hash_frame(frame)
+    features = find_features(frame, settings)
+    return Dataset(frame, features, "target", None, windows, {}, digest, "synthetic:none")
+
+
+@cache
+def _replayed(delay: int = 0, change: str = "", first: int = WINDOWS) -> BacktestResult:
+    """Return the replay after ``change`` was done to every row from window ``first`` on."""
+    frame, rng = _frame(), np.random.default_rng(5)
+    rows = slice(first * ROWS, None)
+    late = frame.iloc[rows].copy()
+    if change == "labels":
+        late["target"] = 1 - late["target"]
+    if change == "rows":
+        late = late.iloc[rng.permutation(len(late))].set_axis(late.index)
+        late["f1"] = 5.0 - 3.0 * late["f1"]
+        late["target"] = rng.integers(0, 2, len(late))
+    frame = pd.concat([frame.iloc[: rows.start], late])
+    settings = _settings(delay)
+    with pytest.MonkeyPatch.context() as patch:
+        if delay or change:  # the cost curve is looked at in the plain replay only
+            patch.setattr(replay, "MULTIPLES", (1.0,))
+        return replay.replay_policies(_dataset(frame, settings), settings)
+
+
+def _decisions(found: BacktestResult, policy: str, until: int) -> list[tuple[Any, ...]]:
+    own = found.schedule[found.schedule["policy"] == policy].head(until + 1)
+    return list(own[["window", "retrained", "recipe", "trained_before", "reason"]].itertuples())
+
+
+def _strict(found: BacktestResult) -> list[str]:
+    return [name for name in found.schedule["policy"].unique() if name != "hindsight"]
+
+
+@dataclass(frozen=True)
+class _Named:
+    version: str
+
+
+def _timeline(losses: Floats, delay: int = 0) -> Timeline:
+    """Return a timeline whose models and rows are only their losses, three rows a window."""
+    n = len(losses)
+    windows = tuple(Window(f"w{i}", 3 * i, 3 * i + 3, True) for i in range(n))
+    made = [Tenure(cast("Any", _Named(f"m{s}")), "recent", s, 0) for s in range(n)]
+    rows = {(f"m{s}", t): np.full(3, losses[s, t]) for s in range(n) for t in range(s, n)}
+    empty = cast("Dataset", None)
+    return Timeline(empty, _settings(delay), windows, made, losses, _row_losses=rows)
+
+
+def _random_losses(seed: int, n: int) -> Floats:
+    losses = np.random.default_rng(seed).random((n, n))
+    return np.where(np.arange(n)[:, None] <= np.arange(n)[None, :], losses, np.nan)
+
+
+def _price(losses: Floats, retrained: list[bool], policy: PolicySettings) -> float:
+    total, model = 0.0, 0
+    for t, again in enumerate(retrained):
+        if again:
+            model = t
+            total += policy.retrain_cost
+        total += policy.error_cost * losses[model, t]
+    return float(total)
+
+
+def _cheapest(losses: Floats, policy: PolicySettings) -> float:
+    rest = len(losses) - 1
+    return min(
+        _price(losses, [False, *times], policy) for times in product((False, True), repeat=rest)
+    )
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    n=st.integers(2, 7),
+    error_cost=st.floats(0.1, 5.0),
+    retrain_cost=st.floats(0.0, 2.0),
+)
+@effort(max_examples=60)
+def test_hindsight_is_the_best_of_all_schedules(
+    seed: int, n: int, error_cost: float, retrain_cost: float
+) -> None:
+    losses = _random_losses(seed, n)
+    policy = PolicySettings(error_cost=error_cost, retrain_cost=retrain_cost)
+    steps = policies.find_hindsight(_timeline(losses), policy)
+    assert [s.window for s in steps] == list(range(n)) and not steps[0].retrained
+    paid = _price(losses, [s.retrained for s in steps], policy)
+    assert paid == pytest.approx(_cheapest(losses, policy), abs=1e-12)
+
+
+@pytest.mark.parametrize(("price", "retrains"), [(0.0, [1, 2]), (0.15, [1]), (5.0, [])])
+def test_hindsight_by_hand(price: float, retrains: list[int]) -> None:
+    losses = np.array([[0.1, 0.5, 0.6], [np.nan, 0.2, 0.3], [np.nan, np.nan, 0.2]])
+    steps = policies.find_hindsight(_timeline(losses), PolicySettings(retrain_cost=price))
+    assert [s.window for s in steps if s.retrained] == retrains
+
+
+def test_fixed_periods_retrain_when_they_say() -> None:
+    line = _timeline(_random_losses(0, 7))
+
+    def times(rule: policies.RetrainRule) -> list[int]:
+        steps = policies.follow_rule(line, rule)
+        for step in steps:
+            newest = max([0, *(s.window for s in steps[: step.window + 1] if s.retrained)])
+            assert step.champion.trained_before == newest
+        return [s.window for s in steps if s.retrained]
+
+    assert times(policies.never_retrain) == []
+    assert times(policies.retrain_every(1)) == [1, 2, 3, 4, 5, 6]
+    assert times(policies.retrain_every(2)) == [2, 4, 6]
+    assert times(policies.retrain_every(3)) == [3, 6]
+
+
+@pytest.mark.parametrize("delay", [0, 1, 2])
+def test_cumulative_staleness_by_a_loop(delay: int) -> None:
+    losses = _random_losses(4, 8)
+    policy = PolicySettings(error_cost=2.0, retrain_cost=0.3)
+    steps = policies.follow_rule(
+        _timeline(losses, delay), policies.retrain_on_cumulative_cost(policy)
+    )
+    model, expected = 0, []
+    for t in range(1, 8):
+        paid = 0.0
+        for u in range(model + 1, t - delay):
+            paid += 2.0 * (losses[model, u] - losses[u, u])
+        if paid >= 0.3:
+            model = t
+            expected.append(t)
+    assert expected
+    assert [s.window for s in steps if s.retrained] == expected
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.parametrize("name", ["adwin", "ddm"])
+def test_detectors_hear_of_an_error_once_its_label_is_known(name: str, delay: int) -> None:
+    n, change = 8, 3
+    line = _timeline(_random_losses(0, n), delay)
+    rng = np.random.default_rng(2)
+    for s, t in product(range(n), range(n)):
+        level = 0.9 if s < change <= t else 0.05
+        line._row_losses[(f"m{s}", t)] = np.clip(level + rng.normal(0, 0.02, 200), 0, 1)
+    steps: list[PolicyStep] = getattr(policies, name)(line)
+    assert [s.window for s in steps if s.retrained] == [change + 1 + delay]
+
+
+def test_the_table_is_the_price_of_each_schedule() -> None:
+    found, policy = _replayed(), _settings().policy
+    table = found.policies.set_index("policy")
+    assert list(found.policies.columns) == [
+        "policy", "retrains", "mean_loss", "total_cost", "excess",
+    ]  # fmt: skip
+    assert {"driftbook", "hindsight", "never", "always", "every 2", "every 3"} <= set(table.index)
+    assert table.index.is_unique and set(table.index) == set(found.schedule["policy"])
+    for name, steps in found.schedule.groupby("policy"):
+        losses, retrains = 0.0, 0
+        for loss, again in zip(steps["loss"], steps["retrained"], strict=True):
+            losses += loss
+            retrains += bool(again)
+        assert len(steps) == AFTER
+        assert table.loc[name, "retrains"] == retrains
+        assert table.loc[name, "mean_loss"] == pytest.approx(losses / AFTER)
+        total = losses * policy.error_cost + retrains * policy.retrain_cost
+        assert table.loc[name, "total_cost"] == pytest.approx(total)
+        excess = total / table.loc["hindsight", "total_cost"] - 1
+        assert table.loc[name, "excess"] == pytest.approx(excess)
+    assert table.loc["hindsight", "excess"] == 0.0
+    assert table.loc["never", "retrains"] == 0 and table.loc["always", "retrains"] == AFTER - 1
+    assert table.loc["never", "total_cost"] > table.loc["driftbook", "total_cost"]
+
+
+def test_never_always_and_hindsight_follow_from_the_loss_matrix() -> None:
+    found, policy = _replayed(), _settings().policy
+    losses, own = found.losses.to_numpy(), found.schedule.set_index("policy")["loss"]
+    assert own["never"].tolist() == pytest.approx(losses[0].tolist())
+    assert own["always"].tolist() == pytest.approx(np.diag(losses).tolist())
+    assert np.isnan(losses[np.tril_indices(AFTER, -1)]).all()
+    total = found.policies.set_index("policy").loc["hindsight", "total_cost"]
+    assert total == pytest.approx(_cheapest(losses, policy))
+    blocks = found.policies.set_index("policy").drop(index="driftbook")
+    assert blocks["excess"].min() >= 0.0  # its own recipes may beat the sliding block's best
+
+
+@pytest.mark.parametrize("delay", [0, 1])
+def test_losses_are_those_of_a_block_that_ends_with_the_newest_known_label(delay: int) -> None:
+    frame, settings = _frame(), _settings(delay)
+    for s, t in ((2, 2), (3, 4)):
+        stop = (REFERENCE + s - delay) * ROWS
+        model = train(frame.iloc[stop - REFERENCE * ROWS : stop], settings)
+        rows = frame.iloc[(REFERENCE + t) * ROWS : (REFERENCE + t + 1) * ROWS]
+        chance, total = model.predict_proba(rows), 0.0
+        for p, y in zip(chance, rows["target"], strict=True):
+            total += (p - y) ** 2
+        assert _replayed(delay).losses.iloc[s, t] == pytest.approx(total / ROWS)
+
+
+def test_no_policy_knows_the_rows_to_come() -> None:
+    plain, altered = _replayed(), _replayed(change="rows", first=REFERENCE + CUT)
+    assert len(_strict(plain)) >= 9
+    for name in _strict(plain):
+        assert _decisions(plain, name, CUT) == _decisions(altered, name, CUT), name
+    before = plain.schedule["policy"].eq("driftbook") & plain.schedule["retrained"]
+    assert before.any()
+    later = [
+        n for n in _strict(plain) if _decisions(plain, n, AFTER) != _decisions(altered, n, AFTER)
+    ]
+    assert {"driftbook", "error trigger", "CARA-style"} <= set(later)
+
+
+def test_no_policy_knows_labels_that_are_not_mature() -> None:
+    plain = _replayed(delay=1)
+    unknown = _replayed(delay=1, change="labels", first=REFERENCE + CUT - 1)
+    for name in _strict(plain):
+        assert _decisions(plain, name, CUT) == _decisions(unknown, name, CUT), name
+    moved = [
+        n for n in _strict(plain) if _decisions(plain, n, AFTER) != _decisions(unknown, n, AFTER)
+    ]
+    assert {"driftbook", "CARA-style"} <= set(moved)
+    kept = plain.losses.iloc[: CUT + 1, CUT - 1].dropna()
+    assert (kept != unknown.losses.iloc[: CUT + 1, CUT - 1].dropna()).all()
+
+
+def test_models_learn_from_mature_labels_only() -> None:
+    settings = _settings(delay=1)
+    frame = _frame()
+    poisoned = frame.copy()
+    first = (REFERENCE + CUT - 1) * ROWS
+    poisoned.loc[first:, "target"] = 1 - poisoned.loc[first:, "target"]
+    lines = [Timeline.build(_dataset(f, settings), settings) for f in (frame, poisoned)]
+    versions = [[c.model.version for c in line.champions] for line in lines]
+    assert versions[0][: CUT + 1] == versions[1][: CUT + 1]
+    assert versions[0][CUT + 1] != versions[1][CUT + 1]
+    assert [c.seen for c in lines[0].champions] == [
+        ROWS * (REFERENCE + max(0, t - 1)) for t in range(AFTER)
+    ]
+
+
+def test_the_cost_curve_marks_the_cheapest_real_policy() -> None:
+    costs, base = _replayed().costs, _settings().policy.retrain_cost
+    assert sorted(costs["retrain_cost"].unique()) == pytest.approx(
+        [base / 16, base / 4, base, base * 4, base * 16]
+    )
+    for price, part in costs.groupby("retrain_cost"):
+        (best,) = part.loc[part["cheapest"], "policy"]
+        real = part[part["policy"] != "hindsight"].set_index("policy")["total_cost"]
+        assert real[best] == real.min()
+        total = part["mean_loss"] * AFTER + part["retrains"] * price
+        assert part["total_cost"].tolist() == pytest.approx(total.tolist())
+
+
+def test_without_river_its_policies_are_left_out_and_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert {"ADWIN", "DDM"} <= set(_replayed().policies["policy"]) and _replayed().notes == ()
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *a: None if name == "river" else found(name, *a)
+    )
+    settings, seen = _settings(), list[tuple[int, int]]()
+    part = _dataset(_frame().iloc[: (REFERENCE + 2) * ROWS], settings)
+    bare = replay.replay_policies(part, settings, lambda done, total: seen.append((done, total)))
+    assert not {"ADWIN", "DDM"} & set(bare.policies["policy"])
+    assert {"driftbook", "hindsight"} <= set(bare.policies["policy"])
+    (note,) = bare.notes
+    assert "river" in note and "ADWIN" in note and "DDM" in note
+    # Progress counts one by one and ends at its total.
+    assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)]
+
+
+def test_one_window_is_too_few() -> None:
+    settings = _settings()
+    part = _dataset(_frame().iloc[: (REFERENCE + 1) * ROWS], settings)
+    with pytest.raises(UsageError, match="found 1"):
+        replay.replay_policies(part, settings)

@@ -1,0 +1,284 @@
+"""The decision: the design's table, the seven scenarios, odd data, and what is written of it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftbook.data import synthetic
+from driftbook.decision import policy
+from driftbook.decision.challenger import Challenger
+from driftbook.decision.policy import Assessment, assess
+from driftbook.model.training import Model, train
+from driftbook.settings import SCENARIOS, Settings
+
+WINDOW, REFERENCE = 1200, 2400
+
+
+def _settings(**terms: Any) -> Settings:
+    return Settings.parse({"data": {"source": "synthetic:none"}, "policy": terms})
+
+
+@cache
+def _stream(scenario: str) -> tuple[Model, pd.DataFrame]:
+    frame = synthetic.make_scenario(scenario)
+    return train(frame.iloc[:REFERENCE], _settings()), frame
+
+
+@cache
+def _assessed(scenario: str, with_history: bool = True, labelled: bool = True) -> Assessment:
+    model, frame = _stream(scenario)
+    current = frame.iloc[-WINDOW:]
+    history = frame.iloc[REFERENCE:-WINDOW] if with_history else None
+    return assess(
+        model, current if labelled else current.drop(columns="target"), _settings(), history
+    )
+
+
+def _challenger(stale: bool, pays: bool) -> Challenger:
+    return cast("Challenger", SimpleNamespace(stale=stale, pays=pays))
+
+
+@pytest.mark.parametrize(
+    ("broken", "moved", "worse", "found", "action"),
+    [
+        (True, False, False, None, "investigate"),
+        (True, True, True, _challenger(stale=True, pays=True), "investigate"),
+        (False, False, False, None, "hold"),
+        (False, True, False, None, "monitor"),
+        (False, True, False, _challenger(stale=False, pays=True), "monitor"),
+        (False, True, False, _challenger(stale=True, pays=True), "retrain"),
+        (False, False, True, _challenger(stale=False, pays=True), "retrain"),
+        (False, True, True, _challenger(stale=True, pays=False), "monitor"),
+        (False, False, True, None, "monitor"),
+    ],
+)
+def test_every_row_of_the_table(
+    broken: bool, moved: bool, worse: bool, found: Challenger | None, action: str
+) -> None:
+    assert policy.decide_action(broken, moved, worse, found) == action
+
+
+@pytest.mark.parametrize(
+    ("scenario", "action"),
+    [
+        ("none", "hold"),
+        ("covariate", "monitor"),
+        ("irrelevant", "hold"),
+        ("concept", "retrain"),
+        ("prior", "retrain"),
+        ("correlation", "monitor"),
+        ("outage", "investigate"),
+    ],
+)
+def test_scenarios_lead_to_their_action(scenario: str, action: str) -> None:
+    assert scenario in SCENARIOS
+    assert _assessed(scenario).action == action
+    assert _assessed(scenario, with_history=False).action == action
+
+
+def test_without_labels_a_changed_rule_cannot_be_seen_and_nothing_is_retrained() -> None:
+    blind = _assessed("concept", with_history=False, labelled=False)
+    assert blind.action != "retrain"
+    assert "cannot show a changed rule" in blind.reason
+    found = _assessed("none", with_history=False, labelled=False)
+    assert found.action == "hold"
+    judged = found.performance[found.performance["status"] == "ok"]
+    assert set(judged["basis"]) == {"estimated", "alternative"}
+
+
+def test_labels_that_matured_show_a_changed_rule_before_the_windows_own_labels_come() -> None:
+    found = _assessed("concept", labelled=False)
+    assert found.action == "retrain"
+    judged = found.performance[found.performance["basis"] == "estimated"]
+    assert judged["worse"].any() and judged["method"].str.endswith("recent labels").all()
+
+
+def test_the_columns_that_moved_are_named() -> None:
+    assert set(_assessed("covariate").drifted_features) == {"f0", "f1", "f3"}
+    assert set(_assessed("irrelevant").drifted_features) == {"f5", "f6", "f7"}
+    reason = _assessed("outage").reason
+    assert all(name in reason for name in ("f0", "f1", "f2"))
+
+
+def test_the_joint_change_is_found_where_margins_stand() -> None:
+    report = _assessed("correlation").drift.set_index("feature")
+    assert report.loc["(joint)", "drift_flag"]
+    assert not report.loc[list(synthetic.SYNTHETIC_FEATURES), "drift_flag"].any()
+
+
+def test_the_challenger_of_a_changed_rule_is_better_on_rows_neither_has_seen() -> None:
+    found = _assessed("concept")
+    assert found.challenger is not None
+    fresh = synthetic.make_scenario("concept", rows=4000, seed=77, onset=0)
+    labels = fresh["target"].to_numpy()
+
+    def brier(model: Model) -> float:
+        return float(np.mean((model.predict_proba(fresh) - labels) ** 2))
+
+    model, _ = _stream("concept")
+    earned = brier(model) - brier(found.challenger.model)
+    assert earned > 0.1
+    assert earned == pytest.approx(found.challenger.gain, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("terms", "action"),
+    [({"retrain_cost": 0.0}, "retrain"), ({"retrain_cost": 50.0}, "monitor"),
+     ({"error_cost": 0.0}, "monitor")],
+)  # fmt: skip
+def test_the_costs_decide_whether_a_worse_model_is_retrained(
+    terms: dict[str, float], action: str
+) -> None:
+    model, frame = _stream("concept")
+    history = frame.iloc[REFERENCE:-WINDOW]
+    found = assess(model, frame.iloc[-WINDOW:], _settings(**terms), history)
+    assert found.action == action
+
+
+def test_what_would_reverse_it_reverses_it() -> None:
+    found = _assessed("concept")
+    (turn,) = [words for words in found.reverses if words.startswith("a retrain_cost above ")]
+    price = float(turn.removeprefix("a retrain_cost above "))
+    model, frame = _stream("concept")
+    for factor, action in ((0.99, "retrain"), (1.01, "monitor")):
+        settings = _settings(retrain_cost=price * factor)
+        again = assess(model, frame.iloc[-WINDOW:], settings, frame.iloc[REFERENCE:-WINDOW])
+        assert again.action == action
+
+
+@pytest.mark.parametrize("rows", [0, 1, 29])
+def test_too_few_rows_say_nothing(rows: int) -> None:
+    model, frame = _stream("concept")
+    found = assess(model, frame.iloc[len(frame) - rows :], _settings())
+    assert found.action == "monitor" and found.reason.startswith("insufficient_data")
+    assert found.drifted_features == [] and found.challenger is None
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda f: f.assign(f0=np.nan),
+        lambda f: f.assign(f0=f["f0"].where(np.arange(len(f)) > 0, np.inf)),
+        lambda f: f.drop(columns="f0"),
+        lambda f: f.assign(f0=1.0),
+        lambda f: f.assign(f0="text"),
+        lambda f: f.assign(target=0),
+        lambda f: f.assign(target=np.nan),
+        lambda f: f.drop(columns="target"),
+        lambda f: f.assign(extra=1),
+        lambda f: f.iloc[:30],
+        lambda f: f.astype({"f0": "float32", "f1": object}),
+        lambda f: f.set_index(np.zeros(len(f), dtype=int)),
+    ],
+)
+def test_odd_data_is_a_finding_and_never_an_exception(spoil: Any) -> None:
+    model, frame = _stream("none")
+    found = assess(model, spoil(frame.iloc[-WINDOW:]), _settings())
+    assert found.action in ("hold", "monitor", "retrain", "investigate")
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
+@pytest.mark.parametrize("value", [np.nan, 1.0, "text", "absent"])
+def test_a_broken_column_is_investigated_whatever_the_rest(value: Any) -> None:
+    model, frame = _stream("concept")
+    current = frame.iloc[-WINDOW:]
+    broken = current.drop(columns="f0") if value == "absent" else current.assign(f0=value)
+    found = assess(model, broken, _settings(), frame.iloc[REFERENCE:-WINDOW])
+    assert found.action == "investigate" and "f0" in found.reason
+
+
+def test_the_document_keeps_its_keys_and_is_plain_json() -> None:
+    document = _assessed("concept").to_dict()
+    assert {
+        "action", "reason", "drifted_features", "drift_ratio", "threshold", "window",
+        "model_version", "evidence", "reverses",
+    } <= set(document)  # fmt: skip
+    assert {"quality", "drift", "performance", "challenger", "economics"} <= set(
+        document["evidence"]
+    )
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["model_version"] == _stream("concept")[0].version
+
+
+def test_the_drift_frame_keeps_its_columns() -> None:
+    columns = list(_assessed("none").drift.columns)
+    assert {
+        "feature", "kind", "status", "ks_stat", "ks_pvalue", "pvalue_adjusted", "psi", "drift_flag",
+    } <= set(columns)  # fmt: skip
+
+
+def test_the_same_arguments_give_the_same_assessment() -> None:
+    model, frame = _stream("covariate")
+    kept = frame.copy()
+    history = frame.iloc[REFERENCE:-WINDOW]
+    again = assess(model, frame.iloc[-WINDOW:], _settings(), history)
+    assert again.to_dict() == _assessed("covariate").to_dict()
+    pd.testing.assert_frame_equal(frame, kept)
+
+
+def test_the_order_of_rows_within_the_window_changes_no_drift_statistic() -> None:
+    model, frame = _stream("covariate")
+    shuffled = frame.iloc[-WINDOW:].sample(frac=1, random_state=0).drop(columns="target")
+    ordered = shuffled.sort_index()
+    one, other = (assess(model, rows, _settings()).drift for rows in (ordered, shuffled))
+    numbers = ["ks_stat", "psi", "pvalue_adjusted", "drift_flag"]
+    features = one["kind"].eq("numeric")
+    pd.testing.assert_frame_equal(one.loc[features, numbers], other.loc[features, numbers])
+
+
+def _calm_table(rng: np.random.Generator, rows: int, signal: float) -> pd.DataFrame:
+    """Return rows of odd columns (heavy, tied, rare, constant, holed, text) with a target."""
+    x = rng.normal(size=(rows, 3))
+    frame = pd.DataFrame({"a": x[:, 0], "b": np.exp(x[:, 0] + x[:, 1]), "c": x[:, 2]})
+    frame["d"] = rng.standard_t(2, rows)
+    frame["e"] = rng.poisson(0.5, rows)
+    frame["f"] = (rng.random(rows) < 0.01).astype(int)
+    frame["g"] = [f"v{k}" for k in np.minimum(rng.zipf(1.6, rows), 300)]
+    frame["h"] = np.where(rng.random(rows) < 0.1, np.nan, rng.random(rows))
+    frame["i"] = 1.0
+    chance = 1.0 / (1.0 + np.exp(-signal * (x[:, 0] - x[:, 2]) + 1.5))
+    return frame.assign(target=(rng.random(rows) < chance).astype(int))
+
+
+@pytest.mark.parametrize("signal", [0.0, 1.5])
+def test_quiet_windows_are_held(signal: float) -> None:
+    """No more than 5% may be anything but hold, 1% retrain.
+
+    Of 36 windows, two by each of 18 models: 6 or more alarms have a chance below 1% at 5%, and
+    3 or more retrains below 1% at 1%.
+    """
+    rng = np.random.default_rng(31)
+    labelled, blind, retrains = 0, 0, 0
+    for _ in range(18):
+        model = train(_calm_table(rng, 1200, signal), _settings())
+        history = _calm_table(rng, 2000, signal)
+        for rows in (60, 1200):
+            window = _calm_table(rng, rows, signal)
+            action = assess(model, window, _settings(), history).action
+            labelled += action != "hold"
+            retrains += action == "retrain"
+            blind += assess(model, window.drop(columns="target"), _settings()).action != "hold"
+    assert labelled <= 5 and blind <= 5 and retrains <= 2
+
+
+def test_a_harmless_shift_of_every_column_is_held_and_a_new_base_rate_is_worse() -> None:
+    """Eight columns that push one way move the mean prediction by four points at 0.05 sd each."""
+    rng = np.random.default_rng(32)
+    names = [f"x{i}" for i in range(8)]
+    frame = pd.DataFrame(rng.normal(size=(40_000, 8)), columns=names)
+    chance = 1.0 / (1.0 + np.exp(-0.5 * frame.sum(axis=1)))
+    frame["target"] = (rng.random(40_000) < chance).astype(int)
+    model, calm = train(frame[:20_000], _settings()), frame[20_000:].reset_index(drop=True)
+    shifted = calm.copy()
+    shifted[names] += 0.05
+    assert assess(model, shifted, _settings()).action == "hold"
+    rarer = calm[(calm["target"] == 0) | (rng.random(20_000) < 0.6)]
+    report = assess(model, rarer, _settings()).performance.set_index(["metric", "basis"])
+    assert report.loc[("calibration", "realised"), "worse"]

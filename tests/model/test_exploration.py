@@ -1,0 +1,151 @@
+"""The look at the data, against SciPy, loops over pairs, and tables worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from driftbook.data.columns import Feature
+from driftbook.model import exploration
+
+NUMBER, TEXT, FLAG = (
+    Feature("x", "numeric"),
+    Feature("c", "categorical"),
+    Feature("b", "boolean"),
+)
+
+
+def records(table: pd.DataFrame) -> list[dict[Hashable, Any]]:
+    return table.to_dict("records")
+
+
+@pytest.fixture
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(3)
+    x = rng.normal(size=400)
+    y = (x + rng.normal(size=400) > 0).astype(float)
+    c = np.where(rng.random(400) < 0.3, "left", np.where(y == 1, "right", "middle"))
+    return pd.DataFrame({"x": x, "c": c, "b": x > 1, "y": y})
+
+
+def test_columns_counts_gaps_and_places_most_values() -> None:
+    frame = pd.DataFrame({"x": [0.0, 10.0, 20.0, np.nan], "c": ["a", "a", None, "b"]})
+    x, c = records(exploration.describe_columns(frame, [NUMBER, TEXT]))
+    assert x["missing"] == 1
+    assert x["missing_share"] == 0.25
+    assert x["typical"] == 10.0
+    assert x["low"] == pytest.approx(1.0)  # 5% of the way from 0 to 20
+    assert c["distinct"] == 2
+    assert c["most_common"] == "a (67%)"
+    assert math.isnan(c["typical"])
+
+
+def test_columns_of_a_column_without_any_value() -> None:
+    (look,) = records(exploration.describe_columns(pd.DataFrame({"x": [np.nan, np.nan]}), [NUMBER]))
+    assert look["missing"] == 2
+    assert look["distinct"] == 0
+    assert math.isnan(look["typical"])
+    assert look["most_common"] == ""
+
+
+def test_correlation_and_its_interval_agree_with_scipy(frame: pd.DataFrame) -> None:
+    (row,) = records(exploration.measure_associations(frame, [NUMBER], "y"))
+    oracle = stats.pearsonr(frame["x"], frame["y"])
+    interval = oracle.confidence_interval(0.95)
+    assert row["value"] == pytest.approx(oracle.statistic, abs=1e-12)
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((interval.low, interval.high), abs=1e-9)
+
+
+def test_cramers_v_is_one_for_a_copy_and_near_zero_for_noise() -> None:
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 2000)
+    frame = pd.DataFrame({"c": np.where(y == 1, "yes", "no"), "n": rng.choice(list("abc"), 2000)})
+    frame["y"] = y.astype(float)
+    features = [Feature("c", "categorical"), Feature("n", "categorical")]
+    copy, noise = records(exploration.measure_associations(frame, features, "y"))
+    assert (copy["feature"], noise["feature"]) == ("c", "n")
+    assert copy["value"] == pytest.approx(1.0, abs=1e-3)
+    assert noise["value"] < 0.06
+
+
+def test_association_that_cannot_be_had_is_not_a_number() -> None:
+    frame = pd.DataFrame({"x": [5.0] * 10, "c": ["same"] * 10, "y": [0.0, 1.0] * 5})
+    table = exploration.measure_associations(frame, [NUMBER, TEXT], "y")
+    assert table["value"].isna().all()
+
+
+def test_association_leaves_out_rows_with_a_gap(frame: pd.DataFrame) -> None:
+    gap = frame.assign(x=frame["x"].where(frame.index >= 50))
+    (row,) = records(exploration.measure_associations(gap, [NUMBER], "y"))
+    (whole,) = records(exploration.measure_associations(frame.iloc[50:], [NUMBER], "y"))
+    assert row["n"] == 350
+    assert row["value"] == pytest.approx(whole["value"])
+
+
+def test_leakage_is_the_share_of_pairs_in_the_right_order(frame: pd.DataFrame) -> None:
+    train, holdout = frame.iloc[:300], frame.iloc[300:]
+    (row,) = records(exploration.find_leaks(train, holdout, [NUMBER], "y"))
+    ones = holdout.loc[holdout["y"] == 1, "x"].to_numpy()
+    zeros = holdout.loc[holdout["y"] == 0, "x"].to_numpy()
+    wins = sum((one > zero) + 0.5 * (one == zero) for one in ones for zero in zeros)
+    assert row["auc_alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_copy_of_the_target_is_suspicious_in_either_direction(
+    frame: pd.DataFrame, sign: float
+) -> None:
+    leaky = frame.assign(x=sign * frame["y"])
+    first, second = records(
+        exploration.find_leaks(leaky.iloc[:300], leaky.iloc[300:], [NUMBER, FLAG], "y")
+    )
+    assert first == {"feature": "x", "auc_alone": 1.0, "n": 100, "suspicious": True}
+    assert not second["suspicious"]
+
+
+def test_a_text_that_names_the_answer_is_suspicious(frame: pd.DataFrame) -> None:
+    leaky = frame.assign(c=np.where(frame["y"] == 1, "late", "on time"))
+    leaky.loc[399, "c"] = "never seen"
+    (found,) = records(exploration.find_leaks(leaky.iloc[:300], leaky.iloc[300:], [TEXT], "y"))
+    assert found["suspicious"]
+
+
+def test_leakage_without_both_classes_is_not_a_number(frame: pd.DataFrame) -> None:
+    one_class = frame[frame["y"] == 1]
+    (found,) = records(exploration.find_leaks(frame, one_class, [NUMBER], "y"))
+    assert math.isnan(found["auc_alone"])
+    assert not found["suspicious"]
+
+
+def test_shared_rows_counts_twins_and_treats_gaps_as_equal() -> None:
+    train = pd.DataFrame({"x": [1.0, np.nan, 3.0], "c": ["a", "b", "c"]})
+    holdout = pd.DataFrame({"x": [1.0, np.nan, 3.0, 9.0], "c": ["a", "b", "other", "c"]})
+    found = exploration.count_shared_rows(train, holdout, ["x", "c"])
+    assert found == {"rows": 4, "shared": 2, "share": 0.5}
+    assert math.isnan(exploration.count_shared_rows(train, holdout.iloc[:0], ["x", "c"])["share"])
+
+
+def test_parts_say_where_rows_went() -> None:
+    early = pd.DataFrame({"t": ["2020-01", "2020-02"], "y": [1.0, 0.0]})
+    late = pd.DataFrame({"t": ["2020-03"]})
+    training, current = records(
+        exploration.describe_parts({"training": early, "current": late}, "y", "t")
+    )
+    assert training == {
+        "part": "training",
+        "rows": 2,
+        "first": "2020-01",
+        "last": "2020-02",
+        "labelled": 2,
+        "positive_share": 0.5,
+    }
+    assert current["labelled"] == 0
+    assert math.isnan(current["positive_share"])
+    (untimed,) = records(exploration.describe_parts({"all": early}, "y"))
+    assert untimed["first"] == ""

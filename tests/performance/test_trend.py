@@ -1,0 +1,75 @@
+"""The champion over time: the same numbers as window by window, and no label before its time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import finished
+from driftbook.data import windows
+from driftbook.data.windows import Dataset
+from driftbook.model import training
+from driftbook.model.training import Model
+from driftbook.performance import realised, trend
+from driftbook.settings import Settings
+from driftbook.store import run as artifacts
+
+
+@pytest.fixture(scope="module")
+def chosen(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    return finished.settings(tmp_path_factory.mktemp("trend"), "concept")
+
+
+@pytest.fixture(scope="module")
+def dataset(chosen: Settings, tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return windows.load_dataset(chosen, tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="module")
+def model(chosen: Settings, dataset: Dataset) -> Model:
+    return training.train(dataset.frame.iloc[: dataset.windows[2].stop], chosen)
+
+
+def test_every_window_is_judged_as_if_alone(
+    chosen: Settings, dataset: Dataset, model: Model
+) -> None:
+    after = dataset.windows[3].start
+    table = trend.trace_performance(model, dataset, chosen, dataset.windows[6], after)
+    assert table["window"].tolist() == [w.name for w in dataset.windows[3:7]]
+    for row, window in zip(table.to_dict("records"), dataset.windows[3:7], strict=True):
+        p = model.predict_proba(dataset.rows(window))
+        y = dataset.rows(window)[dataset.target].to_numpy(dtype=float)
+        assert row["realised"] == pytest.approx(np.mean((p - y) ** 2), abs=1e-12)
+        assert row["n"] == window.rows
+    base = realised.score_holdout(model)
+    assert table["baseline"].to_numpy() == pytest.approx(np.mean((base.p - base.y) ** 2))
+    assert (table["realised_low"] < table["realised"]).all()
+    assert (table["estimated_low"] < table["estimated"]).all()
+
+
+def test_labels_that_were_not_there_yet_are_not_used(
+    chosen: Settings, dataset: Dataset, model: Model
+) -> None:
+    late = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_delay": 2})})
+    after = dataset.windows[3].start
+    table = trend.trace_performance(model, dataset, late, dataset.windows[7], after)
+    assert table["realised"].notna().tolist() == [True, True, True, False, False]
+    assert table["estimated"].notna().all()
+
+
+def test_only_the_newest_windows_are_judged(
+    chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(trend, "MOST", 2)
+    table = trend.trace_performance(model, dataset, chosen, dataset.windows[7], 0)
+    assert table["window"].tolist() == [w.name for w in dataset.windows[6:8]]
+
+
+def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
+    finished.publish(tmp_path / "artifacts", chosen, "rows-0005")
+    run = artifacts.Run("scratch", chosen, tmp_path / "artifacts", tmp_path / "scratch")
+    after = artifacts.find_reference_end(run.dataset, run.champion)
+    table = trend.trace_performance(run.champion, run.dataset, chosen, run.split.window, after)
+    assert table["window"].iloc[0] == "rows-0004"
