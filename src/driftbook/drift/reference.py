@@ -20,9 +20,8 @@ from driftbook.drift.profile import (
     profile_values,
     to_numbers,
 )
-from driftbook.model import training
-from driftbook.model.prepared import prepare_inputs
-from driftbook.model.training import Model, select_inputs
+from driftbook.model.design import model_inputs, prepare_rows
+from driftbook.model.training import Model
 from driftbook.performance import chance, estimated
 from driftbook.settings import DriftSettings
 
@@ -138,7 +137,7 @@ class ReferenceSide:
         sds = {n: known[n].summary.sd * known[n].tails for n in names}
         values = {n: to_numbers(rows[n]) + step * sds[n] for n in names}
         still, all_moved = (
-            prepare_inputs(model.estimator, select_inputs(frame, model.features))
+            prepare_rows(model.estimator, model_inputs(frame, model.features))
             for frame in (rows, rows.assign(**values))
         )
         base = model.predict_proba(rows)
@@ -193,7 +192,7 @@ def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
 
     Missing values are imputed as in training; values end at 3 standard deviations.
     """
-    prepared = model.estimator["prepare"].transform(training.select_inputs(frame, model.features))
+    prepared = model.estimator["prepare"].transform(model_inputs(frame, model.features))
     inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
     numbers = sum(feature.kind != "categorical" for feature in model.features)
     return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
