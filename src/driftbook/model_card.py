@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import pandas as pd
 
+from driftbook.model import scores
+from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.training import Model
 from driftbook.settings import CardSettings, Settings
 from driftbook.wording import interval, listed, number, percent, prose
@@ -34,6 +37,8 @@ def model_card(
         **settings.card.model_dump(),
         "metrics": metrics.to_dict("records"),
         "parts": parts.astype(object).where(parts.notna(), None).to_dict("records"),
+        "ranks_backwards": scores.ranks_backwards(model.metrics),
+        "calibration": asdict(model.calibration),
         "importance": model.importance,
         "suspicious_features": list(leaks.loc[leaks["suspicious"], "feature"]),
     }
@@ -66,9 +71,27 @@ def _details(card: Mapping[str, Any]) -> str:
     origin = card["origin"]
     return (
         f"`{card['name']}`, version `{card['version']}`: "
-        f"{origin.get('estimator', 'a model').replace('_', ' ')} with calibrated "
-        f"probabilities, recipe `{origin.get('recipe', '–')}`, "
-        f"from source `{origin.get('source', '–')}`, windows {origin.get('windows', '–')}."
+        f"{origin.get('estimator', 'a model').replace('_', ' ')}, "
+        f"recipe `{origin.get('recipe', '–')}`, "
+        f"from source `{origin.get('source', '–')}`, windows {origin.get('windows', '–')}. "
+        f"{calibration_text(ScoreCalibration(**card['calibration']))}"
+    )
+
+
+def calibration_text(found: ScoreCalibration) -> str:
+    """Return in plain words what was done to the estimator's own probabilities, and why."""
+    if found.is_identity:
+        return (
+            "Its probabilities are the estimator's own: no correction learnt on rows later than a "
+            "like fit's own surely brought them nearer to what happened."
+        )
+    spread = "drawn together" if found.slope < 1 else "spread apart"
+    level = "raised" if found.intercept > 0 else "lowered"
+    return (
+        "Its probabilities were corrected on rows later than those a like fit had learnt from: "
+        f"{spread} and {level} (log odds times {number(found.slope)}, plus "
+        f"{number(found.intercept)}), because that surely brought them nearer to what happened on "
+        "rows later still. Which row comes before which is as the estimator says."
     )
 
 
@@ -107,7 +130,9 @@ def _refit(card: Mapping[str, Any]) -> str:
 def _caveats(card: Mapping[str, Any]) -> str:
     suspects = card["suspicious_features"]
     leak = f" {listed(suspects)} may give the target away." if suspects else ""
+    order = "It puts rows with the outcome *below* those without it on its holdout. "
     return (
-        "It was evaluated on one stretch of time right after its training rows; other seasons may "
-        f"look different, which is what the monitoring is for.{leak}"
+        f"{order if card['ranks_backwards'] else ''}It was evaluated on one stretch of time right "
+        "after its training rows; other seasons may look different, which is what the monitoring "
+        f"is for.{leak}"
     )

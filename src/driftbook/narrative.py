@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from driftbook.data.columns import Feature
+from driftbook.model import scores
 from driftbook.performance.estimated import explain_method
 from driftbook.wording import (
     code,
@@ -103,6 +104,22 @@ def metrics_table(metrics: pd.DataFrame) -> str:
         metric=[METRIC_LABELS.get(m, m.replace("_", " ")) for m in metrics["metric"]]
     )
     return table(shown[["metric", "value"]], {"metric": "metric", "value": "value [95% interval]"})
+
+
+def ranking_text(metrics: pd.DataFrame) -> str:
+    """Return whether the model puts the right rows first, as the AUC's interval says."""
+    auc = metrics[metrics["metric"] == "roc_auc"].to_dict("records")[0]
+    found = f"{interval(auc['value'], auc['ci_low'], auc['ci_high'])}, where 0.5 is a coin"
+    if scores.ranks_backwards(metrics):
+        return (
+            "**Finding: this model ranks backwards.** A row with the outcome scores *below* one "
+            f"without it more often than above it (area under the ROC curve {found}). "
+            "What it learnt does not hold in the rows that came next: find out what changed, or "
+            "give it another reference, before anybody acts on its scores."
+        )
+    if auc["ci_low"] > 0.5:
+        return f"It puts the right rows first more often than a coin would ({found})."
+    return f"Whether it ranks rows better than a coin would, the holdout cannot tell ({found})."
 
 
 def threshold_text(costs: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:

@@ -10,19 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
-from hypothesis import settings as effort
 from hypothesis import strategies as st
-from scipy import optimize, special
-from sklearn.calibration import CalibratedClassifierCV
+from scipy import special
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 
 from driftbook.data import synthetic
 from driftbook.decision import challenger, forecast, policy, recipes, retraining, trial
 from driftbook.decision import gap as gain
 from driftbook.decision.experience import TrialExperience
 from driftbook.decision.trial import Trial, TrialSegment
-from driftbook.model import logistic, training
+from driftbook.model import design, logistic
 from driftbook.model.training import Model, train
 from driftbook.performance.tally import RowSum
 from driftbook.settings import PolicySettings, Settings
@@ -116,41 +113,27 @@ def test_costs_at_the_edge() -> None:
 # Logistic fits
 
 
-@given(seed=st.integers(0, 10_000), n=st.integers(12, 80), scale=st.floats(0.1, 30.0))
-@effort(max_examples=50)
-def test_platt_finds_the_optimum_that_scipy_finds(seed: int, n: int, scale: float) -> None:
-    rng = np.random.default_rng(seed)
-    decision, weights = rng.normal(0.5, scale, n), rng.uniform(0.2, 3.0, n)
-    y = (rng.random(n) < special.expit(decision / scale)).astype(np.float64)
-    ones, zeros = weights[y == 1].sum(), weights[y == 0].sum()
-    target = np.where(y == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
-
-    def loss(found: Floats) -> float:
-        eta = found[0] * decision + found[1]
-        return float(weights @ (np.logaddexp(0, eta) - target * eta))
-
-    best = optimize.minimize(loss, np.array([1.0 / scale, 0.0]), method="BFGS")
-    found = np.array(logistic.fit_platt(decision, y, weights))
-    assert loss(found) <= best.fun + 1e-8
-    chance = special.expit(found[0] * decision + found[1])
-    other = special.expit(best.x[0] * decision + best.x[1])
-    assert chance == pytest.approx(other, abs=1e-3)
-    # The intercept's own condition: mean probability is the mean of Platt's targets.
-    assert weights @ chance == pytest.approx(weights @ target, rel=1e-5)
-
-
 @pytest.mark.parametrize("weighted", [False, True])
-def test_the_calibrated_fit_is_that_of_scikit_learn(weighted: bool) -> None:
+def test_the_logistic_fit_is_that_of_scikit_learn(weighted: bool) -> None:
     rng = np.random.default_rng(4)
     inputs = rng.normal(size=(300, 3))
     y = (rng.random(300) < special.expit(inputs @ [1.5, -1.0, 0.0] - 0.5)).astype(np.int64)
     weights = rng.uniform(0.2, 2.0, 300) if weighted else None
-    theirs = CalibratedClassifierCV(
-        LogisticRegression(tol=1e-8), method="sigmoid", cv=StratifiedKFold(5), ensemble=False
-    ).fit(inputs, y, sample_weight=weights)
-    design = np.column_stack([inputs, np.ones(300)])
-    ours = logistic.fit_calibrated_logistic(design, y.astype(np.float64), weights, folds=5)
-    assert ours.predict(design) == pytest.approx(theirs.predict_proba(inputs)[:, 1], abs=2e-3)
+    theirs = LogisticRegression(tol=1e-8).fit(inputs, y, sample_weight=weights)
+    ours = logistic.fit_logistic(np.column_stack([inputs, np.ones(300)]), y * 1.0, weights)
+    assert ours == pytest.approx([*theirs.coef_[0], theirs.intercept_[0]], abs=1e-4)
+
+
+def test_crossfitted_decisions_come_from_fits_without_their_fold() -> None:
+    rng = np.random.default_rng(5)
+    inputs = rng.normal(size=(200, 2))
+    y = (rng.random(200) < special.expit(2.0 * inputs[:, 0])) * 1.0
+    fold = np.arange(200) % 4
+    _, found = logistic.fit_crossfitted(np.column_stack([inputs, np.ones(200)]), y, fold, 4)
+    for k in range(4):
+        fitted = LogisticRegression(tol=1e-8).fit(inputs[fold != k], y[fold != k])
+        expected = fitted.decision_function(inputs[fold == k])
+        assert found[fold == k] == pytest.approx(expected, abs=1e-3)
 
 
 def test_a_trial_fit_predicts_what_the_version_it_stands_for_predicts() -> None:
@@ -158,8 +141,8 @@ def test_a_trial_fit_predicts_what_the_version_it_stands_for_predicts() -> None:
     frame = pd.concat([model.reference, rows], ignore_index=True)
     frame.loc[::7, "f1"] = np.nan
     part = slice(100, 500)
-    table = recipes.tabulate_rows(frame, model.features, model.target)
-    fitted = recipes.fit_recipe(table, part, None, _settings().model)
+    table = design.tabulate_rows(frame, model.features, model.target)
+    fitted = recipes.fit_block(table, part, None, _settings().model)
     assert fitted is not None
     version = train(frame.iloc[part], _settings())
     later = slice(500, 700)
@@ -359,11 +342,11 @@ def test_a_quarter_is_every_fourth_row_before_the_window() -> None:
     model, rows = _stream("concept")
     found = _calm("concept")
     both = pd.concat([model.reference, rows], ignore_index=True)
-    table = recipes.tabulate_rows(both[[*model.feature_names, "target"]], model.features, "target")
+    table = design.tabulate_rows(both[[*model.feature_names, "target"]], model.features, "target")
     start = found.rows - WINDOW
     part = both.iloc[start - REFERENCE + 1 : start : 4]
-    alone = recipes.tabulate_rows(part, model.features, "target")
-    fitted = recipes.fit_recipe(alone, slice(0, len(part)), None, _settings().model)
+    alone = design.tabulate_rows(part, model.features, "target")
+    fitted = recipes.fit_block(alone, slice(0, len(part)), None, _settings().model)
     assert fitted is not None
     window = slice(start, found.rows)
     loss = np.square(fitted.predict(table, window) - table.y[window]).mean()
@@ -477,7 +460,7 @@ def test_weights_favour_rows_that_resemble_the_window() -> None:
     )
     frame["target"] = rng.integers(0, 2, 1000)
     model = train(frame, _settings())
-    table = recipes.tabulate_rows(frame, model.features, "target")
+    table = design.tabulate_rows(frame, model.features, "target")
     weights = recipes.weigh_resembling(table, slice(0, 1000), WINDOW)
     older, newest = weights[:-WINDOW], weights[-WINDOW:]
     assert older[alike[:-WINDOW]].mean() > 5 * older[~alike[:-WINDOW]].mean()
@@ -504,19 +487,20 @@ def test_fading_weights_halve() -> None:
 def test_one_class_makes_no_fit() -> None:
     frame = _stream("none")[1].assign(target=0)
     frame.loc[0, "target"] = 1
-    table = recipes.tabulate_rows(frame, _stream("none")[0].features, "target")
-    assert recipes.fit_recipe(table, slice(0, 400), None, _settings().model) is None
+    table = design.tabulate_rows(frame, _stream("none")[0].features, "target")
+    assert recipes.fit_block(table, slice(0, 400), None, _settings().model) is None
     frame.loc[1:4, "target"] = 1
-    table = recipes.tabulate_rows(frame, _stream("none")[0].features, "target")
-    assert recipes.fit_recipe(table, slice(0, 400), None, _settings().model) is not None
+    table = design.tabulate_rows(frame, _stream("none")[0].features, "target")
+    assert recipes.fit_block(table, slice(0, 400), None, _settings().model) is not None
 
 
 def test_text_keeps_its_commonest_values() -> None:
-    text = [f"v{i}" for i in range(training.MAX_CATEGORIES + 5) for _ in range(40 - i // 2)]
+    text = [f"v{i}" for i in range(design.MAX_CATEGORIES + 5) for _ in range(40 - i // 2)]
     frame = pd.DataFrame({"c": text, "target": np.arange(len(text)) % 2})
     model = train(frame.sample(frac=1.0, random_state=0), _settings())
-    table = recipes.tabulate_rows(frame, model.features, "target")
-    assert len(table.vocabulary[0]) == training.MAX_CATEGORIES == table.flags.shape[1]
-    assert "v0" in table.vocabulary[0]
-    assert f"v{training.MAX_CATEGORIES + 4}" not in table.vocabulary[0]
-    assert table.flags.sum(axis=1).max() == 1.0
+    table = design.tabulate_rows(frame, model.features, "target")
+    # The rarer values share the last column, as in the version that a trial stands for.
+    assert len(table.vocabulary) == design.MAX_CATEGORIES == table.flags.shape[1]
+    assert table.vocabulary[0] == "c_v0" and table.vocabulary[-1] == "c_infrequent_sklearn"
+    assert f"c_v{design.MAX_CATEGORIES + 4}" not in table.vocabulary
+    assert (table.flags.sum(axis=1) == 1.0).all()

@@ -14,7 +14,7 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from driftbook.data import synthetic
 from driftbook.errors import UsageError
 from driftbook.model import training
-from driftbook.model.prepared import prepare_inputs
+from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
@@ -57,11 +57,11 @@ def test_the_served_model_learns_from_the_holdout_once_it_was_graded(
     settings = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"refit": False}})
     graded = training.train(reference, settings)
     np.testing.assert_array_equal(model.holdout_scores, graded.predict_proba(model.holdout))
-    whole = training.build_pipeline(model.features, SETTINGS.model, training.FOLDS)
-    whole.fit(training.select_inputs(reference, model.features), reference["target"])
+    whole = training.build_pipeline(model.features, SETTINGS.model)
+    whole.fit(model_inputs(reference, model.features), reference["target"])
+    scores = whole.decision_function(model_inputs(reference, model.features))
     np.testing.assert_allclose(
-        model.predict_proba(reference),
-        whole.predict_proba(training.select_inputs(reference, model.features))[:, 1],
+        model.predict_proba(reference), model.calibration.probabilities(scores)
     )
 
 
@@ -244,7 +244,7 @@ def test_exchanging_a_prepared_feature_is_preparing_the_exchanged_rows(settings:
     frame["target"] = (rng.random(400) < expit(frame["b"] + (frame["few"] == "x"))).astype(int)
     model = training.train(frame, settings)
     order = rng.permutation(400)
-    whole = prepare_inputs(model.estimator, training.select_inputs(frame, model.features))
+    whole = prepare_rows(model.estimator, model_inputs(frame, model.features))
     names = [*model.feature_names, "a"]
     found = whole.exchanged((name, whole.table[order]) for name in names)
     for name, probability in zip(names, found, strict=True):

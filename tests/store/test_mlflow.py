@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 
 from driftbook.data import synthetic
-from driftbook.model import training
+from driftbook.model import design, training
 from driftbook.settings import Settings
 from driftbook.store import mlflow_spool, registry, runs_table
 
@@ -190,7 +190,7 @@ def check_model(client: Any, model: training.Model) -> None:
     mlflow.set_tracking_uri(client.tracking_uri)
     mlflow.set_registry_uri(client.tracking_uri)
     loaded = mlflow.pyfunc.load_model("models:/demo@champion")
-    rows = training.select_inputs(model.holdout, model.features)
+    rows = design.model_inputs(model.holdout, model.features)
     np.testing.assert_allclose(loaded.predict(rows)[:, 1], model.predict_proba(model.holdout))
     assert loaded.metadata.signature.inputs.input_names() == model.feature_names
     folder = Path(mlflow.artifacts.download_artifacts("models:/demo@champion"))

@@ -49,7 +49,7 @@ class Timeline:
     losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
     _evidence: dict[tuple[str, int], policy.WindowFindings] = field(default_factory=dict)
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
-    _fits: dict[tuple[object, ...], recipes.RecipeFit | None] = field(default_factory=dict)
+    _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
 
     @classmethod

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
-from sklearn.pipeline import Pipeline
+from scipy import special
 
-from driftbook.data.columns import Feature
 from driftbook.model import logistic, training
+from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
+from driftbook.model.score_calibration import (
+    ScoreCalibration,
+    fit_score_calibration,
+    rows_before_holdout,
+    weights_before,
+)
 from driftbook.settings import ModelSettings
 
 Floats = npt.NDArray[np.float64]
@@ -23,80 +29,55 @@ MOST_WEIGHED_ROWS = 10_000
 
 
 @dataclass(frozen=True)
-class RecipeTable:
-    """Features and target as arrays: numbers (n, a) with NaN, one-hot text (n, b), labels (n,).
+class BlockFit:
+    """A fitted recipe: how it scales a table's rows, how it scores them, and its calibration."""
 
-    ``vocabulary`` names the text values that ``flags`` stands for, column by column.
-    """
+    scaling: BlockScaling
+    score: Callable[[Floats], Floats]
+    calibration: ScoreCalibration
 
-    numbers: Floats
-    flags: Floats
-    y: Floats
-    vocabulary: tuple[tuple[str, ...], ...]
-
-
-@dataclass(frozen=True)
-class RecipeFit:
-    """A fitted recipe: where its training rows ended, and how it scores other rows of the table."""
-
-    fill: Floats
-    shift: Floats
-    scale: Floats
-    fitted: logistic.CalibratedLogistic | Pipeline
-
-    def predict(self, table: RecipeTable, rows: slice) -> Floats:
+    def predict(self, table: BlockTable, rows: slice) -> Floats:
         """Return the probability of the table's ``rows``, shape (rows,)."""
-        design = _design(table, rows, self.fill, self.shift, self.scale)
-        if isinstance(self.fitted, logistic.CalibratedLogistic):
-            return self.fitted.predict(design)
-        probability: Floats = self.fitted.predict_proba(design)[:, 1]
-        return probability
+        return self.calibration.probabilities(self.score(self.scaling.design(table, rows)))
 
 
-def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], target: str) -> RecipeTable:
-    """Return ``frame`` as arrays, encoded once for all fits of a trial.
-
-    Text is one-hot over its commonest values, as many as the model's own encoder keeps; a value
-    that a block has not seen gets no weight there. No label is used. Missing numbers stay NaN.
-    """
-    given = training.select_inputs(frame, features)
-    text = [f.name for f in features if f.kind == "categorical"]
-    numbers = given.drop(columns=text).to_numpy(dtype=np.float64)
-    vocabulary = [_commonest(given[name]) for name in text]
-    flags = [_one_hot(given[name], kept) for name, kept in zip(text, vocabulary, strict=True)]
-    y = frame[target].to_numpy(dtype=np.float64)
-    return RecipeTable(
-        numbers, np.hstack([np.empty((len(frame), 0)), *flags]), y, tuple(vocabulary)
-    )
-
-
-def fit_recipe(
-    table: RecipeTable, rows: slice, weights: Floats | None, settings: ModelSettings
-) -> RecipeFit | None:
+def fit_block(
+    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings
+) -> BlockFit | None:
     """Return the model's estimator fitted and calibrated on ``rows``; None where a class lacks.
 
-    Numbers are imputed by the block's median and scaled by its mean and spread, as in
-    ``training.pipeline``. ``weights``: one a row of the block. Of a longer block every k-th row is
-    taken, so that at most 10,000 are fitted: a trial compares, the version is trained on all.
+    Numbers are imputed, scaled and the scores calibrated as in ``training.train``. ``weights``: one
+    a row of the block. Of a longer block every k-th row is taken, so that at most 10,000 are
+    fitted: a trial compares, the version is trained on all.
     """
     step = rows.step or 1
     thinner = 1 + ((rows.stop - rows.start - 1) // step) // MOST_WEIGHED_ROWS
     rows = slice(rows.start, rows.stop, step * thinner)
     weights = None if weights is None else weights[::thinner]
     y = table.y[rows]
-    rarer = int(min(y.sum(), len(y) - y.sum()))
-    if rarer < 2:
+    if min(y.sum(), len(y) - y.sum()) < 2:
         return None
-    fill, shift, scale = _scaling(table.numbers[rows])
-    design = _design(table, rows, fill, shift, scale)
-    folds = min(training.FOLDS, rarer)
+    scaling = fit_block_scaling(table.numbers[rows])
+    design = scaling.design(table, rows)
+    start = rows_before_holdout(len(y), settings.holdout)
+    calibration = ScoreCalibration()
+    if 0.0 < y[:start].mean() < 1.0:
+        older = _fit_scorer(design[:start], y[:start], weights_before(weights, start), settings)
+        later = None if weights is None else weights[start:]
+        calibration = fit_score_calibration(older(design[start:]), y[start:], later)
+    return BlockFit(scaling, _fit_scorer(design, y, weights, settings), calibration)
+
+
+def _fit_scorer(
+    design: Floats, y: Floats, weights: Floats | None, settings: ModelSettings
+) -> Callable[[Floats], Floats]:
+    """Return what turns a design into scores: log odds, not calibrated."""
     if settings.estimator == "logistic_regression":
-        return RecipeFit(
-            fill, shift, scale, logistic.fit_calibrated_logistic(design, y, weights, folds)
-        )
-    classifier = training.build_pipeline((), settings, folds).named_steps["classifier"]
-    fitting = {} if weights is None else {"sample_weight": weights}
-    return RecipeFit(fill, shift, scale, classifier.fit(design, y.astype(np.int64), **fitting))
+        coefficients = logistic.fit_logistic(design, y, weights)
+        return lambda other: other @ coefficients
+    classifier = training.build_classifier(settings, design.shape[1])
+    classifier.fit(design, y.astype(np.int64), sample_weight=weights)
+    return lambda other: np.asarray(classifier.decision_function(other), dtype=np.float64)
 
 
 def weigh_fading(rows: int, half_life: float) -> Floats:
@@ -108,7 +89,7 @@ def weigh_fading(rows: int, half_life: float) -> Floats:
     return weights
 
 
-def weigh_resembling(table: RecipeTable, rows: slice, newest: int) -> Floats:
+def weigh_resembling(table: BlockTable, rows: slice, newest: int) -> Floats:
     """Return weights (rows,) that make the older rows look like the ``newest`` ones.
 
     A classifier tells newest from older rows; its odds, cut at 20 so that no row rules the fit,
@@ -116,40 +97,11 @@ def weigh_resembling(table: RecipeTable, rows: slice, newest: int) -> Floats:
 
     Source: Bickel et al. (2009), JMLR 10: importance weights by discriminative learning.
     """
-    fill, shift, scale = _scaling(table.numbers[rows])
-    design = _design(table, rows, fill, shift, scale)
+    design = fit_block_scaling(table.numbers[rows]).design(table, rows)
     n = len(design)
     is_new = (np.arange(n) >= n - newest).astype(np.float64)
-    chance = np.clip(
-        logistic.fit_calibrated_logistic(design, is_new, None, folds=0).predict(design),
-        1e-9,
-        1 - 1e-9,
-    )
+    told = special.expit(design @ logistic.fit_logistic(design, is_new))
+    chance = np.clip(told, 1e-9, 1 - 1e-9)
     odds = chance / (1 - chance) * (n - newest) / newest
-    return np.clip(np.where(is_new == 1, np.maximum(odds, 1.0), odds), 0.0, MAX_ODDS)
-
-
-def _scaling(numbers: Floats) -> tuple[Floats, Floats, Floats]:
-    known = ~np.isnan(numbers)
-    fill = np.zeros(numbers.shape[1])
-    for column in np.flatnonzero(known.any(axis=0) & ~known.all(axis=0)):
-        fill[column] = np.median(numbers[known[:, column], column])
-    filled = np.where(known, numbers, fill)
-    scale = filled.std(axis=0)
-    return fill, filled.mean(axis=0), np.where(scale > 0, scale, 1.0)
-
-
-def _design(table: RecipeTable, rows: slice, fill: Floats, shift: Floats, scale: Floats) -> Floats:
-    numbers = table.numbers[rows]
-    numbers = (np.where(np.isnan(numbers), fill, numbers) - shift) / scale
-    return np.hstack([numbers, table.flags[rows], np.ones((len(numbers), 1))])
-
-
-def _commonest(values: pd.Series) -> tuple[str, ...]:
-    return tuple(sorted(values.value_counts().index[: training.MAX_CATEGORIES]))
-
-
-def _one_hot(values: pd.Series, kept: tuple[str, ...]) -> Floats:
-    known = np.array(kept, dtype=object)
-    flags: Floats = (values.to_numpy()[:, None] == known[None, :]).astype(np.float64)
-    return flags
+    weights: Floats = np.clip(np.where(is_new == 1, np.maximum(odds, 1.0), odds), 0.0, MAX_ODDS)
+    return weights

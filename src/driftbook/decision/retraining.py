@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
-from scipy import special
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import windows
 from driftbook.decision import recipes, trial
-from driftbook.model import logistic
+from driftbook.model import design
+from driftbook.model.score_calibration import (
+    ScoreCalibration,
+    fit_rising_sigmoid,
+    rows_before_holdout,
+    with_calibration,
+)
 from driftbook.model.training import Model, train
 from driftbook.performance import realised
 from driftbook.settings import Settings
@@ -46,7 +50,7 @@ def retrain_model(order: RetrainOrder) -> Model:
     rows = _rows(order)
     part, weights = trial.plan_rows(order.recipe, len(rows), trial.count_block_rows(order.champion))
     if order.recipe == "weighted":
-        table = recipes.tabulate_rows(rows, order.champion.features, order.champion.target)
+        table = design.tabulate_rows(rows, order.champion.features, order.champion.target)
         weights = recipes.weigh_resembling(table, part, order.window)
     names = tuple(order.champion.feature_names)
     named = order.settings.data.model_copy(update={"features": names})
@@ -71,7 +75,7 @@ def count_rows_used(order: RetrainOrder) -> int | None:
         both = [frame[champion.target].to_numpy() for frame in (champion.reference, order.fresh)]
         labels = np.concatenate(both)
         labels = labels[trial.plan_rows(order.recipe, len(labels), block)[0]]
-    held = _held(len(labels), order.settings)
+    held = rows_before_holdout(len(labels), order.settings.model.holdout)
     rarer = [
         np.bincount(part.astype(int), minlength=2).min() for part in (labels[:held], labels[held:])
     ]
@@ -79,7 +83,7 @@ def count_rows_used(order: RetrainOrder) -> int | None:
 
 
 def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> Model:
-    """Return the champion with an intercept and a slope refitted on its log odds.
+    """Return the champion with an intercept and a slope above zero refitted on its log odds.
 
     ``fresh``: labelled rows since the reference, of which at most the newest block is used. Graded
     on the newest share of them by a calibration that never saw it, as in ``training.train``.
@@ -89,12 +93,11 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     block = trial.count_block_rows(model)
     rows = fresh.iloc[-block:]
     outcome = realised.score_outcomes(model, rows)
-    held = _held(len(rows), settings)
+    held = rows_before_holdout(len(rows), settings.model.holdout)
     odds = trial.log_odds(outcome.p)
-    first = logistic.fit_platt(odds[:held], outcome.y[:held], np.ones(held))
-    last = (
-        logistic.fit_platt(odds, outcome.y, np.ones(len(odds))) if settings.model.refit else first
-    )
+    weights = np.ones(len(odds))
+    first = fit_rising_sigmoid(odds[:held], outcome.y[:held], weights[:held])
+    last = fit_rising_sigmoid(odds, outcome.y, weights) if settings.model.refit else first
     kept = [c for c in model.reference.columns if c in fresh.columns]
     reference = pd.concat([model.reference[kept], fresh[kept]]).iloc[-block:]
     reference = reference.reset_index(drop=True)
@@ -103,7 +106,7 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     return replace(
         model,
         version="m" + hashlib.sha256(name.encode()).hexdigest()[:11],
-        estimator=_with_sigmoid(model, *last),
+        estimator=_with_sigmoid(model, last),
         reference=reference,
         n_train=len(reference) - (len(rows) - held),
         origin={
@@ -113,8 +116,8 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
             "block_rows": str(block),
             "input_sha256": digest,
         },
-        held_out=special.expit(first[0] * odds[held:] + first[1]),
-        graded=_with_sigmoid(model, *first),
+        held_out=first.probabilities(odds[held:]),
+        graded=_with_sigmoid(model, first),
     )
 
 
@@ -123,13 +126,10 @@ def _rows(order: RetrainOrder) -> pd.DataFrame:
     return pd.concat([order.champion.reference[kept], order.fresh[kept]], ignore_index=True)
 
 
-def _held(rows: int, settings: Settings) -> int:
-    return rows - max(1, round(rows * settings.model.holdout))
-
-
-def _with_sigmoid(model: Model, slope: float, intercept: float) -> Pipeline:
-    """Return the model's pipeline whose log odds are ``slope`` times the old ones, shifted."""
-    estimator = deepcopy(model.estimator)
-    calibrator = estimator[-1].calibrated_classifiers_[0].calibrators[0]
-    calibrator.a_, calibrator.b_ = slope * calibrator.a_, slope * calibrator.b_ - intercept
-    return estimator
+def _with_sigmoid(model: Model, found: ScoreCalibration) -> Pipeline:
+    """Return the model's pipeline whose log odds are moved as ``found`` says."""
+    known = model.calibration
+    both = ScoreCalibration(
+        found.slope * known.slope, found.slope * known.intercept + found.intercept
+    )
+    return with_calibration(model.estimator, both)

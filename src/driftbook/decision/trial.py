@@ -16,7 +16,8 @@ import pandas as pd
 from scipy import special
 
 from driftbook.decision import recipes
-from driftbook.model import logistic
+from driftbook.model import design
+from driftbook.model.score_calibration import fit_rising_sigmoid
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.realised import Floats
@@ -78,7 +79,7 @@ class FitMemo:
     """
 
     first: int
-    fits: dict[tuple[object, ...], recipes.RecipeFit | None] = field(default_factory=dict)
+    fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
 
 
 def run_trial(
@@ -103,7 +104,7 @@ def run_trial(
     rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
     n_reference = len(model.reference)
     stage = _Stage(
-        table=recipes.tabulate_rows(rows, model.features, model.target),
+        table=design.tabulate_rows(rows, model.features, model.target),
         chance=np.append(np.full(n_reference, np.nan), realised.score_outcomes(model, fresh).p),
         block=count_block_rows(model),
         window=window,
@@ -113,7 +114,7 @@ def run_trial(
     untried = n_reference if "lessons" in model.origin else n_reference // 2
     segments = _segments(len(rows), untried, window, gates, settings)
     found: dict[str, list[Floats | None]] = {}
-    fits: list[recipes.RecipeFit | None] = []
+    fits: list[recipes.BlockFit | None] = []
     for k, segment in enumerate(segments):
         graded, base = _grade(stage, segment)
         fits.append(base)
@@ -153,7 +154,7 @@ def log_odds(chance: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Stage:
-    table: recipes.RecipeTable
+    table: design.BlockTable
     chance: Floats  # the champion's probabilities, NaN on the rows of its own reference
     block: int
     window: int
@@ -187,7 +188,7 @@ def _segments(
 
 def _grade(
     stage: _Stage, segment: TrialSegment
-) -> tuple[dict[str, Floats], recipes.RecipeFit | None]:
+) -> tuple[dict[str, Floats], recipes.BlockFit | None]:
     """Return each recipe's losses up to the segment's reach, and the base recipe's fit."""
     losses, base = {}, None
     graded = slice(segment.start, segment.reach)
@@ -203,14 +204,14 @@ def _grade(
     return losses, base
 
 
-def _fit(stage: _Stage, name: str, stop: int) -> recipes.RecipeFit | None:
+def _fit(stage: _Stage, name: str, stop: int) -> recipes.BlockFit | None:
     rows, weights = plan_rows(name, stop, stage.block)
     first, known = stage.memo.first, stage.memo.fits
     key = (name, first + rows.start, first + rows.stop, stage.window, stage.table.vocabulary)
     if key not in known:
         if name == "weighted":
             weights = recipes.weigh_resembling(stage.table, rows, stage.window)
-        known[key] = recipes.fit_recipe(stage.table, rows, weights, stage.settings.model)
+        known[key] = recipes.fit_block(stage.table, rows, weights, stage.settings.model)
     return known[key]
 
 
@@ -231,16 +232,13 @@ def _recalibrated(stage: _Stage, stop: int, graded: slice) -> Floats | None:
     y, chance = stage.table.y[rows][known], stage.chance[rows][known]
     if len(y) < stage.settings.policy.min_rows or len(np.unique(y)) < 2:
         return None
-    slope, intercept = logistic.fit_platt(log_odds(chance), y, np.ones(len(y)))
-    probability: Floats = special.expit(slope * log_odds(stage.chance[graded]) + intercept)
+    sigmoid = fit_rising_sigmoid(log_odds(chance), y, np.ones(len(y)))
+    probability = sigmoid.probabilities(log_odds(stage.chance[graded]))
     return None if np.isnan(probability).any() else probability
 
 
 def _older(
-    stage: _Stage,
-    segments: Sequence[TrialSegment],
-    fits: Sequence[recipes.RecipeFit | None],
-    k: int,
+    stage: _Stage, segments: Sequence[TrialSegment], fits: Sequence[recipes.BlockFit | None], k: int
 ) -> list[tuple[float, Floats]]:
     newest, found = segments[k], []
     own = slice(newest.start, newest.stop)
@@ -258,7 +256,7 @@ def _quarters(stage: _Stage) -> tuple[float, ...]:
     found = []
     for k in range(QUARTERS):
         rows = slice(first + k, start, QUARTERS)
-        fitted = recipes.fit_recipe(stage.table, rows, None, stage.settings.model)
+        fitted = recipes.fit_block(stage.table, rows, None, stage.settings.model)
         if fitted is None:
             return ()
         window = slice(start, len(stage.table.y))

@@ -19,9 +19,9 @@ from driftbook.drift.profile import (
     profile_values,
     to_numbers,
 )
+from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
-from driftbook.model.prepared import prepare_inputs
-from driftbook.model.training import Model, select_inputs
+from driftbook.model.training import Model
 from driftbook.settings import DriftSettings
 
 _SLACK_ROWS = 500
@@ -111,7 +111,7 @@ class ReferenceSide(ModelSide):
         sds = {n: known[n].summary.sd * known[n].tails for n in names}
         values = {n: to_numbers(rows[n]) + step * sds[n] for n in names}
         still, all_moved = (
-            prepare_inputs(model.estimator, select_inputs(frame, model.features))
+            prepare_rows(model.estimator, model_inputs(frame, model.features))
             for frame in (rows, rows.assign(**values))
         )
         base = model.predict_proba(rows)

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from driftbook.model import scoring
+from driftbook.model.design import feature_places, model_inputs
 from driftbook.model.scoring import WireRow, WireValue
-from driftbook.model.training import select_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
     Raises:
         UsageError: a feature is no column of ``frame``.
     """
-    table = select_inputs(frame, tuple(features))
+    table = model_inputs(frame, tuple(features))
     columns: list[list[WireValue]] = []
     for feature in features:
         values = table[feature.name].tolist()
@@ -108,31 +108,30 @@ def _document(model: Model) -> dict[str, Any]:
 
 def _columns(prepare: Any, features: Sequence[Feature]) -> tuple[list[Mapping[str, Any]], int]:
     """Return by feature where its values go in the prepared row and how, and that row's width."""
-    places: dict[str, Mapping[str, Any]] = {}
-    width = 0
-    for name, part, names in prepare.transformers_:
-        if name == "numeric":
-            fills, scale = part.named_steps["impute"].statistics_, part.named_steps["scale"]
-            for j, feature in enumerate(names):
-                places[feature] = {
-                    "start": width + j,
-                    "fill": float(fills[j]),
-                    "mean": float(scale.mean_[j]),
-                    "scale": float(scale.scale_[j]),
-                }
-            width += len(names)
-        elif name == "categorical":
-            for j, feature in enumerate(names):
-                places[feature], size = _codes(part, j, width)
-                width += size
+    places = feature_places(prepare)
     missing = [f.name for f in features if f.name not in places]
     if missing:
         raise NotCompiledError(f"no transformer for {', '.join(missing)}")
-    return [places[f.name] for f in features], width
+    found: dict[str, Mapping[str, Any]] = {}
+    for part, step, names in prepare.transformers_:
+        for j, name in enumerate(names):
+            learnt = _codes(step, j) if part == "categorical" else _number(step, j)
+            found[name] = {"start": places[name].start, **learnt}
+    return [found[f.name] for f in features], max(place.stop for place in places.values())
 
 
-def _codes(encoder: Any, position: int, start: int) -> tuple[Mapping[str, Any], int]:
-    """Return the column of each category of one feature, and how many columns it has.
+def _number(step: Any, position: int) -> Mapping[str, Any]:
+    """Return what fills a number's gaps, and how it is scaled."""
+    scale = step.named_steps["scale"]
+    return {
+        "fill": float(step.named_steps["impute"].statistics_[position]),
+        "mean": float(scale.mean_[position]),
+        "scale": float(scale.scale_[position]),
+    }
+
+
+def _codes(encoder: Any, position: int) -> Mapping[str, Any]:
+    """Return the column of each category of one feature, counted from the feature's first.
 
     Rare categories share the last column, and so do unseen ones; without rare categories an
     unseen one has no column.
@@ -143,8 +142,7 @@ def _codes(encoder: Any, position: int, start: int) -> tuple[Mapping[str, Any], 
     kept = [category for category in categories if category not in shared]
     codes = {category: code for code, category in enumerate(kept)}
     codes.update(dict.fromkeys(shared, len(kept)))
-    other = len(kept) if shared else None
-    return {"start": start, "codes": codes, "other": other}, len(kept) + bool(shared)
+    return {"codes": codes, "other": len(kept) if shared else None}
 
 
 def _classifier(estimator: Any) -> dict[str, Any]:

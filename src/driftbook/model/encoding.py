@@ -1,4 +1,4 @@
-"""How rows become numbers for a linear fit: scaled, cut at the reference's tails, and bent."""
+"""The reference's design for estimates: prepared rows, cut at the reference's tails, and bent."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+from sklearn.compose import ColumnTransformer
 
 from driftbook.data.columns import Feature
-from driftbook.model import training
+from driftbook.model import design
 
 Floats = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
 
 KNOTS = (0.2, 0.4, 0.6, 0.8)
 TAILS = (0.005, 0.995)
@@ -21,22 +23,23 @@ MIN_LEVEL_SHARE = 0.005  # rarer text values and gaps have no column of their ow
 
 @dataclass(frozen=True)
 class Encoding:
-    """How rows become numbers: every figure in it comes from the reference alone."""
+    """How rows become numbers: every figure in it comes from the reference alone.
+
+    ``low``, ``high``, ``knots`` and ``gaps`` are a number column's, ``common`` a text value's.
+    """
 
     features: tuple[Feature, ...]
-    fill: Floats
-    shift: Floats
-    scale: Floats
+    preparation: ColumnTransformer
     low: Floats
     high: Floats
     knots: tuple[Floats, ...]
-    gaps: npt.NDArray[np.bool_]
-    words: tuple[npt.NDArray[np.object_], ...]
+    gaps: Flags
+    common: Flags
 
     def plain(self, frame: pd.DataFrame) -> Floats:
         """Return a linear champion's own design, shape (n, a), its constant column last."""
-        numbers, _, flags = self._parts(frame)
-        return np.hstack([numbers, flags, np.ones((len(frame), 1))])
+        prepared = self.preparation.transform(design.model_inputs(frame, self.features))
+        return np.hstack([prepared, np.ones((len(frame), 1))])
 
     def bent(self, frame: pd.DataFrame) -> Floats:
         """Return a piecewise linear design, shape (n, b), its constant column last.
@@ -46,66 +49,43 @@ class Encoding:
 
         Source: linear splines, Hastie and Tibshirani (1990), Generalized Additive Models, §2.
         """
-        numbers, missing, flags = self._parts(frame)
-        cut = np.clip(numbers, self.low, self.high)
+        given = design.model_inputs(frame, self.features)
+        prepared = self.preparation.transform(given)
+        width = len(self.low)
+        cut = np.clip(prepared[:, :width], self.low, self.high)
         hinges = [
             np.maximum(cut[:, [k]] - knots, 0.0) for k, knots in enumerate(self.knots) if len(knots)
         ]
-        return np.hstack([cut, *hinges, missing[:, self.gaps], flags, np.ones((len(frame), 1))])
-
-    def _parts(self, frame: pd.DataFrame) -> tuple[Floats, Floats, Floats]:
-        given, numeric, text = _split(frame, self.features)
-        missing = np.isnan(numeric)
-        numbers = (np.where(missing, self.fill, numeric) - self.shift) / self.scale
-        flags = [
-            given[name].to_numpy()[:, None] == words
-            for name, words in zip(text, self.words, strict=True)
-        ]
-        return numbers, missing * 1.0, np.hstack([np.empty((len(frame), 0)), *flags])
+        missing = _missing(given, self.features)[:, self.gaps]
+        flags = prepared[:, width:][:, self.common]
+        return np.hstack([cut, *hinges, missing, flags, np.ones((len(frame), 1))])
 
 
 def find_encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Encoding:
     """Return the encoding of ``features`` that the reference's rows imply."""
-    given, numeric, text = _split(reference, features)
-    known = ~np.isnan(numeric)
-    fill = np.zeros(numeric.shape[1])
-    for column in np.flatnonzero(known.any(axis=0)):
-        fill[column] = np.median(numeric[known[:, column], column])
-    filled = np.where(known, numeric, fill)
-    scale = filled.std(axis=0)
-    shift, scale = filled.mean(axis=0), np.where(scale > 0, scale, 1.0)
-    numbers = (filled - shift) / scale
-    width = numbers.shape[1]
+    given = design.model_inputs(reference, features)
+    preparation = design.build_preparation(features).fit(given)
+    prepared = preparation.transform(given)
+    width = len(design.split_names(features)[0])
+    numbers = prepared[:, :width]
     low, high = np.quantile(numbers, TAILS, axis=0) if width else np.empty((2, 0))
     low, high = np.maximum(low, -REACH), np.minimum(high, REACH)
     cut = np.clip(numbers, low, high)
     return Encoding(
         features=features,
-        fill=fill,
-        shift=shift,
-        scale=scale,
+        preparation=preparation,
         low=low,
         high=high,
         knots=tuple(_knots(cut[:, k]) for k in range(width)),
-        gaps=(~known).mean(axis=0) > MIN_LEVEL_SHARE,
-        words=tuple(_words(given[name]) for name in text),
+        gaps=_missing(given, features).mean(axis=0) > MIN_LEVEL_SHARE,
+        common=prepared[:, width:].mean(axis=0) > MIN_LEVEL_SHARE,
     )
 
 
-def _split(
-    frame: pd.DataFrame, features: tuple[Feature, ...]
-) -> tuple[pd.DataFrame, Floats, list[str]]:
-    given = training.select_inputs(frame, features)
-    text = [f.name for f in features if f.kind == "categorical"]
-    return given, given.drop(columns=text).to_numpy(dtype=np.float64), text
+def _missing(given: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
+    return given[design.split_names(features)[0]].isna().to_numpy(dtype=np.float64)
 
 
 def _knots(values: Floats) -> Floats:
     inner = np.unique(np.quantile(values, KNOTS)) if len(values) else np.empty(0)
     return inner[(inner > values.min()) & (inner < values.max())] if len(inner) else inner
-
-
-def _words(values: pd.Series) -> npt.NDArray[np.object_]:
-    shares = values.value_counts(normalize=True)
-    kept = shares.index[(shares > MIN_LEVEL_SHARE).to_numpy()][: training.MAX_CATEGORIES]
-    return np.array(sorted(kept), dtype=object)

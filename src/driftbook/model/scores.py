@@ -165,6 +165,15 @@ def summarise_metrics(
     return table
 
 
+def ranks_backwards(metrics: pd.DataFrame) -> bool:
+    """Return whether a model surely puts the wrong rows first: its AUC's interval lies below 0.5.
+
+    ``metrics``: a table of :func:`summarise_metrics`. An undefined AUC is no such finding.
+    """
+    found = metrics.loc[metrics["metric"] == "roc_auc", "ci_high"]
+    return bool((found.astype(float) < 0.5).any())
+
+
 def wilson_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
     """Return Wilson's interval of a share of ``n`` rows.
 

@@ -11,24 +11,31 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from sklearn.calibration import CalibratedClassifierCV
-from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from driftbook.data import columns, windows
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.model import scores, threads
-from driftbook.model.prepared import prepare_inputs
+from driftbook.model.design import (
+    MAX_CATEGORIES,
+    build_preparation,
+    model_inputs,
+    prepare_rows,
+    split_names,
+)
+from driftbook.model.score_calibration import (
+    ScoreCalibration,
+    calibration_of,
+    fit_score_calibration,
+    rows_before_holdout,
+    weights_before,
+    with_calibration,
+)
 from driftbook.settings import ModelSettings, Settings
 
-FOLDS = 5
-MAX_CATEGORIES = 50
 IMPORTANCE_ROWS = 4000
 
 
@@ -68,6 +75,11 @@ class Model:
     def holdout(self) -> pd.DataFrame:
         """Return the newest reference rows, on which a fit that never saw them was graded."""
         return self.reference.iloc[self.n_train :]
+
+    @property
+    def calibration(self) -> ScoreCalibration:
+        """Return the sigmoid that the served probabilities went through."""
+        return calibration_of(self.estimator)
 
     def predict_proba(self, frame: pd.DataFrame) -> NDArray[np.float64]:
         """Return the probability of ``target == 1`` for each row, shape (n,).
@@ -123,7 +135,7 @@ class Model:
             rows = rows.iloc[np.sort(rng.choice(len(rows), IMPORTANCE_ROWS, replace=False))]
         labels = rows[self.target].to_numpy(dtype=np.float64)
         grader = self.estimator if self.graded is None else self.graded
-        whole = prepare_inputs(grader, select_inputs(rows, self.features))
+        whole = prepare_rows(grader, model_inputs(rows, self.features))
         names = self.feature_names
         mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in names)
         base = (_probability(grader, rows, self.features) - labels) ** 2
@@ -135,7 +147,7 @@ class Model:
 def _probability(
     estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]
 ) -> NDArray[np.float64]:
-    probability: NDArray[np.float64] = estimator.predict_proba(select_inputs(frame, features))[:, 1]
+    probability: NDArray[np.float64] = estimator.predict_proba(model_inputs(frame, features))[:, 1]
     return probability
 
 
@@ -150,15 +162,14 @@ def train(
     """Return the model fitted on ``reference``, graded on its newest share, the holdout.
 
     ``reference``: rows in time order with features and target. Rows without a label are left out.
-    ``weights``: one weight a row of ``reference``. Probabilities are calibrated by Platt scaling
-    on out-of-fold scores of contiguous folds, so that no training row is lost. ``recipe`` names
-    how the rows were chosen and is part of the version. The fit that is graded never sees the
-    holdout; with ``model.refit`` the same recipe is then fitted on all rows.
+    ``weights``: one weight a row of ``reference``. ``recipe`` names how the rows were chosen and is
+    part of the version. The fit that is graded never sees the holdout; with ``model.refit`` the
+    same recipe is then fitted on all rows. Probabilities are the estimator's own unless a sigmoid
+    fitted on later rows than a like fit's surely betters them: those of the graded fit rest on the
+    newest training rows, those of the refitted one on the holdout, scored by the graded one.
 
     Raises:
         UsageError: no target column, one class only, or too few rows to train and to hold out.
-
-    Source: Platt (1999), Probabilistic outputs for support vector machines.
     """
     target = settings.data.target
     if target not in reference.columns:
@@ -169,7 +180,7 @@ def train(
     labelled = reference[target].notna().to_numpy()
     rows = reference[labelled].reset_index(drop=True)
     row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
-    n_train = len(rows) - max(1, round(len(rows) * settings.model.holdout))
+    n_train = rows_before_holdout(len(rows), settings.model.holdout)
     labels = rows[target].to_numpy(dtype=np.int64)
     _check_trainable(labels, n_train, target)
     features = columns.find_features(rows, settings)
@@ -179,16 +190,14 @@ def train(
         if c in rows.columns
     ]
     rows = rows[kept]
-    table = select_inputs(rows, features)
-    graded = _fit(table[:n_train], labels[:n_train], row_weights, features, settings.model)
-    held_out = graded.predict_proba(table[n_train:])[:, 1]
-    refit = settings.model.refit
-    estimator = _fit(table, labels, row_weights, features, settings.model) if refit else graded
+    lesson = _Lesson(model_inputs(rows, features), labels, row_weights, features, settings.model)
+    graded, served = _fit(lesson, n_train)
+    held_out = graded.predict_proba(lesson.table[n_train:])[:, 1]
     digest = windows.hash_frame(rows)
     return Model(
         version=_version(digest, features, settings, recipe, row_weights),
         name=settings.model_name,
-        estimator=estimator,
+        estimator=served,
         features=features,
         target=target,
         reference=rows,
@@ -205,48 +214,65 @@ def train(
     )
 
 
-def _fit(
-    table: pd.DataFrame,
-    labels: NDArray[np.int64],
-    weights: NDArray[np.float64] | None,
-    features: tuple[Feature, ...],
-    settings: ModelSettings,
-) -> Pipeline:
-    folds = min(FOLDS, int(np.bincount(labels, minlength=2).min()))
-    fitting = {} if weights is None else {"classifier__sample_weight": weights[: len(table)]}
-    return build_pipeline(features, settings, folds).fit(table, labels, **fitting)
+@dataclass(frozen=True)
+class _Lesson:
+    """Rows in time order as the estimator takes them, and what is fitted on them."""
+
+    table: pd.DataFrame
+    labels: NDArray[np.int64]
+    weights: NDArray[np.float64] | None
+    features: tuple[Feature, ...]
+    settings: ModelSettings
+
+    def fitted(self, stop: int) -> Pipeline:
+        """Return a fit on the rows before ``stop``, not calibrated."""
+        weights = weights_before(self.weights, stop)
+        fitting = {} if weights is None else {"classifier__sample_weight": weights}
+        pipeline = build_pipeline(self.features, self.settings)
+        return pipeline.fit(self.table[:stop], self.labels[:stop], **fitting)
+
+    def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
+        """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.
+
+        The older fit learnt from the rows before ``start`` only: it stands in for the other one.
+        """
+        weights = None if self.weights is None else self.weights[start:stop]
+        scores = older.decision_function(self.table[start:stop])
+        y = self.labels[start:stop].astype(np.float64)
+        return with_calibration(fitted, fit_score_calibration(scores, y, weights))
 
 
-def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings, folds: int) -> Pipeline:
-    """Return the unfitted pipeline: impute and scale numbers, one-hot text, then calibrate."""
-    numeric = [f.name for f in features if f.kind != "categorical"]
-    text = [f.name for f in features if f.kind == "categorical"]
-    numbers = Pipeline(
+def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
+    """Return the fit that is graded on the rows from ``n_train`` on, and the one that serves.
+
+    Each is calibrated on the newest share of its own rows, scored by a fit on the rows before.
+    """
+    start = rows_before_holdout(n_train, lesson.settings.holdout)
+    bare = lesson.fitted(n_train)
+    graded = with_calibration(bare, ScoreCalibration())
+    if len(np.unique(lesson.labels[:start])) == 2:
+        graded = lesson.calibrated(bare, lesson.fitted(start), start, n_train)
+    if not lesson.settings.refit:
+        return graded, graded
+    rows = len(lesson.labels)
+    return graded, lesson.calibrated(lesson.fitted(rows), bare, n_train, rows)
+
+
+def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings) -> Pipeline:
+    """Return the unfitted pipeline: preparation, then the estimator of the settings."""
+    width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
+    return Pipeline(
         [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-            ("scale", StandardScaler()),
+            ("prepare", build_preparation(features)),
+            ("classifier", build_classifier(settings, width)),
         ]
     )
-    encoder = OneHotEncoder(
-        handle_unknown="infrequent_if_exist",
-        max_categories=MAX_CATEGORIES,
-        sparse_output=False,
-        dtype=np.float64,
-    )
-    parts = [("numeric", numbers, numeric), ("categorical", encoder, text)]
-    prepare = ColumnTransformer([part for part in parts if part[2]])
-    classifier = CalibratedClassifierCV(
-        _classifier(settings, width=len(numeric) + MAX_CATEGORIES * len(text)),
-        method="sigmoid",
-        cv=StratifiedKFold(folds),
-        ensemble=False,
-    )
-    return Pipeline([("prepare", prepare), ("classifier", classifier)])
 
 
-def _classifier(
+def build_classifier(
     settings: ModelSettings, width: int
 ) -> LogisticRegression | HistGradientBoostingClassifier:
+    """Return the unfitted estimator of the settings for a design of about ``width`` columns."""
     if settings.estimator == "logistic_regression":
         # Newton steps converge in a handful of passes; their matrix is width x width.
         solver = "newton-cholesky" if width <= 1000 else "lbfgs"
@@ -254,48 +280,13 @@ def _classifier(
     return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
 
 
-def select_inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
-    """Return the model's input columns: float64 numbers with NaN, or text with "" for missing.
-
-    Raises:
-        UsageError: a feature is no column of ``frame``.
-    """
-    absent = [f.name for f in features if f.name not in frame.columns]
-    if absent:
-        raise UsageError(
-            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the "
-            "model needs"
-        )
-    return pd.DataFrame(
-        {
-            f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
-            for f in features
-        },
-        index=frame.index,
-    )
-
-
-def _numbers(values: pd.Series) -> NDArray[np.float64]:
-    if not (
-        pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
-    ):
-        values = pd.to_numeric(values, errors="coerce")
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
-
-
-def _text(values: pd.Series) -> pd.Series:
-    text = values.astype(object)
-    return text.where(values.notna(), "").map(str).astype(object)
-
-
 def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> None:
-    for part, found in (
-        ("training", labels[: max(n_train, 0)]),
-        ("holdout", labels[max(n_train, 0) :]),
+    n_train = max(n_train, 0)
+    for part, found, needed in (
+        ("training", labels[:n_train], 2),
+        ("holdout", labels[n_train:], 1),
     ):
         counts = np.bincount(found, minlength=2)
-        needed = 2 if part == "training" else 1
         if counts.min() < needed:
             raise UsageError(
                 f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and "

@@ -10,7 +10,7 @@ import pandas as pd
 
 from driftbook.drift.profile import ColumnValues
 from driftbook.drift.reference import find_reference
-from driftbook.model import training
+from driftbook.model import design
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
 from driftbook.performance import chance, estimated
@@ -55,7 +55,7 @@ def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
 
     Missing values are imputed as in training; values end at 3 standard deviations.
     """
-    prepared = model.estimator["prepare"].transform(training.select_inputs(frame, model.features))
+    prepared = model.estimator["prepare"].transform(design.model_inputs(frame, model.features))
     inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
     numbers = sum(feature.kind != "categorical" for feature in model.features)
     return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])

@@ -109,8 +109,9 @@ def gather_reference_rows(model: Model) -> CalibrationRows:
     linear = model.origin.get("estimator") == "logistic_regression"
     if linear and model.origin.get("recipe") in PLAIN and plain.shape[1] <= WIDEST:
         decision = logistic.fit_crossfitted(plain, y, fold, FOLDS)[1]
-        slope, intercept = logistic.fit_platt(decision, y, np.ones(len(y)))
-        champion, held = slope * decision + intercept, np.ones(len(y), dtype=bool)
+        served = model.calibration
+        champion = served.slope * decision + served.intercept
+        held = np.ones(len(y), dtype=bool)
     inputs = np.column_stack([_bounded(champion), _bounded(said), np.ones(len(y))])[held]
     return _evidence(known, columns, y[held], design[held], inputs, recent=False)
 

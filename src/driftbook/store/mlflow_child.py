@@ -22,7 +22,7 @@ from mlflow.models import infer_signature
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftbook.errors import DriftbookError
-from driftbook.model import training
+from driftbook.model import design
 from driftbook.model.training import Model
 from driftbook.store import mlflow_spool, registry, runs_table
 
@@ -153,7 +153,7 @@ def register(client: MlflowClient, artifacts: Path, version: str, run_id: str | 
 
 def log_model(model: Model, run_id: str | None = None) -> str:
     """Return the address of the model logged without pickle, with signature and example."""
-    rows = training.select_inputs(model.holdout.head(EXAMPLE_ROWS), model.features)
+    rows = design.model_inputs(model.holdout.head(EXAMPLE_ROWS), model.features)
     info = mlflow.sklearn.log_model(
         model.estimator,
         name=model.name,

@@ -32,7 +32,7 @@ TRUSTED_TYPES = (
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.model_selection._split.StratifiedKFold",
+    "sklearn.model_selection._split.StratifiedKFold",  # only in versions of earlier releases
 )
 
 
