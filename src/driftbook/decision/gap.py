@@ -38,8 +38,9 @@ def measure_lead(found: Trial, name: str, gates: bool = True) -> RowSum:
     counts as several independent ones.
     """
     sums, counts = np.zeros(found.rows), np.zeros(found.rows)
-    base = found.losses.get(BASE_RECIPE, [None] * len(found.segments))
-    for segment, own, other in zip(found.segments, base, found.losses[name], strict=True):
+    for segment, own, other in zip(
+        found.segments, found.losses_of(BASE_RECIPE), found.losses[name], strict=True
+    ):
         if own is not None and other is not None and (gates or not segment.gate):
             rows = slice(segment.start, segment.reach)
             sums[rows] += own - other
@@ -68,7 +69,7 @@ def measure_gap(found: Trial, recipe: str) -> RowSum | None:
     """Return champion minus recipe on the window; each gate by a fit on the rows before it."""
     gains = [
         found.champion[segment.start : segment.stop] - losses[: segment.stop - segment.start]
-        for segment, losses in zip(found.segments, found.losses.get(recipe, []), strict=False)
+        for segment, losses in zip(found.segments, found.losses_of(recipe), strict=True)
         if segment.gate and losses is not None
     ]
     return tally.sum_rows(np.concatenate(gains)) if gains else None
@@ -82,9 +83,10 @@ def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
     for a standard error is left out.
     """
     taken = []
-    for k, segment in enumerate(found.segments):
-        losses = found.losses.get(recipe, found.losses[BASE_RECIPE])[k]
-        losses = found.losses[BASE_RECIPE][k] if losses is None else losses
+    for segment, own, base in zip(
+        found.segments, found.losses_of(recipe), found.losses_of(BASE_RECIPE), strict=True
+    ):
+        losses = base if own is None else own
         if segment.gate or losses is None or segment.start < found.reference:
             continue
         rows = slice(segment.start, segment.stop)
@@ -149,8 +151,9 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
 
 def _ageing(found: Trial, gates: bool) -> RowSum:
     rises: list[Floats] = []
-    base = found.losses.get(BASE_RECIPE, [None] * len(found.segments))
-    for segment, losses, pairs in zip(found.segments, base, found.older, strict=True):
+    for segment, losses, pairs in zip(
+        found.segments, found.losses_of(BASE_RECIPE), found.older, strict=True
+    ):
         if losses is not None and pairs and (gates or not segment.gate):
             oldest = max(pairs, key=lambda pair: pair[0])[1]
             rises.append(oldest - losses[: len(oldest)])
