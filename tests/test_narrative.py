@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from driftbook import cells, chapters, frontpage, narrative, narrative_backtest, pages, run_page
+from driftbook.backtest import replay
 from driftbook.data import synthetic
 from driftbook.decision import policy
 from driftbook.model.training import Model, train
@@ -185,6 +186,11 @@ def test_backtest_in_words() -> None:
     assert "`never`, pays 25.0% above it" in text
     costs = policies.assign(retrain_cost=0.002, cheapest=policies["policy"] == "driftbook")
     assert "| driftbook " in narrative_backtest.cheapest_table(costs)
+
+
+def test_a_policy_that_could_not_be_replayed_is_named() -> None:
+    assert narrative_backtest.notes_text(()) == ""
+    assert narrative_backtest.notes_text((replay.RIVER,)) == f"- {replay.RIVER}."
 
 
 def _costs(ours: list[float]) -> pd.DataFrame:

@@ -85,3 +85,14 @@ def test_model_name_falls_back_to_the_target() -> None:
     assert (
         Settings.parse({"data": {"source": "a.csv", "target": "is late?"}}).model_name == "is-late"
     )
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_numpy_does_not_take_is_refused(seed: int) -> None:
+    with pytest.raises(UsageError, match=rf"model\.seed.*{seed}"):
+        Settings.parse({"model": {"seed": seed}})
+
+
+@pytest.mark.parametrize("seed", [0, 2**32 - 1])
+def test_every_other_seed_is_taken(seed: int) -> None:
+    assert Settings.parse({"model": {"seed": seed}}).model.seed == seed

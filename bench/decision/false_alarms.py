@@ -35,7 +35,7 @@ from driftbook.settings import Settings
 
 FOLDER = Path("artifacts/bench/decision")
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
-KINDS = ("normal", "categorical", "mixed", "tied", "heavy", "correlated")
+KINDS = ("normal", "categorical", "mixed", "tied", "heavy", "correlated", "flags")
 HISTORY = 3000
 BUDGETS = {
     "any_action": 0.05,
@@ -81,12 +81,16 @@ def cases(size: str, windows: int) -> Iterator[Case]:
 def draw(rng: np.random.Generator, kind: str, rows: int, features: int) -> pd.DataFrame:
     """Return ``rows`` rows of columns of one kind, with a target they all carry.
 
-    Columns are independent, or ``correlated``: normal with 0.6 between any two.
+    Columns are independent, or ``correlated``: normal with 0.6 between any two; of ``flags`` every
+    other one is then 1.0 where it is positive, else 0.0: a balanced binary column.
     """
     columns = {f"x{i}": _column(rng, kind, rows, i) for i in range(features)}
-    if kind == "correlated":
+    if kind in ("correlated", "flags"):
         common = rng.normal(size=rows)
         columns = {n: np.sqrt(0.6) * common + np.sqrt(0.4) * x for n, x in columns.items()}
+    if kind == "flags":
+        flagged = list(columns)[::2]
+        columns |= {name: (columns[name] > 0.0).astype(np.float64) for name in flagged}
     signal = np.zeros(rows)
     for i, values in enumerate(columns.values()):
         coded = values if values.dtype.kind == "f" else (values == "a").astype(float)
@@ -98,7 +102,7 @@ def draw(rng: np.random.Generator, kind: str, rows: int, features: int) -> pd.Da
 def _column(rng: np.random.Generator, kind: str, rows: int, place: int) -> np.ndarray:
     if kind == "mixed":
         kind, place = KINDS[(0, 1, 3, 4)[place % 4]], place // 4
-    if kind in ("normal", "correlated"):
+    if kind in ("normal", "correlated", "flags"):
         return rng.normal(size=rows)
     if kind == "heavy":
         heavy = (rng.standard_t(2, rows), rng.standard_cauchy(rows), rng.pareto(1.5, rows))

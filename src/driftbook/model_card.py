@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from driftbook.model import scores
@@ -25,6 +26,9 @@ def model_card(
     ``parts`` comes from :func:`driftbook.model.exploration.describe_parts`, ``leaks`` from
     :func:`driftbook.model.exploration.find_leaks`.
     """
+    # The settings of today need not be those of the version: its own scores tell.
+    served = model.predict_proba(model.holdout)
+    refit = not np.allclose(served, model.holdout_scores, rtol=0.0, atol=1e-9)
     # JSON has no NaN: what a metric lacks becomes null.
     metrics = model.metrics.astype(object).where(model.metrics.notna(), None)
     return {
@@ -33,7 +37,8 @@ def model_card(
         "target": model.target,
         "features": [{"name": f.name, "kind": f.kind} for f in model.features],
         "origin": dict(model.origin),
-        "refit": settings.model.refit,
+        "refit": refit,
+        "rows_learnt": len(model.reference) if refit else model.n_train,
         **settings.card.model_dump(),
         "metrics": metrics.to_dict("records"),
         "parts": parts.astype(object).where(parts.notna(), None).to_dict("records"),
@@ -124,7 +129,10 @@ def _part(card: Mapping[str, Any], name: str) -> str:
 def _refit(card: Mapping[str, Any]) -> str:
     if not card["refit"]:
         return ""
-    return " The version that serves then learnt from the evaluation data too, by the same recipe."
+    return (
+        " The version that serves then learnt from the evaluation data too, by the same recipe: "
+        f"{number(card['rows_learnt'])} rows in all."
+    )
 
 
 def _caveats(card: Mapping[str, Any]) -> str:

@@ -30,6 +30,11 @@ def policies_text(policies: pd.DataFrame) -> str:
     return f"{words}\n\n{_policies_table(order)}"
 
 
+def notes_text(notes: tuple[str, ...]) -> str:
+    """Return which policies could not be replayed, and why; nothing where all were."""
+    return "\n".join(f"- {note}." for note in notes)
+
+
 def _policies_table(order: pd.DataFrame) -> str:
     shown = order.assign(
         total_cost=[number(cost, 4) for cost in order["total_cost"]],

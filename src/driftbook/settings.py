@@ -104,7 +104,7 @@ class ModelSettings(Section):
     estimator: Literal["logistic_regression", "hist_gradient_boosting"] = "logistic_regression"
     holdout: float = Field(default=0.25, gt=0.0, lt=1.0)
     refit: bool = True
-    seed: int = 0
+    seed: int = Field(default=0, ge=0, le=2**32 - 1)
 
 
 class DriftSettings(Section):

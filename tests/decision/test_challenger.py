@@ -20,8 +20,8 @@ from driftbook.decision import gap as gain
 from driftbook.decision.experience import TrialExperience
 from driftbook.decision.trial import Trial, TrialSegment
 from driftbook.model import design, logistic
+from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model, train
-from driftbook.performance.tally import RowSum
 from driftbook.settings import PolicySettings, Settings
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
@@ -89,15 +89,14 @@ def test_the_break_even_by_a_loop(
     retrain_cost: float, error_cost: float, horizon: int, slope: float
 ) -> None:
     policy = PolicySettings(retrain_cost=retrain_cost, error_cost=error_cost, horizon=horizon)
-    cheapest, when = float("inf"), 0
+    costs = []
     for windows in range(1, horizon + 1):
         stale = sum(slope * age for age in range(windows)) / windows
-        paid = retrain_cost / error_cost / windows + stale
-        if paid < cheapest - 1e-12:
-            cheapest, when = paid, windows
+        costs.append(retrain_cost / error_cost / windows + stale)
+    cheapest = min(costs)
     price, windows = challenger.find_break_even(policy, slope)
     assert price == pytest.approx(max(0.0, cheapest - slope / 2), abs=1e-9)
-    assert windows == when or retrain_cost / error_cost < 1e-9 or abs(windows - when) == 1
+    assert costs[windows - 1] == pytest.approx(cheapest, abs=1e-9)
 
 
 def test_costs_at_the_edge() -> None:
@@ -432,7 +431,24 @@ def test_no_challenger_without_rows_columns_or_a_second_class() -> None:
     assert retraining.count_rows_used(order) is None
     assert retraining.count_rows_used(order.with_recipe("recalibrated")) is None
     found = challenger.try_recipes(model, single.iloc[-WINDOW:], single, _settings())
-    assert found is None or challenger.weigh_challenger(model, single, found, _settings()) is None
+    assert found is not None
+    assert challenger.weigh_challenger(model, single, found, _settings()) is None
+
+
+def test_where_one_class_is_left_no_block_is_fitted_and_the_world_is_called_harder() -> None:
+    """Ten windows of one class: no segment has a sliding block to compare with."""
+    frame = synthetic.make_scenario("none", rows=REFERENCE + 22 * WINDOW)
+    frame.loc[REFERENCE + 10 * WINDOW :, "target"] = 1
+    model = train(frame.iloc[:REFERENCE], _settings())
+    current, history = frame.iloc[-WINDOW:], frame.iloc[REFERENCE:-WINDOW]
+    fresh = challenger.gather_labelled(model, current, history)
+    found = challenger.try_recipes(model, current, fresh, _settings())
+    assert found is not None and trial.BASE_RECIPE not in found.losses
+    assert found.losses_of(trial.BASE_RECIPE) == [None] * len(found.segments)
+    assert gain.read_gaps(found, trial.BASE_RECIPE) == []
+    assert gain.measure_gap(found, trial.BASE_RECIPE) is None
+    assessment = policy.assess(model, current, _settings(), history)
+    assert assessment.action == "monitor"
 
 
 def test_gates_are_the_newest_known_rows_where_the_window_has_no_labels() -> None:

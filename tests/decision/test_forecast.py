@@ -18,7 +18,7 @@ from driftbook.decision.forecast import (
     fit_motion,
     forecast_level,
 )
-from driftbook.performance.tally import RowSum
+from driftbook.model.row_sums import RowSum
 
 LOSS = 0.2
 

@@ -188,8 +188,7 @@ def test_a_column_of_identifiers_is_sparse_not_drifted() -> None:
     found = change(
         [f"id{i}" for i in range(1200)], [f"id{i}" for i in range(5000, 5300)], "categorical"
     )
-    assert found.status in ("sparse", "constant")
-    assert not found.pvalue < 0.05 or found.status == "sparse"
+    assert found.status == "sparse"
 
 
 def test_every_shift_of_three_sd_in_three_of_eight_columns_matters() -> None:

@@ -11,11 +11,13 @@ from driftbook.data import synthetic
 from driftbook.data.columns import Feature
 from driftbook.drift import joint
 from driftbook.drift import report as drift
+from driftbook.drift.reference import find_reference
 from driftbook.model.training import train
 from driftbook.settings import Settings
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:correlation"}})
 NUMBERS = tuple(Feature(name, "numeric") for name in "abcd")
+CONTINUOUS = joint.ScoreRules({}, {})
 
 
 def table(rng: np.random.Generator, rows: int, rho: float = 0.0) -> pd.DataFrame:
@@ -27,9 +29,9 @@ def table(rng: np.random.Generator, rows: int, rho: float = 0.0) -> pd.DataFrame
 def found(
     reference: pd.DataFrame, current: pd.DataFrame, features: tuple[Feature, ...] = NUMBERS
 ) -> joint.PairChange:
-    levels = joint.find_shown_levels(reference, features)
+    rules = joint.score_rules(reference, features)
     before, after = (
-        joint.measure_dependence(joint.score_ranks(frame, features, levels))
+        joint.measure_dependence(joint.score_ranks(frame, features, rules))
         for frame in (reference, current)
     )
     return joint.find_pair_changes(before, after, 0.055)[0][0]
@@ -39,7 +41,7 @@ def test_correlations_are_those_of_normal_scores() -> None:
     rng = np.random.default_rng(0)
     frame = table(rng, 200, 0.7)
     frame.loc[rng.random(200) < 0.2, "a"] = np.nan
-    known = joint.measure_dependence(joint.score_ranks(frame, NUMBERS, {}))
+    known = joint.measure_dependence(joint.score_ranks(frame, NUMBERS, CONTINUOUS))
     scores = {}
     for name in "ac":
         ranks = stats.rankdata(frame[name], nan_policy="omit")
@@ -54,7 +56,7 @@ def test_correlations_are_those_of_normal_scores() -> None:
 
 def test_a_normal_copula_has_the_textbook_variance() -> None:
     frame = table(np.random.default_rng(1), 5000, 0.6)
-    known = joint.measure_dependence(joint.score_ranks(frame, NUMBERS, {}))
+    known = joint.measure_dependence(joint.score_ranks(frame, NUMBERS, CONTINUOUS))
     assert known.variance[0, 2] == pytest.approx(1.0, abs=0.08)
     assert known.variance[4, 6] == pytest.approx(1.0, abs=0.08)
 
@@ -98,7 +100,7 @@ def test_categories_take_part_by_their_levels() -> None:
 
 def test_a_single_column_has_no_joint() -> None:
     frame = table(np.random.default_rng(6), 100)
-    one = joint.measure_dependence(joint.score_ranks(frame, NUMBERS[:1], {}))
+    one = joint.measure_dependence(joint.score_ranks(frame, NUMBERS[:1], CONTINUOUS))
     assert joint.find_pair_changes(one, one, 0.05) == ([], 0)
 
 
@@ -107,6 +109,43 @@ def test_without_a_change_it_is_silent() -> None:
     for rows in (50, 300):
         pvalues = [found(table(rng, 1200, 0.5), table(rng, rows, 0.5)).pvalue for _ in range(150)]
         assert np.mean(np.array(pvalues) < 0.05) <= 0.09
+
+
+@pytest.mark.parametrize("rows", [200, 1200])
+@pytest.mark.parametrize("both", [False, True])
+def test_balanced_flags_without_a_change_are_silent(rows: int, both: bool) -> None:
+    """A 0/1 column with as many ones as zeros, correlated with another, moves by chance alone."""
+    rng = np.random.default_rng(9)
+
+    def flagged(n: int) -> pd.DataFrame:
+        frame = table(rng, n, 0.6)
+        names = ["a", "b"] if both else ["a"]
+        return frame.assign(**{name: (frame[name] > 0).astype(float) for name in names})
+
+    pvalues = [found(flagged(1200), flagged(rows)).pvalue for _ in range(80)]
+    assert np.mean(np.array(pvalues) < 0.05) <= 0.0625  # 5 of 80: the level is 5%, in truth lower
+
+
+def test_few_values_are_ranked_among_the_references() -> None:
+    steps = np.repeat([0.0, 1.0, 4.0], [2, 1, 1])
+    reference = pd.DataFrame({"a": steps, "b": np.arange(4.0)})
+    rules = joint.score_rules(reference, NUMBERS[:2])
+    assert rules.steps["a"].tolist() == steps.tolist()
+    window = pd.DataFrame({"a": [0.0, 1.0, 4.0, -1.0, 2.0, np.nan], "b": np.arange(6.0)})
+    scored = joint.score_ranks(window, NUMBERS[:1], rules)
+    shares = np.array([1.5, 3.0, 4.0, 0.5, 3.5]) / 5
+    expected = stats.zscore(stats.norm.ppf(shares))
+    assert scored.values[:5, 0] == pytest.approx(expected)
+    assert scored.present[:, 0].tolist() == [1, 1, 1, 1, 1, 0]
+    assert not scored.curved.any()
+
+
+def test_a_changed_correlation_of_a_flag_is_found() -> None:
+    rng = np.random.default_rng(10)
+    frames = [table(rng, 1200, rho) for rho in (0.6, 0.0)]
+    frames = [frame.assign(a=(frame["a"] > 0).astype(float)) for frame in frames]
+    pair = found(*frames)
+    assert pair.pvalue < 1e-6 and pair.label == "a with b"
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -118,6 +157,27 @@ def test_the_scenario_is_found_while_its_margins_stand(seed: int) -> None:
     assert last["feature"] == "(joint)" and last["drift_flag"] and last["matters"]
     assert last["direction"].startswith(("f0 with f1", "f5 with f6"))
     assert not report["drift_flag"][:8].any()
+
+
+def test_the_row_is_about_one_pair() -> None:
+    """Of two changed pairs the one that matters is shown: with its own effect and p-value."""
+    rows = synthetic.make_scenario("none", rows=3600, seed=1)
+    model = train(rows[:2400], SETTINGS)
+    current = rows[2400:].reset_index(drop=True)
+    noise = np.random.default_rng(12).normal(size=(2, 1200))
+    current["f7"] = current["f6"] + 0.1 * noise[0]  # the larger change, of columns of no use
+    current["f1"] = -0.5 * current["f0"] + 0.8 * noise[1]
+    row = drift.report_drift(model, current, SETTINGS).iloc[-1]
+    known = find_reference(model)
+    now = joint.measure_dependence(joint.score_ranks(current, model.features, known.score_rules))
+    pairs, _ = joint.find_pair_changes(known.dependence, now, SETTINGS.drift.min_effect)
+    by_label = {pair.label: pair for pair in pairs}
+    assert pairs[0].label == "f6 with f7"
+    shown = by_label["f0 with f1"]
+    assert row["direction"].startswith("f0 with f1:")
+    assert row["pvalue"] == shown.pvalue > pairs[0].pvalue
+    assert row["effect"] == pytest.approx(shown.current - shown.reference)
+    assert row["drift_flag"]
 
 
 def test_pairs_the_model_does_not_use_do_not_matter() -> None:

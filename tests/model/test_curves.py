@@ -20,11 +20,14 @@ def scored() -> tuple[Floats, Floats]:
     return (rng.random(3000) < p).astype(float), p
 
 
-def test_wilson_agrees_with_scipy() -> None:
-    low, high = curves.wilson_bounds(np.array([0.0, 7.0, 40.0]), np.array([12.0, 40.0, 40.0]))
+def test_observed_shares_have_the_interval_of_wilson() -> None:
+    p = np.repeat([0.1, 0.4, 0.9], [12, 40, 40])
+    y = np.concatenate([np.zeros(12), np.arange(40) < 7, np.ones(40)]).astype(float)
+    table = curves.measure_calibration(y, p)
     for place, (k, n) in enumerate([(0, 12), (7, 40), (40, 40)]):
         oracle = stats.binomtest(k, n).proportion_ci(0.95, method="wilson")
-        assert (low[place], high[place]) == pytest.approx((oracle.low, oracle.high), abs=1e-9)
+        row = table.loc[place, ["ci_low", "ci_high"]].tolist()
+        assert row == pytest.approx([oracle.low, oracle.high], abs=1e-9)
 
 
 def test_calibrated_scores_lie_on_the_line(scored: tuple[Floats, Floats]) -> None:

@@ -10,10 +10,11 @@ import pytest
 from scipy import signal, stats
 
 from driftbook.data import synthetic
-from driftbook.model import scores
+from driftbook.model import blocks, scores
+from driftbook.model.blocks import block_standard_error, difference_half_width
 from driftbook.model.training import Model, train
 from driftbook.performance import realised as performance
-from driftbook.performance.realised import ScoredRows, difference, standard_error
+from driftbook.performance.realised import ScoredRows
 from driftbook.settings import Settings
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
@@ -43,30 +44,30 @@ def autoregressive(seed: int, n: int, rho: float) -> scores.Floats:
 
 def test_standard_error_by_hand() -> None:
     # Two blocks with means 0 and 2: half of their distance.
-    assert standard_error(np.array([0.0, 0, 0, 0, 2, 2, 2, 2])) == (pytest.approx(1.0), 1)
+    assert block_standard_error(np.array([0.0, 0, 0, 0, 2, 2, 2, 2])) == (pytest.approx(1.0), 1)
 
 
 def test_standard_error_of_equal_blocks_is_that_of_their_means() -> None:
     values = np.random.default_rng(0).standard_normal(16 * 25) + 3.0
     means = values.reshape(16, 25).mean(axis=1)
-    assert standard_error(values) == (pytest.approx(stats.sem(means)), 15)
+    assert block_standard_error(values) == (pytest.approx(stats.sem(means)), 15)
 
 
 @pytest.mark.parametrize(("n", "df"), [(8, 1), (11, 1), (12, 2), (63, 14), (64, 15), (5000, 15)])
 def test_a_block_holds_four_rows_at_least(n: int, df: int) -> None:
-    found = standard_error(np.random.default_rng(n).standard_normal(n))
+    found = block_standard_error(np.random.default_rng(n).standard_normal(n))
     assert found[1] == df and 0 < found[0] < np.inf
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_too_few_rows_have_no_finite_standard_error(n: int) -> None:
-    assert standard_error(np.arange(float(n))) == (np.inf, 1)
+    assert block_standard_error(np.arange(float(n))) == (np.inf, 1)
 
 
 @pytest.mark.parametrize("n", [320, 333])
 def test_standard_error_of_independent_rows_is_sd_over_root_n(n: int) -> None:
     rng = np.random.default_rng(1)
-    squares = [standard_error(2.0 * rng.standard_normal(n))[0] ** 2 for _ in range(2000)]
+    squares = [block_standard_error(2.0 * rng.standard_normal(n))[0] ** 2 for _ in range(2000)]
     # A mean of 2000 squares on 15 degrees of freedom: its own error is 0.8%.
     assert np.sqrt(np.mean(squares)) == pytest.approx(2.0 / np.sqrt(n), rel=0.02)
 
@@ -75,7 +76,7 @@ def test_standard_error_of_dependent_rows_is_larger_and_its_interval_covers() ->
     n, rho, covered, naive, ratios = 1600, 0.8, 0, 0, []
     for seed in range(500):
         values = autoregressive(seed, n, rho)
-        error, df = standard_error(values)
+        error, df = block_standard_error(values)
         plain = float(stats.sem(values))
         ratios.append((error / plain) ** 2)
         covered += bool(abs(values.mean()) <= stats.t.ppf(0.975, df) * error)
@@ -91,20 +92,20 @@ def test_difference_is_that_of_welch(confidence: float) -> None:
     rng = np.random.default_rng(2)
     a, b = rng.normal(0.0, 1.0, 16), rng.normal(0.5, 3.0, 9)
     welch = stats.ttest_ind(a, b, equal_var=False).confidence_interval(confidence)
-    half = difference((float(stats.sem(a)), 15), (float(stats.sem(b)), 8), confidence)
+    half = difference_half_width((float(stats.sem(a)), 15), (float(stats.sem(b)), 8), confidence)
     assert half == pytest.approx((welch.high - welch.low) / 2)
 
 
 def test_difference_at_the_edges() -> None:
-    assert difference((np.inf, 1), (0.1, 15), 0.95) == np.inf
-    assert difference((0.0, 15), (0.0, 15), 0.95) == 0.0
-    alone = difference((0.2, 15), (0.0, 15), 0.95)
+    assert difference_half_width((np.inf, 1), (0.1, 15), 0.95) == np.inf
+    assert difference_half_width((0.0, 15), (0.0, 15), 0.95) == 0.0
+    alone = difference_half_width((0.2, 15), (0.0, 15), 0.95)
     assert alone == pytest.approx(0.2 * stats.t.ppf(0.975, 15))
 
 
 def test_five_one_sided_calls_share_one_in_a_hundred() -> None:
-    assert performance.worse_confidence(5) == pytest.approx(0.996)
-    assert 5 * (1 - performance.worse_confidence(5)) / 2 == pytest.approx(0.01)
+    assert blocks.find_worse_confidence(5) == pytest.approx(0.996)
+    assert 5 * (1 - blocks.find_worse_confidence(5)) / 2 == pytest.approx(0.01)
 
 
 def test_the_table_without_any_change() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import finished
 from driftbook.data import windows
@@ -73,3 +76,24 @@ def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
     after = artifacts.find_reference_end(run.dataset, run.champion)
     table = trend.trace_performance(run.champion, run.dataset, chosen, run.split.window, after)
     assert table["window"].iloc[0] == "rows-0004"
+
+
+def test_every_window_is_judged_on_one_thread(
+    chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    inner = model.predict_proba
+
+    def watched(frame: pd.DataFrame) -> object:
+        libraries = threadpool_info()
+        seen.extend(lib["num_threads"] for lib in libraries if lib["user_api"] == "blas")
+        return inner(frame)
+
+    free = dataclasses.replace(model)
+    object.__setattr__(free, "predict_proba", watched)
+    with threadpool_limits(limits=2, user_api="blas"):
+        trend.trace_performance(free, dataset, chosen, dataset.windows[4], dataset.windows[3].start)
+        judged_alone = len(seen)
+        realised.judge_performance(free, dataset.rows(dataset.windows[4]), chosen)
+    assert set(seen) == {1}
+    assert len(seen) > judged_alone > 0

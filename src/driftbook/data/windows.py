@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from driftbook.data import columns, files, flights, synthetic
+from driftbook.data import columns, files, flights, synthetic, timestamps
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
@@ -54,11 +54,16 @@ class Dataset:
 
 @dataclass(frozen=True)
 class WindowSplit:
-    """What is known when ``window`` has ended: its rows, and earlier rows with mature labels."""
+    """What is known when ``window`` has ended: its rows, and earlier rows with mature labels.
+
+    ``labelled``: the newest window whose labels are known by then, itself where there is no delay;
+    None where no label has matured since the champion's reference.
+    """
 
     window: Window
     current: pd.DataFrame
     history: pd.DataFrame
+    labelled: Window | None
 
 
 def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
@@ -79,7 +84,7 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
             **{wanted.target: columns.parse_target(frame[wanted.target], wanted.target)}
         )
     if wanted.timestamp is not None:
-        times = columns.parse_timestamps(
+        times = timestamps.parse_timestamps(
             frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
         )
         frame = frame.assign(**{wanted.timestamp: times})
@@ -237,8 +242,9 @@ def split_at_window(
     current = dataset.rows(window)
     if delay > 0:
         current = current.drop(columns=dataset.target)
-    labelled = history[history[dataset.target].notna()]
-    return WindowSplit(window=window, current=current, history=labelled.reset_index(drop=True))
+    newest = window if delay == 0 else mature[-1] if mature else None
+    history = history[history[dataset.target].notna()].reset_index(drop=True)
+    return WindowSplit(window=window, current=current, history=history, labelled=newest)
 
 
 def hash_frame(frame: pd.DataFrame) -> str:

@@ -6,7 +6,7 @@ import json
 from dataclasses import astuple, dataclass, field
 
 from driftbook.decision.forecast import GapMotion
-from driftbook.performance.tally import RowSum
+from driftbook.model.row_sums import RowSum
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from driftbook.performance.tally import RowSum
+from driftbook.model.row_sums import RowSum
 
 # Prior weights, in windows, of "gaps do not grow", "they move by a hundredth of the loss" and
 # "nothing in them passes": conventions of this project that a few windows of evidence outweigh.

@@ -9,9 +9,9 @@ from driftbook.decision import forecast
 from driftbook.decision.experience import TrialExperience
 from driftbook.decision.forecast import GapMotion, GapReading
 from driftbook.decision.trial import BASE_RECIPE, Trial
+from driftbook.model import row_sums
+from driftbook.model.row_sums import Floats, RowSum
 from driftbook.model.training import Model
-from driftbook.performance import tally
-from driftbook.performance.tally import Floats, RowSum
 
 # One-sided chance of calling a champion stale that is not, shared by the two tests of it: where
 # something else has changed too, and where nothing has, so that the two make up 1% of windows.
@@ -38,13 +38,14 @@ def measure_lead(found: Trial, name: str, gates: bool = True) -> RowSum:
     counts as several independent ones.
     """
     sums, counts = np.zeros(found.rows), np.zeros(found.rows)
-    base = found.losses.get(BASE_RECIPE, [None] * len(found.segments))
-    for segment, own, other in zip(found.segments, base, found.losses[name], strict=True):
+    for segment, own, other in zip(
+        found.segments, found.losses_of(BASE_RECIPE), found.losses[name], strict=True
+    ):
         if own is not None and other is not None and (gates or not segment.gate):
             rows = slice(segment.start, segment.reach)
             sums[rows] += own - other
             counts[rows] += 1
-    return tally.sum_rows(sums[counts > 0], counts[counts > 0]) if counts.any() else RowSum()
+    return row_sums.sum_rows(sums[counts > 0], counts[counts > 0]) if counts.any() else RowSum()
 
 
 def choose_recipe(known: TrialExperience) -> str:
@@ -68,10 +69,10 @@ def measure_gap(found: Trial, recipe: str) -> RowSum | None:
     """Return champion minus recipe on the window; each gate by a fit on the rows before it."""
     gains = [
         found.champion[segment.start : segment.stop] - losses[: segment.stop - segment.start]
-        for segment, losses in zip(found.segments, found.losses.get(recipe, []), strict=False)
+        for segment, losses in zip(found.segments, found.losses_of(recipe), strict=True)
         if segment.gate and losses is not None
     ]
-    return tally.sum_rows(np.concatenate(gains)) if gains else None
+    return row_sums.sum_rows(np.concatenate(gains)) if gains else None
 
 
 def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
@@ -82,13 +83,14 @@ def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
     for a standard error is left out.
     """
     taken = []
-    for k, segment in enumerate(found.segments):
-        losses = found.losses.get(recipe, found.losses[BASE_RECIPE])[k]
-        losses = found.losses[BASE_RECIPE][k] if losses is None else losses
+    for segment, own, base in zip(
+        found.segments, found.losses_of(recipe), found.losses_of(BASE_RECIPE), strict=True
+    ):
+        losses = base if own is None else own
         if segment.gate or losses is None or segment.start < found.reference:
             continue
         rows = slice(segment.start, segment.stop)
-        taken.append((segment.stop, tally.sum_rows(found.champion[rows] - losses)))
+        taken.append((segment.stop, row_sums.sum_rows(found.champion[rows] - losses)))
     newest = measure_gap(found, recipe) or measure_gap(found, BASE_RECIPE)
     if newest is not None:
         taken.append((found.rows, newest))
@@ -149,12 +151,13 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
 
 def _ageing(found: Trial, gates: bool) -> RowSum:
     rises: list[Floats] = []
-    base = found.losses.get(BASE_RECIPE, [None] * len(found.segments))
-    for segment, losses, pairs in zip(found.segments, base, found.older, strict=True):
+    for segment, losses, pairs in zip(
+        found.segments, found.losses_of(BASE_RECIPE), found.older, strict=True
+    ):
         if losses is not None and pairs and (gates or not segment.gate):
             oldest = max(pairs, key=lambda pair: pair[0])[1]
             rises.append(oldest - losses[: len(oldest)])
-    return tally.sum_rows(np.concatenate(rises)) if rises else RowSum()
+    return row_sums.sum_rows(np.concatenate(rises)) if rises else RowSum()
 
 
 def _theory(model: Model) -> float:

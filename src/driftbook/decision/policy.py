@@ -20,6 +20,11 @@ from driftbook.model.training import Model
 from driftbook.performance import causes, realised
 from driftbook.settings import Settings
 
+THRESHOLD_MEANING = (
+    "PSI at which plots mark a column (drift.psi_threshold); it decides nothing: a column has "
+    "drifted where its pvalue_adjusted is below drift.alpha"
+)
+
 Action = Literal["hold", "monitor", "retrain", "investigate"]
 
 
@@ -56,6 +61,7 @@ class Assessment:
             "drifted_features": flagged,
             "drift_ratio": len(flagged) / features if features else None,
             "threshold": self.settings.drift.psi_threshold,
+            "threshold_meaning": THRESHOLD_MEANING,
             "window": self.window,
             "model_version": self.model_version,
             "n_current": self.n_current,

@@ -69,6 +69,10 @@ class Trial:
     reference: int
     quarters: tuple[float, ...] = ()
 
+    def losses_of(self, recipe: str) -> list[Floats | None]:
+        """Return the recipe's losses in each segment, None throughout where it was never fitted."""
+        return self.losses.get(recipe, [None] * len(self.segments))
+
 
 @dataclass
 class FitMemo:

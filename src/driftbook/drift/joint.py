@@ -17,11 +17,26 @@ from driftbook.drift.profile import ColumnValues, to_levels, to_numbers
 MAX_JOINT_ROWS = 5000
 # Levels of a category with at least this share of the reference take part, three at most.
 MIN_SHARE, MAX_SHOWN = 0.1, 3
+# A column whose rows share values as if it had fewer than this many, equally frequent, is taken as
+# steps: it has no curved score, and its ranks are those of the reference.
+FEW_VALUES = 10.0
 # How the budget is shared between monotone dependence and dependence of higher order.
 MONOTONE, CURVED = 0.6, 0.4
 # A pair takes part when n / ((kurtosis + 3) (kurtosis' + 3)) reaches this: for two indicators it
 # is the expected number of rows in the rarest corner of their table, for two normals n / 36.
 MIN_CORNER = 1.25
+
+
+@dataclass(frozen=True)
+class ScoreRules:
+    """What the reference fixes of how columns are scored.
+
+    ``levels``: by category those that take part, three at most, one of two; ``steps``: by number
+    column of few values its sorted values.
+    """
+
+    levels: Mapping[str, list[str]]
+    steps: Mapping[str, ColumnValues]
 
 
 @dataclass(frozen=True)
@@ -68,40 +83,51 @@ class PairChange:
     pvalue: float
 
 
-def find_shown_levels(
-    reference: pd.DataFrame, features: tuple[Feature, ...]
-) -> dict[str, list[str]]:
-    """Return by category its frequent levels in the reference; one of them if there are two."""
-    found = {}
+def score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> ScoreRules:
+    """Return how the reference's columns are scored, for the reference itself and every window.
+
+    A number column of few values is known by its effective number of values, one over the chance
+    that two rows are equal. Its curved score would be a function of two or three steps that turns
+    over when their shares cross a half, which chance does to a balanced column.
+
+    Source: Hill (1973), Diversity and evenness, Ecology 54: the number of order 2.
+    """
+    levels, steps = {}, {}
     for feature in features:
         if feature.kind != "numeric":
-            shares = to_levels(reference[feature.name], feature.kind).value_counts(normalize=True)
-            frequent = sorted(shares[shares >= MIN_SHARE].items(), key=lambda i: (-i[1], str(i[0])))
-            names = [str(level) for level, _ in frequent[:MAX_SHOWN]]
-            found[feature.name] = names[:1] if len(shares) <= 2 else names
-    return found
+            levels[feature.name] = _shown_levels(reference[feature.name], feature)
+            continue
+        values = to_numbers(reference[feature.name])
+        values = np.sort(values[~np.isnan(values)])
+        shares = np.unique(values, return_counts=True)[1] / max(1, len(values))
+        if len(values) and 1.0 / float(shares @ shares) < FEW_VALUES:
+            steps[feature.name] = values
+    return ScoreRules(levels, steps)
 
 
 def score_ranks(
-    frame: pd.DataFrame, features: tuple[Feature, ...], levels: Mapping[str, list[str]]
+    frame: pd.DataFrame, features: tuple[Feature, ...], rules: ScoreRules
 ) -> RankScores:
     """Return the rank scores of at most 5000 evenly spaced rows of ``frame``.
 
-    Numbers: normal scores and the second Legendre polynomial of the mid-ranks. Categories: an
-    indicator for each of ``levels``. Missing values take part in no pair.
+    Numbers: normal scores and the second Legendre polynomial of the mid-ranks within ``frame``;
+    numbers of few values: normal scores of the mid-ranks in the reference. Categories: an
+    indicator for each frequent level. Missing values take part in no pair.
     """
     if len(frame) > MAX_JOINT_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MAX_JOINT_ROWS).astype(np.int64)]
     parts: list[tuple[int, bool, str, ColumnValues]] = []
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
-            shares = _mid_ranks(to_numbers(frame[feature.name]))
+            values, steps = to_numbers(frame[feature.name]), rules.steps.get(feature.name)
+            shares = _mid_ranks(values) if steps is None else _ranks_among(values, steps)
             parts.append((position, False, feature.name, special.ndtri(shares)))
-            parts.append((position, True, feature.name, (shares - 0.5) ** 2))
+            if steps is None:
+                parts.append((position, True, feature.name, (shares - 0.5) ** 2))
             continue
         text = to_levels(frame[feature.name], feature.kind).reindex(frame.index)
         absent = frame[feature.name].isna().to_numpy()
-        for level in levels.get(feature.name, []):
+        for level in rules.levels.get(feature.name, []):
             indicator = np.where(absent, np.nan, (text == level).to_numpy(dtype=np.float64))
             parts.append((position, False, f"{feature.name}={level}", indicator))
     columns = [_standardised(values) for *_, values in parts]
@@ -145,7 +171,8 @@ def find_pair_changes(
 
     Each pair's difference of Fisher's z, beyond ``min_effect``, is divided by its standard error;
     p-values are Bonferroni's over the pairs, 60% of the budget for monotone dependence. Margins
-    cannot matter: each sample is ranked within itself. The first pair has the smallest p-value.
+    of columns of many values cannot matter: each sample is ranked within itself. The first pair
+    has the smallest p-value.
 
     Source: largest standardised difference, Cai, Liu & Xia (2013), Two-sample covariance matrix
     testing, JASA 108; rank scores as in Kallenberg & Ledwina (1999), Data-driven rank tests for
@@ -215,6 +242,21 @@ def _pair_label(scores: RankScores, i: int, j: int) -> str:
         f"{scores.label[k]} (extremes)" if scores.curved[k] else scores.label[k] for k in (i, j)
     ]
     return " with ".join(names)
+
+
+def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
+    shares = to_levels(values, feature.kind).value_counts(normalize=True)
+    frequent = sorted(shares[shares >= MIN_SHARE].items(), key=lambda i: (-i[1], str(i[0])))
+    names = [str(level) for level, _ in frequent[:MAX_SHOWN]]
+    return names[:1] if len(shares) <= 2 else names
+
+
+def _ranks_among(values: ColumnValues, known: ColumnValues) -> ColumnValues:
+    """Return the mid-ranks of ``values`` among the sorted ``known``, as shares inside (0, 1)."""
+    below = np.searchsorted(known, values, side="left")
+    up_to = np.searchsorted(known, values, side="right")
+    shares = (below + up_to + 1.0) / (2.0 * (len(known) + 1.0))
+    return np.where(np.isnan(values), np.nan, shares)
 
 
 def _mid_ranks(values: ColumnValues) -> ColumnValues:

@@ -54,16 +54,16 @@ class ReferenceSide(ModelSide):
         )
 
     @cached_property
-    def levels(self) -> dict[str, list[str]]:
-        """Return by category the levels that take part in the joint comparison."""
-        return joint.find_shown_levels(self.model.reference, self.model.features)
+    def score_rules(self) -> joint.ScoreRules:
+        """Return how columns are scored in the joint comparison."""
+        return joint.score_rules(self.model.reference, self.model.features)
 
     @cached_property
     def dependence(self) -> joint.Dependence:
         """Return the rank correlations between the reference columns."""
         model = self.model
         return joint.measure_dependence(
-            joint.score_ranks(model.reference, model.features, self.levels)
+            joint.score_ranks(model.reference, model.features, self.score_rules)
         )
 
     @cached_property

@@ -162,17 +162,17 @@ def _joint_row(
     )
     if window.empty:
         return row | vars(change)
-    now = joint.measure_dependence(joint.score_ranks(window, model.features, reference.levels))
+    now = joint.measure_dependence(joint.score_ranks(window, model.features, reference.score_rules))
     pairs, compared = joint.find_pair_changes(reference.dependence, now, settings.min_effect)
     if not pairs:
         return row | vars(change)
-    first = pairs[0]
     weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]
-    if weights and shares:
-        first = pairs[int(np.argmax(weights))]
+    # Of the pairs that are each flagged on their own, the row is about the one that matters most.
+    own = [p for p in pairs if p.pvalue < settings.alpha * ROW_BUDGETS["joint"]]
+    first = pairs[int(np.argmax(weights[: len(own)]))] if own and shares else pairs[0]
     moved = first.current - first.reference
     change = replace(
-        change, status="ok", test=f"rank correlation of {compared} pairs", pvalue=pairs[0].pvalue,
+        change, status="ok", test=f"rank correlation of {compared} pairs", pvalue=first.pvalue,
         statistic=moved / first.error, effect=moved, effect_unit="correlation",
         effect_low=moved - 1.96 * first.error, effect_high=moved + 1.96 * first.error,
         direction=f"{first.label}: {first.reference:+.2f} to {first.current:+.2f}",

@@ -28,27 +28,10 @@ def measure_calibration(
     table = pd.DataFrame({"predicted": p, "observed": y}).groupby(group)
     result = table.mean()
     result["n"] = table.size()
-    low, high = wilson_bounds(
-        (result["observed"] * result["n"]).to_numpy(), result["n"].to_numpy(), confidence
-    )
-    result["ci_low"], result["ci_high"] = low, high
+    counts = zip(table["observed"].sum().astype(int), result["n"], strict=True)
+    intervals = [stats.binomtest(k, n).proportion_ci(confidence, "wilson") for k, n in counts]
+    result["ci_low"], result["ci_high"] = zip(*intervals, strict=True)
     return result[["predicted", "observed", "ci_low", "ci_high", "n"]].reset_index(drop=True)
-
-
-def wilson_bounds(
-    successes: Floats, trials: Floats, confidence: float = 0.95
-) -> tuple[Floats, Floats]:
-    """Return Wilson's interval for shares; ``trials`` are positive.
-
-    >>> low, high = wilson_bounds(np.array([5.0]), np.array([10.0]))
-    >>> round(float(low[0]), 4), round(float(high[0]), 4)
-    (0.2366, 0.7634)
-    """
-    z = stats.norm.ppf((1 + confidence) / 2)
-    share = successes / trials
-    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
-    half = z / (1 + z**2 / trials) * np.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
-    return np.maximum(centre - half, 0.0), np.minimum(centre + half, 1.0)
 
 
 def trace_roc_curve(

@@ -15,7 +15,7 @@ from sklearn.calibration import (
 )
 from sklearn.pipeline import Pipeline
 
-from driftbook.performance import tally
+from driftbook.model import row_sums
 
 Floats = npt.NDArray[np.float64]
 
@@ -68,7 +68,7 @@ def fit_score_calibration(
     tried = fit_rising_sigmoid(scores[:half], y[:half], w[:half])
     later, truth = scores[half:], y[half:]
     fall = np.square(special.expit(later) - truth) - np.square(tried.probabilities(later) - truth)
-    gained = tally.sum_rows(w[half:] * fall, w[half:])
+    gained = row_sums.sum_rows(w[half:] * fall, w[half:])
     # Without any difference the error is 0: then there is nothing to keep either.
     return fit_rising_sigmoid(scores, y, w) if gained.low(SURE) > 0.0 else ScoreCalibration()
 

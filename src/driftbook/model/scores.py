@@ -56,30 +56,6 @@ def keep_labelled(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
     return truth, chance
 
 
-def brier(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
-    """Return the mean squared difference of probability and outcome; NaN without rows.
-
-    Source: Brier (1950), Monthly Weather Review 78(1).
-
-    >>> brier([1, 0], [0.8, 0.4])
-    0.1
-    """
-    return _mean(_squared(*keep_labelled(y, p)))
-
-
-def log_loss(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
-    """Return the mean negative log likelihood in nats; NaN without rows.
-
-    Source: Good (1952), JRSS B 14(1); clipped at the float64 epsilon as in scikit-learn.
-    """
-    return _mean(_surprise(*keep_labelled(y, p)))
-
-
-def accuracy(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
-    """Return the share of rows on the right side of probability 0.5; NaN without rows."""
-    return _mean(_hits(*keep_labelled(y, p)))
-
-
 def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
     """Return the chance that a positive outranks a negative, ties half; NaN with one class.
 
@@ -116,53 +92,19 @@ def score_metric(
         return MetricScore(metric, "no_rows", np.nan, np.nan, np.nan, 0, np.empty(0))
     mean = float(values.mean())
     if metric == "accuracy":
-        low, high = wilson_interval(mean, n, confidence)
+        both = stats.binomtest(int(values.sum()), n).proportion_ci(confidence, method="wilson")
+        low, high = float(both.low), float(both.high)
     else:
         ceiling = 1.0 if metric == "brier" else np.inf
         low, high = _student(values, confidence, 0.0, ceiling)
     return MetricScore(metric, "ok", mean, low, high, n, values - mean)
 
 
-def score_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
-    """Return every metric with its analytic interval: metric, value, ci_low, ci_high, n, status."""
+def summarise_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
+    """Return every metric as :func:`score_metric` does: metric, value, ci_low, ci_high."""
     rows = [score_metric(metric, y, p, confidence) for metric in METRICS]
-    columns = ["metric", "value", "ci_low", "ci_high", "n", "status"]
+    columns = ["metric", "value", "ci_low", "ci_high"]
     return pd.DataFrame([{c: getattr(row, c) for c in columns} for row in rows], columns=columns)
-
-
-def summarise_metrics(
-    y: npt.ArrayLike,
-    p: npt.ArrayLike,
-    confidence: float = 0.95,
-    replicates: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """Return every metric with a percentile bootstrap interval: metric, value, ci_low, ci_high.
-
-    Rows are resampled with replacement, ``replicates`` times; replicates that draw one class only
-    have no AUC and are left out of its interval. The same seed gives the same table.
-
-    Source: Efron and Tibshirani (1993), An Introduction to the Bootstrap, §13.3.
-    """
-    truth, chance = keep_labelled(y, p)
-    table = score_metrics(truth, chance, confidence).drop(columns=["n", "status"])
-    n = len(truth)
-    if n == 0:
-        return table
-    order = np.argsort(chance, kind="stable")
-    truth, chance = truth[order], chance[order]
-    rng = np.random.default_rng(seed)
-    chunk = max(1, min(replicates, 2_000_000 // n))
-    sizes = [chunk] * (replicates // chunk) + [replicates % chunk] * (replicates % chunk > 0)
-    even = np.full(n, 1 / n)
-    drawn = [_replicates(truth, chance, rng.multinomial(n, even, size)) for size in sizes]
-    tail = 50 * (1 - confidence)
-    for row, metric in enumerate(METRICS):
-        values = np.concatenate([block[metric] for block in drawn])
-        values = values[~np.isnan(values)]
-        if len(values):
-            table.loc[row, ["ci_low", "ci_high"]] = np.percentile(values, [tail, 100 - tail])
-    return table
 
 
 def ranks_backwards(metrics: pd.DataFrame) -> bool:
@@ -172,20 +114,6 @@ def ranks_backwards(metrics: pd.DataFrame) -> bool:
     """
     found = metrics.loc[metrics["metric"] == "roc_auc", "ci_high"]
     return bool((found.astype(float) < 0.5).any())
-
-
-def wilson_interval(share: float, n: float, confidence: float = 0.95) -> tuple[float, float]:
-    """Return Wilson's interval of a share of ``n`` rows.
-
-    Source: Wilson (1927), JASA 22(158).
-
-    >>> tuple(round(v, 4) for v in wilson_interval(0.5, 100))
-    (0.4038, 0.5962)
-    """
-    z = float(stats.norm.ppf(0.5 + confidence / 2))
-    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def _auc(y: Floats, p: Floats, confidence: float) -> MetricScore:
@@ -220,19 +148,6 @@ def _auc_interval(
     return float(low), float(high)
 
 
-def _replicates(y: Floats, p: Floats, counts: npt.NDArray[np.int64]) -> dict[str, Floats]:
-    """Return each metric for every row of ``counts`` (replicates, n); ``p`` is sorted."""
-    weights = counts.astype(np.float64)
-    means = {metric: weights @ values(y, p) / len(y) for metric, values in PER_ROW_LOSSES.items()}
-    starts = np.flatnonzero(np.r_[True, np.diff(p) > 0])
-    ones = np.add.reduceat(weights * y, starts, axis=1)
-    zeros = np.add.reduceat(weights * (1 - y), starts, axis=1)
-    pairs = (ones * (np.cumsum(zeros, axis=1) - zeros / 2)).sum(axis=1)
-    total = ones.sum(axis=1) * zeros.sum(axis=1)
-    auc = np.divide(pairs, total, out=np.full(len(pairs), np.nan), where=total > 0)
-    return {**means, "roc_auc": auc}
-
-
 def _student(
     values: Floats, confidence: float, floor: float, ceiling: float
 ) -> tuple[float, float]:
@@ -241,10 +156,6 @@ def _student(
         return floor, ceiling
     half = stats.t.ppf(0.5 + confidence / 2, n - 1) * values.std(ddof=1) / np.sqrt(n)
     return max(floor, float(mean - half)), min(ceiling, float(mean + half))
-
-
-def _mean(values: Floats) -> float:
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def _squared(y: Floats, p: Floats) -> Floats:

@@ -102,9 +102,7 @@ class Model:
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
-        table = scores.summarise_metrics(
-            self.holdout[self.target].to_numpy(), self.holdout_scores, seed=self.seed
-        )
+        table = scores.summarise_metrics(self.holdout[self.target].to_numpy(), self.holdout_scores)
         counts = pd.DataFrame(
             {
                 "metric": ["n_train", "n_test"],

@@ -16,6 +16,7 @@ import pandas as pd
 from scipy import special, stats
 
 from driftbook.model import logistic, scores
+from driftbook.model.blocks import block_variance
 from driftbook.model.encoding import Encoding, find_encoding
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
-FOLDS, BLOCKS = 5, 16
+FOLDS = 5
 MOST_FITTED = 20_000  # of longer references every k-th row is taken
 MOST_TOLD = 5000  # rows of either side that the domain classifier learns from
 WIDEST = 300  # columns up to which a linear champion is fitted again for out-of-fold scores
@@ -174,12 +175,9 @@ def calibrate_chances(
             break
         used = np.delete(used, against[np.argmin(beta[against])])
     residual = (w * (evidence.y - special.expit(x @ beta)))[:, None] * x
-    blocks = max(2, min(BLOCKS, len(x) // 4))
-    sums = np.add.reduceat(residual, np.linspace(0, len(x), blocks + 1).astype(int)[:-1], axis=0)
+    spread = block_variance(residual, least_blocks=2)[0]
     inverse = np.linalg.pinv(hessian)
-    return ChanceCalibration(
-        used, beta, inverse @ (sums.T @ sums) @ inverse * blocks / (blocks - 1)
-    )
+    return ChanceCalibration(used, beta, inverse @ spread @ inverse)
 
 
 def log_odds(p: Floats) -> Floats:

@@ -11,13 +11,14 @@ import pandas as pd
 from scipy import stats
 
 from driftbook.model import scores
-from driftbook.performance import chance
-from driftbook.performance.chance import CalibrationRows, ChanceCalibration
-from driftbook.performance.uncertainty import (
+from driftbook.model.blocks import (
+    BLOCKS,
     block_standard_error,
     difference_half_width,
     find_worse_confidence,
 )
+from driftbook.performance import chance
+from driftbook.performance.chance import CalibrationRows, ChanceCalibration
 
 Floats = npt.NDArray[np.float64]
 EstimateRow = dict[str, object]
@@ -227,7 +228,7 @@ def _intervals(
     The value's holds for what comes true on the window's rows; the change's adds which rows came
     and the holdout's own error, as if it and the calibration were independent, which only widens.
     """
-    half = float(stats.t.ppf(0.5 + ESTIMATE_CONFIDENCE / 2, chance.BLOCKS - 1) * np.sqrt(variance))
+    half = float(stats.t.ppf(0.5 + ESTIMATE_CONFIDENCE / 2, BLOCKS - 1) * np.sqrt(variance))
     rows_came, df = block_standard_error(one.influence)
     change = one.value - known.score.value
     wide = difference_half_width(

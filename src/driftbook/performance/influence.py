@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from driftbook.performance import uncertainty
+from driftbook.model import blocks
 
 Floats = npt.NDArray[np.float64]
 
@@ -67,10 +67,10 @@ class InfluencedNumber:
         """Return half the width of its interval; rows may depend on their neighbours in time.
 
         Source: means of contiguous blocks, Ibragimov and Müller (2010), and Welch (1947), as in
-        :func:`driftbook.performance.uncertainty.block_standard_error`.
+        :func:`driftbook.model.blocks.block_standard_error` and ``difference``.
         """
-        now, before = map(uncertainty.block_standard_error, (self.current, self.reference))
-        return uncertainty.difference_half_width(now, before, confidence)
+        now, before = map(blocks.block_standard_error, (self.current, self.reference))
+        return blocks.difference_half_width(now, before, confidence)
 
 
 def average_reference(values: Floats, n: int) -> InfluencedNumber:

@@ -10,16 +10,16 @@ import pandas as pd
 from scipy import stats
 
 from driftbook.drift.reference import find_reference
-from driftbook.model import scores
-from driftbook.model.training import Model
-from driftbook.performance import estimated as estimate
-from driftbook.performance.baseline import find_baseline
-from driftbook.performance.uncertainty import (
+from driftbook.model import scores, threads
+from driftbook.model.blocks import (
     FALSE_WORSE_RATE,
     block_standard_error,
     difference_half_width,
     find_worse_confidence,
 )
+from driftbook.model.training import Model
+from driftbook.performance import estimated as estimate
+from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
 
 Floats = npt.NDArray[np.float64]
@@ -38,6 +38,7 @@ class ScoredRows:
     p: Floats
 
 
+@threads.one_blas_thread()
 def judge_performance(
     model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
 ) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.windows import Dataset, Window
+from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.settings import Settings
@@ -22,6 +23,7 @@ TREND_COLUMNS = (
 )  # fmt: skip
 
 
+@threads.one_blas_thread()
 def trace_performance(
     model: Model, dataset: Dataset, settings: Settings, last: Window, after: int
 ) -> pd.DataFrame:

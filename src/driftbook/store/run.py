@@ -119,12 +119,15 @@ class Run:
         )
 
     def save_challenger(self, model: Model) -> str:
-        """Store a challenger trained on rows up to the judged window; return its version."""
+        """Store a challenger trained on the labels known by now; return its version."""
+        newest = self.split.labelled
+        if newest is None:
+            raise ValueError("no label has matured since the champion's reference")
         origin = {
             **model.origin,
             "source": self.dataset.source,
-            "stop_row": str(self.split.window.stop),
-            "windows": f"up to {self.split.window.name}",
+            "stop_row": str(newest.stop),
+            "windows": f"up to {newest.name}",
         }
         stored = dataclasses.replace(model, origin=origin)
         if stored.version not in registry.read_index(self.published_models).versions:
@@ -175,10 +178,20 @@ def find_reference_end(dataset: Dataset, model: Model) -> int:
     """Return the first row of ``dataset`` that is later than the model's reference."""
     if model.origin.get("source") != dataset.source:
         return 0
-    if dataset.timestamp is not None and dataset.timestamp in model.reference.columns:
-        last = model.reference[dataset.timestamp].max()
-        return int(dataset.frame[dataset.timestamp].searchsorted(last, side="right"))
-    return int(model.origin.get("stop_row", 0))
+    return _end_of(dataset, model.reference, int(model.origin.get("stop_row", 0)))
+
+
+def _end_of(dataset: Dataset, reference: pd.DataFrame, stop: int) -> int:
+    """Return where ``reference``, which ended before row ``stop`` when it was made, ends now.
+
+    Time tells, because older rows may have left the source since. Where several rows share the
+    reference's last moment the recorded row decides, as long as it lies among or just after them.
+    """
+    if dataset.timestamp is None or dataset.timestamp not in reference.columns:
+        return stop
+    times, last = dataset.frame[dataset.timestamp], reference[dataset.timestamp].max()
+    first_tied, after_tied = (int(times.searchsorted(last, side=s)) for s in ("left", "right"))
+    return stop if first_tied < stop <= after_tied else after_tied
 
 
 def check_run(settings: Settings, artifacts: Path, window: str | None) -> tuple[Dataset, Window]:
@@ -189,7 +202,9 @@ def check_run(settings: Settings, artifacts: Path, window: str | None) -> tuple[
     """
     dataset = data.load_dataset(settings, artifacts)
     if registry.read_index(artifacts / "models").aliases["champion"] is None:
-        after = data.find_reference_windows(dataset, settings)[-1].stop
+        stop = data.find_reference_windows(dataset, settings)[-1].stop
+        reference = dataset.frame.iloc[:stop].dropna(subset=dataset.target)
+        after = _end_of(dataset, reference, stop) if len(reference) else stop
     else:
         after = find_reference_end(dataset, registry.load_model(artifacts / "models"))
     return dataset, data.split_at_window(dataset, settings, window, after).window
@@ -270,20 +285,6 @@ def to_plain_json(value: Any) -> Any:
     if value is pd.NA or value is pd.NaT:
         return None
     return str(value)
-
-
-def window_named(dataset: Dataset, name: str) -> Window:
-    """Return the window of that name.
-
-    Raises:
-        UsageError: unknown; the message lists the known ones.
-    """
-    for window in dataset.windows:
-        if window.name == name:
-            return window
-    raise UsageError(
-        f"unknown window {name!r}; known windows: {', '.join(w.name for w in dataset.windows)}"
-    )
 
 
 def _write(path: Path, text: str) -> Path:

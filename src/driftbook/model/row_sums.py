@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from driftbook.model.blocks import block_variance
 
-BLOCKS = 16
+Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,11 @@ class RowSum:
 def sum_rows(values: Floats, counts: Floats | None = None) -> RowSum:
     """Return the tally of rows in time order; ``counts``: how many terms each value sums up.
 
-    The variance comes from the means of 16 contiguous blocks (fewer where a block would hold under
-    four rows), so that it stays valid where neighbouring rows depend on each other. It is infinite
-    with fewer than 8 rows.
-
-    Source: Ibragimov and Müller (2010), JBES 28(4): t-statistic based inference on q groups.
+    The variance is that of ``blocks.block_variance``, infinite for fewer than 8 rows.
     """
     counts = np.ones(len(values)) if counts is None else counts
     rows, total = float(counts.sum()), float(values.sum())
-    blocks = min(BLOCKS, len(values) // 4)
-    if blocks < 2 or rows == 0:
+    if len(values) < 8 or rows == 0:
         return RowSum(total, float("inf"), rows, 1)
-    edges = np.linspace(0, len(values), blocks + 1).astype(np.int64)[:-1]
-    sums = np.add.reduceat(values - total / rows * counts, edges)
-    return RowSum(total, float(np.square(sums).sum() * blocks / (blocks - 1)), rows, blocks - 1)
+    variance, blocks = block_variance((values - total / rows * counts)[:, None])
+    return RowSum(total, float(variance[0, 0]), rows, blocks - 1)
