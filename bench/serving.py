@@ -1,8 +1,9 @@
 """What a logged prediction costs over HTTP: single rows, 16 connections, one worker.
 
-The prediction endpoint is timed against two endpoints of the same application in the same process:
-one that validates the same body and returns a constant, and one that asks scikit-learn and logs
-nothing. They take turns, so that a busy machine is as busy for each. Beside them, MLServer and
+The prediction endpoint is timed against two endpoints of the same application in the same process,
+plain FastAPI both: one that validates the same body and returns a constant, and one that asks
+scikit-learn and logs nothing to the prediction log.
+They take turns, so that a busy machine is as busy for each. Beside them, MLServer and
 ``mlflow models serve`` where those are installed, with the same model.
 """
 
@@ -27,17 +28,18 @@ from typing import Any
 
 import httpx
 import uvloop
+from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
-from driftbook import api
+from driftbook.api.app import create_app
+from driftbook.api.output import json_logs
+from driftbook.api.server import listen_on, run_server
 from driftbook.data import synthetic
 from driftbook.model import training
-from driftbook.serving_output import AccessLog
 from driftbook.settings import Settings
 from driftbook.store import registry
 
-BOUND = 0.8
-P99_BOUND_MS = 10.0
+BOUND = 0.75
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"name": "bench"}})
 ROW = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
 PREDICT = json.dumps({"features": ROW})
@@ -50,10 +52,14 @@ class Timing:
     rates: list[float]
     seconds: list[float]
 
+    def percentile_ms(self, share: float) -> float:
+        """Return the milliseconds within which that share of the requests was answered."""
+        ordered = sorted(self.seconds)
+        return 1000 * ordered[int(len(ordered) * share)]
+
     def line(self, name: str) -> str:
         """Return one line of the report."""
-        ordered = sorted(self.seconds)
-        p50, p99 = (1000 * ordered[int(len(ordered) * share)] for share in (0.5, 0.99))
+        p50, p99 = self.percentile_ms(0.5), self.percentile_ms(0.99)
         rate = statistics.median(self.rates)
         return f"{name:<28} {rate:8.0f}/s   p50 {p50:6.2f} ms   p99 {p99:6.2f} ms"
 
@@ -144,15 +150,16 @@ def serve(artifacts: str) -> None:
         model_version=model.version,
         prediction_id="01890a5d-ac96-774b-bcce-b302099a8057",
     )
-    listener = api.listen("127.0.0.1", 0)
-    with listener, AccessLog(sys.stderr.buffer) as access:
-        app = api.create_app(SETTINGS, artifacts, access=access)
+    with listen_on("127.0.0.1", 0) as listener, json_logs():
+        app = create_app(SETTINGS, artifacts)
 
-        @app.post("/constant")
+        router = APIRouter()
+
+        @router.post("/constant")
         async def constant(body: Body) -> Answer:  # noqa: ARG001  (validated is what counts)
             return answer
 
-        @app.post("/scikit-learn")
+        @router.post("/scikit-learn")
         async def scikit_learn(body: Body) -> Answer:
             import pandas as pd
 
@@ -161,7 +168,10 @@ def serve(artifacts: str) -> None:
             update = {"probability": probability, "prediction": int(probability >= 0.5)}
             return answer.model_copy(update=update)
 
-        api.run(app, listener)
+        app.include_router(router)
+        # Found as soon as the endpoint that they are compared with.
+        app.router.routes.insert(0, app.router.routes.pop())
+        run_server(app, listener)
 
 
 @contextlib.contextmanager
@@ -321,10 +331,9 @@ def report(timings: dict[str, Timing], swap: float) -> None:
     print(timings["constant"].line("constant"))
     print(timings["scikit-learn"].line("scikit-learn, not logged"))
     print(f"{'prediction / constant':<28} {ratio_of(timings):8.2f}     bound {BOUND}")
-    ordered = sorted(timings["predict"].seconds)
-    p99 = 1000 * ordered[int(len(ordered) * 0.99)]
-    met = "met" if p99 < P99_BOUND_MS else "missed"
-    print(f"{'p99 of predictions':<28} {p99:8.2f} ms  bound {P99_BOUND_MS:g} ms, {met}")
+    p99, bound = (timings[name].percentile_ms(0.99) for name in ("predict", "constant"))
+    met = "met" if p99 <= bound else "missed"
+    print(f"{'p99 of predictions':<28} {p99:8.2f} ms  bound {bound:.2f} ms, {met}")
     print(f"{'promotion taken up after':<28} {swap:8.2f} s   bound 2 s")
 
 

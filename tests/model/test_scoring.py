@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from driftbook.champion import ModelScorer
+from driftbook.api.served import ModelScorer
 from driftbook.model import compilation, scoring, training
 from serving_models import mixed_rows, numeric_rows, settings_of
 

@@ -1,19 +1,15 @@
-"""The prediction log: every answered prediction, and the truth once it is known.
+"""The prediction log: its tables, how to reach it, and its rows as a table to learn from.
 
-One SQLite file (WAL) by default, or any PostgreSQL by URL. Rows are written before their answer is
-sent; concurrent requests share a transaction.
+Every answered prediction, and the truth once it is known; one SQLite file (WAL) by default, or any
+PostgreSQL by URL. The API writes it.
 """
 
 from __future__ import annotations
 
-import functools
-import importlib
 import os
-import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from pydantic_core import from_json
@@ -23,7 +19,7 @@ from driftbook.errors import DriftbookError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from sqlalchemy.engine import Connection, Engine
+    from sqlalchemy.engine import Engine
 
     from driftbook.settings import Settings
 
@@ -31,14 +27,14 @@ URL_VARIABLE = "DRIFTBOOK_LOG_URL"
 BUSY_TIMEOUT_S = 2.0
 _READ_ROWS = 10_000
 
-_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
-_metadata = sa.MetaData()
+log_tables = sa.MetaData()
 
 # Ids sort by time, so that no further index is needed.
-predictions = sa.Table(
+predictions_table = sa.Table(
     "predictions",
-    _metadata,
+    log_tables,
     sa.Column("id", sa.String(36), primary_key=True),
     sa.Column("time_us", sa.BigInteger, nullable=False),
     sa.Column("model_name", sa.Text, nullable=False),
@@ -47,9 +43,9 @@ predictions = sa.Table(
     sa.Column("probability", sa.Double, nullable=False),
     sqlite_with_rowid=False,
 )
-feedback = sa.Table(
+feedback_table = sa.Table(
     "feedback",
-    _metadata,
+    log_tables,
     sa.Column("prediction_id", sa.String(36), primary_key=True),
     sa.Column("label", sa.SmallInteger, nullable=False),
     sa.Column("time_us", sa.BigInteger, nullable=False),
@@ -61,33 +57,7 @@ class LogUnavailableError(DriftbookError):
     """The prediction log cannot be written or read now."""
 
 
-class Entry(NamedTuple):
-    """One answered prediction; ``features`` is a JSON object, ``time_us`` microseconds UTC."""
-
-    id: str
-    time_us: int
-    model_name: str
-    model_version: str
-    features: str
-    probability: float
-
-
-@dataclass(frozen=True)
-class FeedbackResult:
-    """What became of a batch of labels; nothing was stored unless both refusals are empty."""
-
-    stored: int = 0
-    known: int = 0
-    unknown_ids: tuple[str, ...] = ()
-    contradicting_ids: tuple[str, ...] = ()
-
-    @property
-    def refused(self) -> bool:
-        """Return whether the batch was refused as a whole."""
-        return bool(self.unknown_ids or self.contradicting_ids)
-
-
-def url_of(settings: Settings, artifacts: Path) -> str:
+def prediction_log_url(settings: Settings, artifacts: Path) -> str:
     """Return the log's database URL: ``log.url``, else the environment's, else a file's.
 
     The variable ``DRIFTBOOK_LOG_URL`` keeps a password out of ``runbook.yaml``.
@@ -96,7 +66,7 @@ def url_of(settings: Settings, artifacts: Path) -> str:
     return settings.log.url or os.environ.get(URL_VARIABLE) or default
 
 
-def connect(url: str) -> Engine:
+def connect_prediction_log(url: str) -> Engine:
     """Return an engine for the log; the database is touched at the first connection.
 
     Raises:
@@ -109,7 +79,7 @@ def connect(url: str) -> Engine:
             return _sqlite(parsed)
         if backend == "postgresql":
             return sa.create_engine(
-                parsed.set(drivername=_DRIVERS[backend]),
+                parsed.set(drivername=DRIVERS[backend]),
                 pool_pre_ping=True,
                 connect_args={"connect_timeout": 5},
             )
@@ -141,22 +111,7 @@ def _sqlite(url: sa.URL) -> Engine:
     return engine
 
 
-def create(engine: Engine) -> None:
-    """Create the log's tables, and an SQLite file's folder, where they are missing.
-
-    Raises:
-        LogUnavailableError: the database cannot be reached or written.
-    """
-    try:
-        file = engine.url.database
-        if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:"):
-            Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
-        _metadata.create_all(engine)
-    except (OSError, SQLAlchemyError) as error:
-        raise unavailable(error) from error
-
-
-def unavailable(error: Exception) -> LogUnavailableError:
+def log_unavailable(error: Exception) -> LogUnavailableError:
     """Return the error that tells the operator why the log cannot be used, without its URL."""
     if isinstance(error, LogUnavailableError):
         return error
@@ -167,69 +122,7 @@ def unavailable(error: Exception) -> LogUnavailableError:
     )
 
 
-def write(connection: Connection, entries: Sequence[Entry]) -> None:
-    """Insert the entries within the connection's transaction."""
-    text, positional = _insert_text(connection.dialect.name)
-    # Past SQLAlchemy's own parameter handling, which costs as much as the insert itself.
-    rows: list[Any] = list(entries) if positional else [entry._asdict() for entry in entries]
-    connection.exec_driver_sql(text, rows)
-
-
-@functools.cache
-def _insert_text(dialect: str) -> tuple[str, bool]:
-    compiled = sa.insert(predictions).compile(
-        dialect=sa.make_url(f"{_DRIVERS[dialect]}://").get_dialect()()
-    )
-    return str(compiled), bool(getattr(compiled, "positional", False))
-
-
-def add_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
-    """Store true labels by prediction id, all of them or none.
-
-    A label that is known already counts as known; another one for the same prediction
-    contradicts. The caller commits, or rolls back where something was refused.
-    """
-    wanted: dict[str, int] = {}
-    contradicting: dict[str, None] = {}
-    for prediction_id, label in labels:
-        if wanted.setdefault(prediction_id, label) != label:
-            contradicting[prediction_id] = None
-    ids = list(wanted)
-    logged = _existing(connection, predictions.c.id, ids)
-    unknown = tuple(i for i in ids if i not in logged)
-    if unknown:
-        return FeedbackResult(unknown_ids=unknown, contradicting_ids=tuple(contradicting))
-    before = _existing(connection, feedback.c.prediction_id, ids)
-    now = time.time_ns() // 1000
-    rows = [{"prediction_id": i, "label": label, "time_us": now} for i, label in wanted.items()]
-    dialect = importlib.import_module(f"sqlalchemy.dialects.{connection.dialect.name}")
-    connection.execute(dialect.insert(feedback).on_conflict_do_nothing(), rows)
-    for chunk in _chunks(ids):
-        found = connection.execute(
-            sa.select(feedback.c.prediction_id, feedback.c.label).where(
-                feedback.c.prediction_id.in_(chunk)
-            )
-        )
-        contradicting.update({i: None for i, label in found if wanted[i] != label})
-    return FeedbackResult(
-        stored=0 if contradicting else len(ids) - len(before),
-        known=len(before),
-        contradicting_ids=tuple(contradicting),
-    )
-
-
-def _existing(connection: Connection, column: sa.Column[str], ids: list[str]) -> set[str]:
-    found: set[str] = set()
-    for chunk in _chunks(ids):
-        found |= set(connection.scalars(sa.select(column).where(column.in_(chunk))))
-    return found
-
-
-def _chunks(ids: list[str], size: int = 500) -> list[list[str]]:
-    return [ids[start : start + size] for start in range(0, len(ids), size)]
-
-
-def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:
+def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame:
     """Return the served traffic of this model, oldest first, for ``data.source: predictions``.
 
     One column a feature, the target (NaN where no feedback came) and, where the settings name
@@ -241,7 +134,7 @@ def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    engine = connect(url_of(settings, artifacts))
+    engine = connect_prediction_log(prediction_log_url(settings, artifacts))
     file = engine.url.database
     if engine.dialect.name == "sqlite" and not Path(str(file)).exists():
         raise UsageError(
@@ -251,7 +144,7 @@ def read_frame(settings: Settings, artifacts: Path) -> pd.DataFrame:
     try:
         traffic = _read(engine, settings.model_name)
     except SQLAlchemyError as error:
-        raise unavailable(error) from error
+        raise log_unavailable(error) from error
     finally:
         engine.dispose()
     if not traffic.times_us:
@@ -285,10 +178,14 @@ class _Traffic:
 
 def _read(engine: Engine, model_name: str) -> _Traffic:
     query = (
-        sa.select(predictions.c.features, predictions.c.time_us, feedback.c.label)
-        .outerjoin_from(predictions, feedback, feedback.c.prediction_id == predictions.c.id)
-        .where(predictions.c.model_name == model_name)
-        .order_by(predictions.c.id)
+        sa.select(predictions_table.c.features, predictions_table.c.time_us, feedback_table.c.label)
+        .outerjoin_from(
+            predictions_table,
+            feedback_table,
+            feedback_table.c.prediction_id == predictions_table.c.id,
+        )
+        .where(predictions_table.c.model_name == model_name)
+        .order_by(predictions_table.c.id)
     )
     traffic = _Traffic()
     with engine.connect().execution_options(yield_per=_READ_ROWS) as connection:

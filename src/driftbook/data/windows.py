@@ -122,7 +122,7 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
             raise UsageError(
                 "source 'predictions' needs the artifacts folder that holds the prediction log"
             )
-        return prediction_log.read_frame(settings, artifacts), {}
+        return prediction_log.read_logged_predictions(settings, artifacts), {}
     return files.read_files(wanted.source, settings.bases), {}
 
 

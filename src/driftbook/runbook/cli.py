@@ -221,10 +221,12 @@ def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -
 
     A host that other machines can reach needs a token in DRIFTBOOK_API_TOKEN, or --no-auth.
     """
-    from driftbook import api
+    from driftbook.api import server
 
     with suppress(KeyboardInterrupt):  # the server has shut down in order by then
-        api.serve(project.settings, project.artifacts, host, port, require_auth=not no_auth)
+        server.serve_champion(
+            project.settings, project.artifacts, host, port, require_auth=not no_auth
+        )
 
 
 @main.command()

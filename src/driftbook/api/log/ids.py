@@ -34,7 +34,7 @@ class _Ids:
 _ids = _Ids()
 
 
-def new_id() -> str:
+def new_prediction_id() -> str:
     """Return a UUID of version 7: ids of one process sort in the order they were made.
 
     Source: RFC 9562, sections 5.7 and 6.2 (a counter of fixed length).
@@ -42,7 +42,7 @@ def new_id() -> str:
     return _ids.make()
 
 
-def id_at(time_ms: int) -> str:
+def prediction_id_at(time_ms: int) -> str:
     """Return a UUID of version 7 for a given time, in milliseconds since the epoch."""
     return _ids.at(time_ms, 0)
 

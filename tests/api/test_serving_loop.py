@@ -12,8 +12,8 @@ import httpx
 import pandas as pd
 import pytest
 
+from driftbook.api.process import running_server
 from driftbook.data import synthetic
-from driftbook.server_process import running_server
 from driftbook.settings import Settings
 
 WINDOW = 600

@@ -19,12 +19,13 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from driftbook import log_retention, prediction_ids
+from driftbook.api.log import ids, retention, rows
+from driftbook.api.log.rows import FeedbackResult, PredictionRow
+from driftbook.api.log.writer import LogWriter
+from driftbook.api.process import running_server
 from driftbook.data import prediction_log
-from driftbook.data.prediction_log import Entry, FeedbackResult, LogUnavailableError
+from driftbook.data.prediction_log import LogUnavailableError
 from driftbook.errors import UsageError
-from driftbook.log_writer import LogWriter
-from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
 from serving_models import enthrone, numeric_model, settings_of
 
@@ -77,34 +78,34 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
         return
     found = request.getfixturevalue("postgres")
     yield found
-    engine = prediction_log.connect(found)
-    prediction_log.feedback.metadata.drop_all(engine)
+    engine = prediction_log.connect_prediction_log(found)
+    prediction_log.feedback_table.metadata.drop_all(engine)
     engine.dispose()
 
 
 @pytest.fixture
 def engine(url: str) -> Iterator[Engine]:
-    engine = prediction_log.connect(url)
-    prediction_log.create(engine)
+    engine = prediction_log.connect_prediction_log(url)
+    rows.create_log_tables(engine)
     yield engine
     engine.dispose()
 
 
-def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> Entry:
+def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> PredictionRow:
     """Return a logged prediction whose feature ``x`` is ``number``."""
     at = 1_700_000_000_000 + number if time_ms is None else time_ms
     text = f'{{"x": {number}, "city": "Kōbe\\u0000", "member": null}}'
-    return Entry(prediction_ids.id_at(at), at * 1000, name, "m1", text, 0.25)
+    return PredictionRow(ids.prediction_id_at(at), at * 1000, name, "m1", text, 0.25)
 
 
-def store(engine: Engine, *entries: Entry) -> None:
+def store(engine: Engine, *entries: PredictionRow) -> None:
     with engine.begin() as connection:
-        prediction_log.write(connection, entries)
+        rows.insert_predictions(connection, entries)
 
 
 def label(engine: Engine, *labels: tuple[str, int]) -> FeedbackResult:
     with engine.connect() as connection:
-        result = prediction_log.add_feedback(connection, labels)
+        result = rows.insert_feedback(connection, labels)
         if result.refused:
             connection.rollback()
         else:
@@ -124,13 +125,13 @@ def reading(url: str, **data: object) -> Settings:
 
 
 def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
-    ids = [prediction_ids.id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
-    assert ids == sorted(ids)
-    assert len(set(ids)) == 1000
-    assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
-    assert prediction_ids.first_id_at(1_700_000_000_000) <= ids[0]
-    assert ids[0] < prediction_ids.first_id_at(1_700_000_000_001) <= ids[1]
-    at_once = [prediction_ids.new_id() for _ in range(20_000)]
+    made = [ids.prediction_id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
+    assert made == sorted(made)
+    assert len(set(made)) == 1000
+    assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in made)
+    assert ids.first_id_at(1_700_000_000_000) <= made[0]
+    assert made[0] < ids.first_id_at(1_700_000_000_001) <= made[1]
+    at_once = [ids.new_prediction_id() for _ in range(20_000)]
     assert len(set(at_once)) == 20_000
     assert at_once == sorted(at_once)
 
@@ -141,7 +142,7 @@ def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -
     store(engine, entries[2], entries[0])
     store(engine, entries[3], entries[1], entry(9, name="other"))
     label(engine, (entries[1].id, 1), (entries[3].id, 0))
-    frame = prediction_log.read_frame(reading(url), Path("unused"))
+    frame = prediction_log.read_logged_predictions(reading(url), Path("unused"))
     assert list(frame.columns) == ["x", "city", "member", "at", "y"]
     assert frame["x"].tolist() == [0, 1, 2, 3]
     assert frame["city"].tolist() == ["Kōbe\x00"] * 4
@@ -160,7 +161,7 @@ def test_feedback_is_idempotent_and_the_first_label_stands(engine: Engine) -> No
     refused = label(engine, (third.id, 1), (first.id, 0))
     assert refused.contradicting_ids == (first.id,)
     assert refused.stored == 0
-    assert count(engine, prediction_log.feedback) == 2
+    assert count(engine, prediction_log.feedback_table) == 2
     assert label(engine, (third.id, 1), (first.id, 1)) == FeedbackResult(stored=1, known=1)
 
 
@@ -169,14 +170,14 @@ def test_feedback_for_an_unknown_id_stores_nothing(engine: Engine) -> None:
     store(engine, known)
     result = label(engine, (known.id, 1), ("no-such-id", 1))
     assert result.unknown_ids == ("no-such-id",)
-    assert count(engine, prediction_log.feedback) == 0
+    assert count(engine, prediction_log.feedback_table) == 0
 
 
 def test_a_batch_may_repeat_a_label_but_not_contradict_itself(engine: Engine) -> None:
     one = entry(1)
     store(engine, one)
     assert label(engine, (one.id, 1), (one.id, 0)).contradicting_ids == (one.id,)
-    assert count(engine, prediction_log.feedback) == 0
+    assert count(engine, prediction_log.feedback_table) == 0
     assert label(engine, (one.id, 1), (one.id, 1)) == FeedbackResult(stored=1)
 
 
@@ -195,71 +196,75 @@ def test_retention_by_age_takes_the_feedback_along(engine: Engine) -> None:
     store(engine, *old, *kept)
     label(engine, (old[0].id, 1), (kept[0].id, 1))
     limits = LogSettings(max_age_days=9.5, max_mb=None)
-    assert log_retention.clean(engine, limits, now_ms=now, step=2) == 7
-    assert count(engine, prediction_log.predictions) == 3
-    assert count(engine, prediction_log.feedback) == 1
-    assert log_retention.clean(engine, limits, now_ms=now) == 0
+    assert retention.delete_old_predictions(engine, limits, now_ms=now, step=2) == 7
+    assert count(engine, prediction_log.predictions_table) == 3
+    assert count(engine, prediction_log.feedback_table) == 1
+    assert retention.delete_old_predictions(engine, limits, now_ms=now) == 0
 
 
 def test_retention_by_size_drops_the_oldest(url: str, engine: Engine) -> None:
     store(engine, *(entry(number) for number in range(1000, 2000)))
     size = 100 + len(entry(1000).features)
     limits = LogSettings(max_age_days=None, max_mb=250 * size / 1e6)
-    deleted = log_retention.clean(engine, limits)
+    deleted = retention.delete_old_predictions(engine, limits)
     assert 750 <= deleted <= 752
-    assert prediction_log.read_frame(reading(url), Path())["x"].tolist() == list(
+    assert prediction_log.read_logged_predictions(reading(url), Path())["x"].tolist() == list(
         range(1000 + deleted, 2000)
     )
-    assert log_retention.clean(engine, limits) == 0
+    assert retention.delete_old_predictions(engine, limits) == 0
 
 
 def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
     file = tmp_path / "log.sqlite"
-    engine = prediction_log.connect(f"sqlite:///{file}")
-    prediction_log.create(engine)
+    engine = prediction_log.connect_prediction_log(f"sqlite:///{file}")
+    rows.create_log_tables(engine)
     store(engine, *(entry(number) for number in range(5000)))
-    log_retention.checkpoint(engine)
+    retention.checkpoint_sqlite(engine)
     before = file.stat().st_size
-    assert log_retention.clean(engine, LogSettings(max_age_days=1.0)) == 5000
-    log_retention.checkpoint(engine)
+    assert retention.delete_old_predictions(engine, LogSettings(max_age_days=1.0)) == 5000
+    retention.checkpoint_sqlite(engine)
     assert file.stat().st_size < before / 4
     engine.dispose()
 
 
 def test_without_limits_nothing_is_deleted(engine: Engine) -> None:
     store(engine, entry(1, time_ms=0))
-    assert log_retention.clean(engine, NO_LIMITS) == 0
-    assert count(engine, prediction_log.predictions) == 1
+    assert retention.delete_old_predictions(engine, NO_LIMITS) == 0
+    assert count(engine, prediction_log.predictions_table) == 1
 
 
 def test_reading_without_a_log_says_what_to_do(tmp_path: Path) -> None:
     settings = reading("").model_copy(update={"log": LogSettings()})
     with pytest.raises(UsageError, match="make serve"):
-        prediction_log.read_frame(settings, tmp_path)
+        prediction_log.read_logged_predictions(settings, tmp_path)
     assert not list(tmp_path.iterdir()), "asking must not create a log"
 
 
 def test_reading_another_models_log_says_so(url: str, engine: Engine) -> None:
     store(engine, entry(1, name="other"))
     with pytest.raises(UsageError, match="no prediction of model 'small'"):
-        prediction_log.read_frame(reading(url), Path())
+        prediction_log.read_logged_predictions(reading(url), Path())
 
 
 @pytest.mark.parametrize("wrong", ["oracle://host/db", "not a url"])
 def test_an_unknown_database_is_a_usage_error(wrong: str) -> None:
     with pytest.raises(UsageError, match=r"log\.url"):
-        prediction_log.connect(wrong)
+        prediction_log.connect_prediction_log(wrong)
 
 
 def test_the_environment_names_the_log_where_settings_do_not(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv(prediction_log.URL_VARIABLE, "postgresql://secret@host/db")
-    assert prediction_log.url_of(settings_of(), tmp_path) == "postgresql://secret@host/db"
+    assert (
+        prediction_log.prediction_log_url(settings_of(), tmp_path) == "postgresql://secret@host/db"
+    )
     chosen = settings_of(log={"url": "sqlite:///mine"})
-    assert prediction_log.url_of(chosen, tmp_path) == "sqlite:///mine"
+    assert prediction_log.prediction_log_url(chosen, tmp_path) == "sqlite:///mine"
     monkeypatch.delenv(prediction_log.URL_VARIABLE)
-    assert prediction_log.url_of(settings_of(), tmp_path).endswith("log/predictions.sqlite")
+    assert prediction_log.prediction_log_url(settings_of(), tmp_path).endswith(
+        "log/predictions.sqlite"
+    )
 
 
 def test_concurrent_requests_share_a_transaction(
@@ -267,14 +272,14 @@ def test_concurrent_requests_share_a_transaction(
 ) -> None:
     writer = LogWriter(url, NO_LIMITS)
     groups: list[int] = []
-    write = prediction_log.write
+    write = rows.insert_predictions
 
-    def counting(connection: sa.Connection, entries: list[Entry]) -> None:
+    def counting(connection: sa.Connection, entries: list[PredictionRow]) -> None:
         groups.append(len(entries))
         time.sleep(0.02)
         write(connection, entries)
 
-    monkeypatch.setattr(prediction_log, "write", counting)
+    monkeypatch.setattr(rows, "insert_predictions", counting)
 
     async def many() -> None:
         await asyncio.gather(*(writer.store([entry(number)]) for number in range(200)))
@@ -285,7 +290,7 @@ def test_concurrent_requests_share_a_transaction(
     writer.close()
     assert sum(groups) == 205
     assert len(groups) < 10
-    assert count(engine, prediction_log.predictions) == 205
+    assert count(engine, prediction_log.predictions_table) == 205
     assert writer.written == 205
     assert writer.pending == 0
 
@@ -296,7 +301,7 @@ def test_an_answer_waits_for_the_commit(url: str, engine: Engine) -> None:
     async def one() -> int:
         await writer.store([entry(1)])
         # Seen from another connection as soon as the writer says so.
-        return count(engine, prediction_log.predictions)
+        return count(engine, prediction_log.predictions_table)
 
     assert asyncio.run(one()) == 1
     writer.close()
@@ -307,7 +312,7 @@ def test_a_lost_log_is_reported_and_found_again(url: str, engine: Engine) -> Non
 
     async def go() -> None:
         await writer.store([entry(1)])
-        prediction_log.predictions.drop(engine)
+        prediction_log.predictions_table.drop(engine)
         with pytest.raises(LogUnavailableError, match="cannot be used"):
             await writer.store([entry(2)])
         assert writer.failure is not None
@@ -316,7 +321,7 @@ def test_a_lost_log_is_reported_and_found_again(url: str, engine: Engine) -> Non
 
     asyncio.run(go())
     writer.close()
-    assert count(engine, prediction_log.predictions) == 1
+    assert count(engine, prediction_log.predictions_table) == 1
 
 
 def test_a_refused_label_harms_no_other_request(url: str, engine: Engine) -> None:
@@ -337,7 +342,82 @@ def test_a_refused_label_harms_no_other_request(url: str, engine: Engine) -> Non
     assert refused == FeedbackResult(unknown_ids=("nobody",))
     assert stored == FeedbackResult(stored=1)
     assert contradicting == FeedbackResult(known=1, contradicting_ids=(known.id,))
-    assert count(engine, prediction_log.predictions) == 2
+    assert count(engine, prediction_log.predictions_table) == 2
+
+
+def test_one_bad_row_harms_no_other_request(url: str, engine: Engine) -> None:
+    writer = LogWriter(url, NO_LIMITS)
+    known = entry(1)
+
+    async def go() -> list[object]:
+        await writer.store([known])
+        return await asyncio.gather(
+            writer.store([entry(2)]),
+            writer.store([known]),  # its id is taken
+            writer.store([entry(3), entry(4)._replace(model_name="\ud800")]),  # no UTF-8 text
+            writer.add_feedback([("\ud800", 1)]),
+            writer.add_feedback([(known.id, 1)]),
+            return_exceptions=True,
+        )
+
+    stored, taken, no_text, no_id, labelled = asyncio.run(go())
+    assert writer.failure is None, "the log itself can be used"
+    writer.close()
+    assert (stored, labelled) == (None, FeedbackResult(stored=1))
+    assert [type(one) for one in (taken, no_text, no_id)] == [LogUnavailableError] * 3
+    assert count(engine, prediction_log.predictions_table) == 2
+    assert (writer.written, writer.failed) == (2, 3)
+
+
+def test_a_nul_in_one_request_harms_no_other_on_postgresql(postgres: str) -> None:
+    engine = prediction_log.connect_prediction_log(postgres)
+    rows.create_log_tables(engine)
+    writer = LogWriter(postgres, NO_LIMITS)
+
+    async def go() -> list[object]:
+        return await asyncio.gather(
+            writer.store([entry(1)]),
+            writer.store([entry(2)._replace(model_version="m\x00")]),
+            writer.add_feedback([("a\x00b", 1)]),
+            return_exceptions=True,
+        )
+
+    stored, refused, unlabelled = asyncio.run(go())
+    assert writer.failure is None
+    writer.close()
+    assert stored is None
+    assert [type(one) for one in (refused, unlabelled)] == [LogUnavailableError] * 2
+    assert count(engine, prediction_log.predictions_table) == 1
+    prediction_log.feedback_table.metadata.drop_all(engine)
+    engine.dispose()
+
+
+@pytest.mark.network
+def test_an_id_with_a_nul_is_refused_and_the_server_stays_ready(
+    postgres: str, tmp_path: Path
+) -> None:
+    enthrone(tmp_path, numeric_model())
+    with (
+        running_server(settings_of(log={"url": postgres}), tmp_path) as server,
+        httpx.Client(base_url=server.url, trust_env=False) as client,
+    ):
+        answer = client.post("/predict", json={"features": [0.5] * 8}).json()
+        refused = client.post("/feedback", json={"prediction_id": "a\x00b", "label": 1})
+        assert refused.status_code == 422
+        assert refused.headers["content-type"] == "application/problem+json"
+        assert refused.json()["errors"] == [
+            {
+                "field": "prediction_id",
+                "expected": "the id of an answered prediction",
+                "found": "text",
+            }
+        ]
+        assert client.get("/ready").status_code == 200
+        told = {"prediction_id": answer["prediction_id"], "label": 1}
+        assert client.post("/feedback", json=told).json() == {"stored": 1, "known": 0}
+    engine = prediction_log.connect_prediction_log(postgres)
+    prediction_log.feedback_table.metadata.drop_all(engine)
+    engine.dispose()
 
 
 def test_a_locked_file_is_reported_after_a_while(
@@ -347,7 +427,7 @@ def test_a_locked_file_is_reported_after_a_while(
     url = f"sqlite:///{tmp_path / 'log.sqlite'}"
     writer = LogWriter(url, NO_LIMITS)
     writer.open()
-    other = prediction_log.connect(url)
+    other = prediction_log.connect_prediction_log(url)
 
     async def go() -> None:
         with other.connect() as connection:
@@ -358,7 +438,7 @@ def test_a_locked_file_is_reported_after_a_while(
 
     asyncio.run(go())
     writer.close()
-    assert count(other, prediction_log.predictions) == 1
+    assert count(other, prediction_log.predictions_table) == 1
     other.dispose()
 
 
@@ -378,21 +458,21 @@ def test_replicas_share_one_log(postgres: str, tmp_path: Path) -> None:
         assert stored == {"stored": 1, "known": 0}
         against = httpx.post(f"{first.url}/feedback", json={**told, "label": 0}, trust_env=False)
         assert against.status_code == 409
-    frame = prediction_log.read_frame(reading(postgres), tmp_path)
+    frame = prediction_log.read_logged_predictions(reading(postgres), tmp_path)
     assert len(frame) == 3
     np.testing.assert_array_equal(frame["y"], [1.0, np.nan, np.nan])
-    engine = prediction_log.connect(postgres)
-    prediction_log.feedback.metadata.drop_all(engine)
+    engine = prediction_log.connect_prediction_log(postgres)
+    prediction_log.feedback_table.metadata.drop_all(engine)
     engine.dispose()
 
 
 def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:
     file = tmp_path / "log.sqlite"
-    engine = prediction_log.connect(f"sqlite:///{file}")
-    prediction_log.create(engine)
+    engine = prediction_log.connect_prediction_log(f"sqlite:///{file}")
+    rows.create_log_tables(engine)
     for round_ in range(3):
         store(engine, *(entry(number) for number in range(round_ * 2000, round_ * 2000 + 2000)))
-        log_retention.checkpoint(engine, restart_pages=1)
+        retention.checkpoint_sqlite(engine, restart_pages=1)
     ahead = file.with_name("log.sqlite-wal").stat().st_size
     assert file.stat().st_size > 2 * ahead, "the write-ahead log must start again from the front"
     engine.dispose()
@@ -401,7 +481,7 @@ def test_the_write_ahead_log_moves_into_the_file(tmp_path: Path) -> None:
 def test_versions_with_other_features_share_a_log(url: str, engine: Engine) -> None:
     old, new = entry(1), entry(2)._replace(features='{"x": 2, "z": 0.5}')
     store(engine, old, new)
-    frame = prediction_log.read_frame(reading(url), Path())
+    frame = prediction_log.read_logged_predictions(reading(url), Path())
     assert list(frame.columns) == ["x", "city", "member", "z", "at", "y"]
     np.testing.assert_array_equal(frame["z"], [np.nan, 0.5])
     assert frame["city"].tolist()[0] == "Kōbe\x00"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from driftbook.api.requests import RequestModels, build_request_models
 from driftbook.model import scoring
 from driftbook.model.scoring import Scorer, WireRow
 from driftbook.store import registry
@@ -23,14 +24,16 @@ _logger = logging.getLogger("driftbook.api")
 
 
 @dataclass(frozen=True)
-class Champion:
-    """A verified version, ready to score."""
+class ServedModel:
+    """A verified version, ready to score; requests hold one from start to end."""
 
     version: str
     name: str
     features: tuple[tuple[str, str], ...]
     card: Mapping[str, Any]
     scorer: Scorer
+    requests: RequestModels
+    loaded_at: float
     load_s: float
 
 
@@ -55,7 +58,7 @@ class ModelScorer:
         return probabilities
 
 
-def champion_version(models: Path) -> str | None:
+def find_champion_version(models: Path) -> str | None:
     """Return the version that the registry's alias ``champion`` names; ``None`` without one.
 
     Raises:
@@ -64,8 +67,8 @@ def champion_version(models: Path) -> str | None:
     return registry.read_index(models).aliases.get("champion")
 
 
-def load(models: Path, version: str) -> Champion:
-    """Return a version of the registry with its compiled scorer.
+def load_served_model(models: Path, version: str) -> ServedModel:
+    """Return a version of the registry with its compiled scorer and its request models.
 
     The scorer is proven on the stored probe rows to 1e-6 against the probabilities that
     scikit-learn gave for them; where it fails, scikit-learn serves, with a warning in the log.
@@ -78,11 +81,14 @@ def load(models: Path, version: str) -> Champion:
     contents = registry.read_verified_files(models, version)
     card = json.loads(contents["card.json"])
     scorer = _compiled(json.loads(contents["scorer.json"]), version)
-    return Champion(
+    features = tuple((feature["name"], feature["kind"]) for feature in card["features"])
+    return ServedModel(
         version=version,
         name=card["name"],
-        features=tuple((feature["name"], feature["kind"]) for feature in card["features"]),
+        features=features,
         card=card,
+        requests=build_request_models(features),
+        loaded_at=time.time(),
         scorer=scorer or ModelScorer(registry.load_model(models, version)),
         load_s=time.perf_counter() - started,
     )

@@ -10,11 +10,15 @@ from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, NamedTuple
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
-from driftbook import log_retention
-from driftbook.data import prediction_log
-from driftbook.data.prediction_log import Entry, FeedbackResult, LogUnavailableError
+from driftbook.api.log import retention, rows
+from driftbook.api.log.rows import FeedbackResult, PredictionRow
+from driftbook.data.prediction_log import (
+    LogUnavailableError,
+    connect_prediction_log,
+    log_unavailable,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
@@ -26,12 +30,17 @@ CHECKPOINT_EVERY_S = 1.0
 
 _logger = logging.getLogger("driftbook.api")
 
+# What the database, or its driver, says of values that it cannot store.
+_BAD_VALUES = (DataError, IntegrityError, ValueError)
+
+Result = FeedbackResult | LogUnavailableError
+
 
 class _Job(NamedTuple):
-    """Entries or labels to store, and the future of the request that waits for it."""
+    """Predictions or labels to store, and the future of the request that waits for it."""
 
     done: asyncio.Future[FeedbackResult]
-    entries: Sequence[Entry]
+    predictions: Sequence[PredictionRow]
     labels: Sequence[tuple[str, int]]
 
 
@@ -51,7 +60,7 @@ class LogWriter:
     """
 
     def __init__(self, url: str, limits: LogSettings) -> None:
-        self._engine = prediction_log.connect(url)
+        self._engine = connect_prediction_log(url)
         self._limits = limits
         self._turn: list[_Job] = []
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
@@ -82,7 +91,7 @@ class LogWriter:
     def probe(self) -> bool:
         """Return whether the log can be used, after trying to create its tables."""
         try:
-            prediction_log.create(self._engine)
+            rows.create_log_tables(self._engine)
         except LogUnavailableError as error:
             self._note_failure(error)
             return False
@@ -104,13 +113,13 @@ class LogWriter:
         since = self._waiting_since
         return self._last_lag_s if since is None else max(0.0, time.monotonic() - since)
 
-    async def store(self, entries: Sequence[Entry]) -> None:
-        """Return once the entries are committed.
+    async def store(self, predictions: Sequence[PredictionRow]) -> None:
+        """Return once the predictions are committed.
 
         Raises:
             LogUnavailableError: they are not, and must not be answered.
         """
-        await self._submit(entries, ())
+        await self._submit(predictions, ())
 
     async def add_feedback(self, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
         """Return what became of the labels, once that is committed.
@@ -121,7 +130,7 @@ class LogWriter:
         return await self._submit((), labels)
 
     def _submit(
-        self, entries: Sequence[Entry], labels: Sequence[tuple[str, int]]
+        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, int]]
     ) -> asyncio.Future[FeedbackResult]:
         if self.pending >= MAX_PENDING:
             raise LogUnavailableError(
@@ -130,7 +139,7 @@ class LogWriter:
         if not self._threads:
             self.open()
         loop = asyncio.get_running_loop()
-        job = _Job(loop.create_future(), entries, labels)
+        job = _Job(loop.create_future(), predictions, labels)
         if not self._turn:
             loop.call_soon(self._hand_over, loop)
         self._turn.append(job)
@@ -168,16 +177,16 @@ class LogWriter:
         """Commit the batches and answer them; return the connection to go on with, if any."""
         jobs = [job for batch in batches for job in batch.jobs]
         self._waiting_since = batches[0].submitted
-        results: Sequence[FeedbackResult | LogUnavailableError]
+        results: Sequence[Result]
         try:
             if not self._created:
-                prediction_log.create(self._engine)
+                rows.create_log_tables(self._engine)
                 self._created = True
             connection = connection or self._engine.connect()
             results = self._store(jobs, connection)
             self.failure = None
         except (SQLAlchemyError, LogUnavailableError) as error:
-            failure = prediction_log.unavailable(error)
+            failure = log_unavailable(error)
             if connection is not None:
                 connection.invalidate()
                 connection.close()
@@ -191,28 +200,59 @@ class LogWriter:
         self._answer(batches, results)
         return connection
 
-    def _store(self, jobs: list[_Job], connection: Connection) -> list[FeedbackResult]:
-        """Commit all entries, then the labels job by job, so that a refused one harms no other."""
-        entries = [entry for job in jobs for entry in job.entries]
-        if entries:
-            prediction_log.write(connection, entries)
-            connection.commit()
-            self.written += len(entries)
-        results = []
-        for job in jobs:
-            result = FeedbackResult()
-            if job.labels:
-                result = prediction_log.add_feedback(connection, job.labels)
-                if result.refused:
-                    connection.rollback()
-                else:
-                    connection.commit()
-            results.append(result)
-        return results
+    def _store(self, jobs: list[_Job], connection: Connection) -> list[Result]:
+        """Commit all predictions, then the labels job by job, so that no job harms another."""
+        refused: dict[int, LogUnavailableError] = {}
+        try:
+            self._insert(jobs, connection)
+        except _BAD_VALUES:
+            connection.rollback()
+            refused = self._insert_one_by_one(jobs, connection)
+        return [
+            refused[number] if number in refused else self._add_labels(job.labels, connection)
+            for number, job in enumerate(jobs)
+        ]
 
-    def _answer(
-        self, batches: list[_Batch], results: Sequence[FeedbackResult | LogUnavailableError]
-    ) -> None:
+    def _insert(self, jobs: Sequence[_Job], connection: Connection) -> None:
+        predictions = [row for job in jobs for row in job.predictions]
+        if predictions:
+            rows.insert_predictions(connection, predictions)
+            connection.commit()
+            self.written += len(predictions)
+
+    def _insert_one_by_one(
+        self, jobs: list[_Job], connection: Connection
+    ) -> dict[int, LogUnavailableError]:
+        """Commit each job's predictions by themselves; return the jobs that cannot be stored."""
+        refused = {}
+        for number, job in enumerate(jobs):
+            try:
+                self._insert([job], connection)
+            except _BAD_VALUES as error:
+                connection.rollback()
+                refused[number] = self._refuse(error)
+        return refused
+
+    def _add_labels(self, labels: Sequence[tuple[str, int]], connection: Connection) -> Result:
+        if not labels:
+            return FeedbackResult()
+        try:
+            result = rows.insert_feedback(connection, labels)
+        except _BAD_VALUES as error:
+            connection.rollback()
+            return self._refuse(error)
+        if result.refused:
+            connection.rollback()
+        else:
+            connection.commit()
+        return result
+
+    def _refuse(self, error: Exception) -> LogUnavailableError:
+        self.failed += 1
+        _logger.error("a request's values cannot be stored: %s", type(error).__name__)
+        return log_unavailable(error)
+
+    def _answer(self, batches: list[_Batch], results: Sequence[Result]) -> None:
         start = 0
         for loop, _, jobs in batches:
             part = results[start : start + len(jobs)]
@@ -222,9 +262,7 @@ class LogWriter:
             except RuntimeError:  # that loop is closed; nobody waits any more
                 self.pending -= len(jobs)
 
-    def _settle(
-        self, jobs: list[_Job], results: Sequence[FeedbackResult | LogUnavailableError]
-    ) -> None:
+    def _settle(self, jobs: list[_Job], results: Sequence[Result]) -> None:
         self.pending -= len(jobs)
         for job, result in zip(jobs, results, strict=True):
             if job.done.done():  # the request ran out of time; its rows stay in the log
@@ -243,9 +281,9 @@ class LogWriter:
         cleaned = time.monotonic()
         while not self._stopped.wait(CHECKPOINT_EVERY_S):
             try:
-                log_retention.checkpoint(self._engine)
+                retention.checkpoint_sqlite(self._engine)
                 if time.monotonic() - cleaned >= self._limits.clean_every_s:
                     cleaned = time.monotonic()
-                    self.deleted += log_retention.clean(self._engine, self._limits)
+                    self.deleted += retention.delete_old_predictions(self._engine, self._limits)
             except LogUnavailableError as error:
                 _logger.warning("the prediction log was not cleaned: %s", error)

@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftbook import api
-from driftbook.server_process import Server, running_server
+from driftbook.api.app import create_app
+from driftbook.api.process import Server, running_server
 from serving_models import TestClient, enthrone, numeric_model, settings_of
 
 EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
@@ -37,7 +37,7 @@ def samples(text: str) -> dict[str, float]:
 
 def test_metrics_count_what_happened(artifacts: Path) -> None:
     version = numeric_model().version
-    with TestClient(api.create_app(settings_of(), artifacts)) as client:
+    with TestClient(create_app(settings_of(), artifacts)) as client:
         record = {f"f{i}": value for i, value in enumerate(EIGHT)}
         first = client.post("/predict", json={"features": EIGHT}).json()
         client.post("/predict", json={"records": [record, record]})
@@ -73,8 +73,16 @@ def test_metrics_count_what_happened(artifacts: Path) -> None:
     assert found["driftbook_last_run_timestamp_seconds"] == pytest.approx(published, abs=0.01)
 
 
+def test_what_the_guard_refuses_counts_for_its_path(artifacts: Path) -> None:
+    with TestClient(create_app(settings_of(), artifacts, token="t")) as client:
+        client.post("/predict", json={"features": EIGHT})
+        found = samples(client.get("/metrics", headers={"authorization": "Bearer t"}).text)
+    counted = 'driftbook_http_requests_total{method="POST",path="/predict",status="401"}'
+    assert found[counted] == 1
+
+
 def test_without_a_model_or_a_run_the_metrics_say_so(tmp_path: Path) -> None:
-    with TestClient(api.create_app(settings_of(), tmp_path)) as client:
+    with TestClient(create_app(settings_of(), tmp_path)) as client:
         found = samples(client.get("/metrics").text)
     assert found["driftbook_ready"] == 0
     assert not [name for name in found if "last_run" in name or "model_info" in name]
@@ -83,7 +91,7 @@ def test_without_a_model_or_a_run_the_metrics_say_so(tmp_path: Path) -> None:
 def test_promtool_finds_nothing_wrong(artifacts: Path) -> None:
     if shutil.which("promtool") is None:
         pytest.skip("needs promtool of Debian's package prometheus")
-    with TestClient(api.create_app(settings_of(), artifacts)) as client:
+    with TestClient(create_app(settings_of(), artifacts)) as client:
         client.post("/predict", json={"features": EIGHT})
         response = client.get("/metrics")
     assert response.headers["content-type"] == "text/plain; version=0.0.4; charset=utf-8"

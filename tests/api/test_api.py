@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from driftbook import api, serving
+from driftbook.api import server, service
+from driftbook.api.app import create_app
 from driftbook.errors import UsageError
 from driftbook.model.compilation import to_wire_rows
 from driftbook.model.training import Model
@@ -36,7 +37,7 @@ def numeric(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Model]:
 
 @pytest.fixture(scope="module")
 def client(numeric: tuple[Path, Model]) -> Iterator[TestClient]:
-    with TestClient(api.create_app(settings_of(), numeric[0])) as client:
+    with TestClient(create_app(settings_of(), numeric[0])) as client:
         yield client
 
 
@@ -44,7 +45,7 @@ def client(numeric: tuple[Path, Model]) -> Iterator[TestClient]:
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[TestClient, Model]]:
     artifacts = tmp_path_factory.mktemp("mixed")
     model = enthrone(artifacts, mixed_model())
-    with TestClient(api.create_app(settings_of(), artifacts)) as client:
+    with TestClient(create_app(settings_of(), artifacts)) as client:
         yield client, model
 
 
@@ -132,7 +133,7 @@ def test_wrong_kinds_of_value_are_all_named(mixed: tuple[TestClient, Model]) -> 
     record = {"age": "old", "far": 1.0, "member": 1, "city": 7, "code": "c1"}
     document = problem_of(client.post("/predict", json={"records": [record]}), 422)
     assert [(e["field"], e["expected"]) for e in document["errors"]] == [
-        ("records[0].age", "a finite number or null"),
+        ("records[0].age", "a finite number or null, within ±1e+100"),
         ("records[0].member", "true, false or null"),
         ("records[0].city", "text or null"),
     ]
@@ -160,14 +161,35 @@ def test_other_media_types_paths_and_methods_are_problems(client: TestClient) ->
     assert refused.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize(
+    ("body", "field", "found"),
+    [
+        ("", "body", "an empty body"),
+        ("{x", "body", "text that is no valid JSON"),
+        ("[]", "body", "an empty list"),
+        ('{"feedback": []}', "feedback", "an empty list"),
+        ('{"feedback": [{"prediction_id": "a", "label": 2}]}', "feedback[0].label", "a number"),
+        ('{"prediction_id": 1, "label": 1}', "prediction_id", "a number"),
+        ('{"prediction_id": "a\\u0000", "label": 1}', "prediction_id", "text"),
+        ('{"prediction_id": "\\ud800", "label": 1}', "prediction_id", "text"),
+        ('{"prediction_id": "a"}', "label", "no such key"),
+    ],
+)
+def test_wrong_feedback_is_refused_by_field(
+    client: TestClient, body: str, field: str, found: str
+) -> None:
+    document = problem_of(client.post("/feedback", content=body, headers=JSON), 422)
+    assert [(one["field"], one["found"]) for one in document["errors"]] == [(field, found)]
+
+
 def test_a_failure_of_the_server_tells_nothing_of_its_cause(
     numeric: tuple[Path, Model], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async def fail(*_: Any) -> None:
         raise RuntimeError("the secret at /some/path")
 
-    monkeypatch.setattr(serving.Service, "score", fail)
-    app = api.create_app(settings_of(), numeric[0])
+    monkeypatch.setattr(service.Service, "score_rows", fail)
+    app = create_app(settings_of(), numeric[0])
     with TestClient(app, raise_server_exceptions=False) as client:
         response = client.post("/predict", json={"features": EIGHT})
         assert problem_of(response, 500)["type"] == "urn:driftbook:problem:internal-error"
@@ -184,7 +206,7 @@ def test_request_ids_go_in_and_out(client: TestClient) -> None:
 
 
 def test_without_a_champion_the_api_lives_but_is_not_ready(tmp_path: Path) -> None:
-    with TestClient(api.create_app(settings_of(), tmp_path)) as client:
+    with TestClient(create_app(settings_of(), tmp_path)) as client:
         assert client.get("/health").status_code == 200
         for response in (
             client.get("/ready"),
@@ -203,7 +225,7 @@ def test_a_changed_file_is_never_served(
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 1
     file.write_bytes(content)
-    with TestClient(api.create_app(settings_of(), tmp_path)) as client:
+    with TestClient(create_app(settings_of(), tmp_path)) as client:
         for response in (client.get("/ready"), client.post("/predict", json={"features": EIGHT})):
             document = problem_of(response, 503)
             assert document["type"] == "urn:driftbook:problem:not-ready"
@@ -212,18 +234,19 @@ def test_a_changed_file_is_never_served(
 
 
 def test_a_restored_file_is_found_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(serving, "RETRY_S", 0.0)
+    monkeypatch.setattr(service, "RETRY_S", 0.0)
     model = enthrone(tmp_path, numeric_model())
     scorer = tmp_path / "models" / model.version / "scorer.json"
     sound = scorer.read_bytes()
     scorer.write_bytes(b"{}")
-    service = serving.Service(settings_of(), tmp_path)
-    service.refresh()
-    assert (service._version(), service.load_failures) == (None, 1)
+    found = service.Service(settings_of(), tmp_path)
+    found.refresh()
+    assert (found.served, found.load_failures) == (None, 1)
     scorer.write_bytes(sound)
-    service.refresh()
-    service.refresh()
-    assert (service._version(), service.load_failures) == (model.version, 1)
+    found.refresh()
+    found.refresh()
+    assert found.served is not None
+    assert (found.served.version, found.load_failures) == (model.version, 1)
 
 
 def test_the_card_names_version_features_and_metrics(client: TestClient, numeric: Any) -> None:
@@ -249,7 +272,7 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
         lambda *_: {n: (file.parent / n).read_bytes() for n in registered},
     )
     monkeypatch.setattr(registry, "load", lambda *_: model)
-    with TestClient(api.create_app(settings_of(), tmp_path)) as client:
+    with TestClient(create_app(settings_of(), tmp_path)) as client:
         assert client.get("/model").json()["scorer"] == "scikit-learn"
         answer = client.post("/predict", json={"features": EIGHT}).json()
     frame = pd.DataFrame([EIGHT], columns=model.feature_names)
@@ -260,13 +283,13 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
 def test_a_host_that_others_reach_needs_a_token(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(api.TOKEN_VARIABLE, raising=False)
+    monkeypatch.delenv(server.TOKEN_VARIABLE, raising=False)
     with pytest.raises(UsageError, match="no token is set"):
-        api.serve(settings_of(), tmp_path, host="0.0.0.0", port=0)
+        server.serve_champion(settings_of(), tmp_path, host="0.0.0.0", port=0)
 
 
 def test_a_port_that_is_taken_is_a_usage_error(tmp_path: Path) -> None:
-    with api.listen("127.0.0.1", 0) as taken:
+    with server.listen_on("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(UsageError, match=f"port {port}"):
-            api.serve(settings_of(), tmp_path, port=port)
+            server.serve_champion(settings_of(), tmp_path, port=port)

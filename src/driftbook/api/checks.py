@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 import httpx
 import numpy as np
 
+from driftbook.api.process import running_server
 from driftbook.errors import DriftbookError
 from driftbook.model.compilation import to_wire_rows
-from driftbook.server_process import running_server
 from driftbook.settings import LogSettings, Settings
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Run(Protocol):
 
 
 @dataclass(frozen=True)
-class Check:
+class ServingCheck:
     """One question to the running server, the answer that is right, and the answer given."""
 
     name: str
@@ -57,12 +57,13 @@ class Check:
     passed: bool
 
 
-def check(run: Run) -> dict[str, Any]:
+def check_serving(run: Run) -> dict[str, Any]:
     """Return what a real server answered about the run's champion, check by check.
 
     The server runs on a free port, against the registry that holds the run's champion and a
     prediction log of its own, which is thrown away. A check that fails is recorded as failed, with
-    what was expected and found; :func:`demand` turns that into an error.
+    what was expected and found;
+    :func:`require_passed` turns that into an error.
 
     Raises:
         ServerError: the server did not start at all.
@@ -82,7 +83,7 @@ def check(run: Run) -> dict[str, Any]:
     }
 
 
-def demand(results: Mapping[str, Any]) -> None:
+def require_passed(results: Mapping[str, Any]) -> None:
     """Return if every check passed; call it after the results are written.
 
     Raises:
@@ -96,7 +97,7 @@ def demand(results: Mapping[str, Any]) -> None:
         raise ServingCheckError(f"{len(failed)} serving check(s) failed: {shown}")
 
 
-def checks_of(url: str, model: Model) -> Iterator[Check]:
+def checks_of(url: str, model: Model) -> Iterator[ServingCheck]:
     """Yield the checks of a server at ``url`` that should serve ``model``."""
     with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
         yield _status("alive", client.get("/health"), 200)
@@ -106,14 +107,14 @@ def checks_of(url: str, model: Model) -> Iterator[Check]:
         yield from _refusals(client, model)
 
 
-def _status(name: str, response: httpx.Response, status: int) -> Check:
+def _status(name: str, response: httpx.Response, status: int) -> ServingCheck:
     found = response.status_code
-    return Check(name, f"status {status}", f"status {found}", found == status)
+    return ServingCheck(name, f"status {status}", f"status {found}", found == status)
 
 
-def _card(response: httpx.Response, model: Model) -> Check:
+def _card(response: httpx.Response, model: Model) -> ServingCheck:
     version = _field(response, "model_version" if "model_version" in response.text else "version")
-    return Check("model card", model.version, str(version), version == model.version)
+    return ServingCheck("model card", model.version, str(version), version == model.version)
 
 
 def _field(response: httpx.Response, key: str) -> Any:
@@ -124,7 +125,7 @@ def _field(response: httpx.Response, key: str) -> Any:
     return values.get(key) if isinstance(values, dict) else None
 
 
-def _known_rows(client: httpx.Client, model: Model) -> Iterator[Check]:
+def _known_rows(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
     """Yield whether rows of the reference score as the model scores them, alone and as a batch."""
     chosen = np.unique(np.linspace(0, len(model.reference) - 1, KNOWN_ROWS).astype(int))
     frame = model.reference.iloc[chosen]
@@ -140,19 +141,19 @@ def _known_rows(client: httpx.Client, model: Model) -> Iterator[Check]:
     ids = {_field(response, "prediction_id") for response in single}
     found = f"{', '.join(sorted(versions))}; {len(ids)} ids"
     wanted = f"{model.version}; {len(rows)} ids"
-    yield Check("version and id in every answer", wanted, found, found == wanted)
+    yield ServingCheck("version and id in every answer", wanted, found, found == wanted)
 
 
-def _scores(name: str, found: list[Any], expected: list[float]) -> Check:
+def _scores(name: str, found: list[Any], expected: list[float]) -> ServingCheck:
     numbers = [value for value in found if isinstance(value, float | int)]
     wanted = f"{len(expected)} scores equal to Python's within {TOLERANCE:g}"
     if len(numbers) != len(expected):
-        return Check(name, wanted, f"{len(numbers)} scores", False)
+        return ServingCheck(name, wanted, f"{len(numbers)} scores", False)
     largest = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
-    return Check(name, wanted, f"largest difference {largest:.1e}", largest <= TOLERANCE)
+    return ServingCheck(name, wanted, f"largest difference {largest:.1e}", largest <= TOLERANCE)
 
 
-def _refusals(client: httpx.Client, model: Model) -> Iterator[Check]:
+def _refusals(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
     """Yield whether requests that are wrong are refused with a problem that names the field."""
     row = to_wire_rows(model.reference.iloc[:1], model.features)[0]
     record = dict(zip(model.feature_names, row, strict=True))
@@ -180,7 +181,7 @@ def _refusals(client: httpx.Client, model: Model) -> Iterator[Check]:
         yield _refused(title, response, field)
 
 
-def _refused(title: str, response: httpx.Response, field: str) -> Check:
+def _refused(title: str, response: httpx.Response, field: str) -> ServingCheck:
     errors = _field(response, "errors") or []
     named = ", ".join(str(error.get("field")) for error in errors if isinstance(error, dict))
     media_type = response.headers.get("content-type", "none")
@@ -189,4 +190,4 @@ def _refused(title: str, response: httpx.Response, field: str) -> Check:
     )
     found = f"{response.status_code}, {media_type}, naming {named or 'nothing'}"
     wanted = f"422, application/problem+json, naming {field}"
-    return Check(f"refuses {title}", wanted, found, passed)
+    return ServingCheck(f"refuses {title}", wanted, found, passed)

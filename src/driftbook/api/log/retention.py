@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from driftbook.data.prediction_log import feedback, predictions, unavailable
-from driftbook.prediction_ids import first_id_at
+from driftbook.api.log.ids import first_id_at
+from driftbook.data.prediction_log import feedback_table, log_unavailable, predictions_table
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Engine
@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from driftbook.settings import LogSettings
 
 
-def clean(engine: Engine, limits: LogSettings, now_ms: int | None = None, step: int = 500) -> int:
+def delete_old_predictions(
+    engine: Engine, limits: LogSettings, now_ms: int | None = None, step: int = 500
+) -> int:
     """Delete the oldest predictions, with their feedback, beyond the limits; return how many.
 
     ``max_age_days`` counts from the prediction's time, ``max_mb`` are megabytes of stored rows,
@@ -39,7 +41,7 @@ def clean(engine: Engine, limits: LogSettings, now_ms: int | None = None, step: 
         if engine.dialect.name == "sqlite":
             _reclaim(engine)
     except SQLAlchemyError as error:
-        raise unavailable(error) from error
+        raise log_unavailable(error) from error
     return deleted
 
 
@@ -51,7 +53,7 @@ def _reclaim(engine: Engine) -> None:
         cursor.close()
 
 
-def checkpoint(engine: Engine, restart_pages: int = 16_384) -> None:
+def checkpoint_sqlite(engine: Engine, restart_pages: int = 16_384) -> None:
     """Move what SQLite's write-ahead log holds into the database file; nothing elsewhere.
 
     Writers go on meanwhile; only when the write-ahead log has grown to ``restart_pages`` they are
@@ -68,29 +70,31 @@ def checkpoint(engine: Engine, restart_pages: int = 16_384) -> None:
             if pages >= restart_pages:
                 connection.exec_driver_sql("PRAGMA wal_checkpoint(RESTART)").all()
     except SQLAlchemyError as error:
-        raise unavailable(error) from error
+        raise log_unavailable(error) from error
 
 
 def _size_cutoff(engine: Engine, max_bytes: float) -> str | None:
     """Return the id of the oldest prediction that may stay; ``None`` where all may."""
-    size = sa.func.length(predictions.c.features) + 100
+    size = sa.func.length(predictions_table.c.features) + 100
     with engine.connect() as connection:
         rows, total = connection.execute(sa.select(sa.func.count(), sa.func.sum(size))).one()
         if not rows or total <= max_bytes:
             return None
         excess = min(int(rows) - 1, int(rows * (1 - max_bytes / float(total))) + 1)
-        ids = sa.select(predictions.c.id).order_by(predictions.c.id)
+        ids = sa.select(predictions_table.c.id).order_by(predictions_table.c.id)
         return connection.scalar(ids.offset(excess).limit(1))
 
 
 def _delete_before(engine: Engine, cutoff: str, step: int) -> int:
     deleted = 0
-    oldest = sa.select(predictions.c.id).where(predictions.c.id < cutoff)
+    oldest = sa.select(predictions_table.c.id).where(predictions_table.c.id < cutoff)
     while True:
         with engine.begin() as connection:
-            ids = list(connection.scalars(oldest.order_by(predictions.c.id).limit(step)))
+            ids = list(connection.scalars(oldest.order_by(predictions_table.c.id).limit(step)))
             if not ids:
                 return deleted
-            connection.execute(sa.delete(feedback).where(feedback.c.prediction_id.in_(ids)))
-            connection.execute(sa.delete(predictions).where(predictions.c.id.in_(ids)))
+            connection.execute(
+                sa.delete(feedback_table).where(feedback_table.c.prediction_id.in_(ids))
+            )
+            connection.execute(sa.delete(predictions_table).where(predictions_table.c.id.in_(ids)))
         deleted += len(ids)

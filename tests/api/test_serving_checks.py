@@ -8,9 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from driftbook import serving_checks
+from driftbook.api import checks
+from driftbook.api.process import ServerError, running_server
 from driftbook.model.training import Model
-from driftbook.server_process import ServerError, running_server
 from driftbook.settings import Settings
 from serving_models import champion_in, mixed_rows, settings_of
 
@@ -36,13 +36,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> FakeRun:
 
 
 def test_a_real_server_passes_every_check(run: FakeRun) -> None:
-    results = serving_checks.check(run)
+    results = checks.check_serving(run)
     assert results["passed"], results
     assert results["run_id"] == "run-1"
     assert results["model_version"] == run.champion.version
     assert len(results["checks"]) == 13
     assert all(set(c) == {"name", "expected", "found", "passed"} for c in results["checks"])
-    serving_checks.demand(results)
+    checks.require_passed(results)
     assert not (run.folder / "log").exists(), "checks must not enter the log of served traffic"
 
 
@@ -50,16 +50,16 @@ def test_a_changed_model_fails_the_checks(run: FakeRun, tmp_path: Path) -> None:
     model = champion_in(tmp_path, mixed_rows(seed=4), settings_of())
     scorer = tmp_path / "models" / model.version / "scorer.json"
     scorer.write_text(scorer.read_text() + " ")
-    results = serving_checks.check(FakeRun(run.settings, model, tmp_path))
+    results = checks.check_serving(FakeRun(run.settings, model, tmp_path))
     assert not results["passed"]
     assert [c["name"] for c in results["checks"] if c["passed"]] == ["alive"]
-    with pytest.raises(serving_checks.ServingCheckError, match="ready: expected status 200"):
-        serving_checks.demand(results)
+    with pytest.raises(checks.ServingCheckError, match="ready: expected status 200"):
+        checks.require_passed(results)
 
 
 def test_another_model_fails_the_known_rows(run: FakeRun, tmp_path: Path) -> None:
     champion_in(tmp_path, mixed_rows(seed=4), settings_of())
-    results = serving_checks.check(FakeRun(run.settings, run.champion, tmp_path))
+    results = checks.check_serving(FakeRun(run.settings, run.champion, tmp_path))
     failed = {c["name"] for c in results["checks"] if not c["passed"]}
     assert {"model card", "known rows, one by one", "known rows, as a batch"} <= failed
 
@@ -79,4 +79,4 @@ def test_a_refusal_must_name_the_field() -> None:
         headers={"content-type": "application/problem+json"},
         json={"errors": [{"field": "body"}]},
     )
-    assert not serving_checks._refused("text", vague, "age").passed
+    assert not checks._refused("text", vague, "age").passed

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from driftbook.prediction_ids import new_id
-from driftbook.problems import MEDIA_TYPE, ProblemError
+from driftbook.api.log.ids import new_prediction_id
+from driftbook.api.problems import ProblemError, problem_response
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,7 +34,7 @@ class Limits:
 
 
 class Guard:
-    """ASGI wrapper around the whole application."""
+    """Middleware around all endpoints; it answers refusals of its own as problem documents."""
 
     def __init__(self, app: ASGIApp, limits: Limits, observe: Observer) -> None:
         self._app = app
@@ -67,12 +67,10 @@ class Guard:
             limited = self._limited(receive) if chunked else receive
             async with asyncio.timeout(self._limits.timeout_s):
                 await self._app(scope, limited, send_with_id)
-        except ProblemError as problem:
+        except (ProblemError, TimeoutError) as error:
             if not status:
-                await _send_problem(send_with_id, problem, request_id, scope["path"])
-        except TimeoutError:
-            if not status:
-                await _send_problem(send_with_id, self._timed_out(), request_id, scope["path"])
+                problem = error if isinstance(error, ProblemError) else self._timed_out()
+                await problem_response(problem, scope)(scope, receive, send_with_id)
         finally:
             self._observe(scope, status or 500, time.perf_counter() - started)
 
@@ -128,15 +126,4 @@ def _read_headers(scope: Scope) -> tuple[str, int, bytes | None, bool]:
             chunked = True
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
             token = value[7:].strip()
-    return request_id.decode() or new_id(), length, token, chunked
-
-
-async def _send_problem(send: Send, problem: ProblemError, request_id: str, path: str) -> None:
-    body = problem.body(request_id, path)
-    headers = [
-        (b"content-type", MEDIA_TYPE.encode()),
-        (b"content-length", str(len(body)).encode()),
-        *((name.encode(), value.encode()) for name, value in problem.headers.items()),
-    ]
-    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+    return request_id.decode() or new_prediction_id(), length, token, chunked

@@ -1,47 +1,32 @@
-"""What a running API process holds: the champion, the prediction log, and how it follows both."""
+"""What a running API process holds: the served model, the log, and how it follows the registry."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pydantic_core import to_json
 
-from driftbook import champion as champions
-from driftbook import prediction_ids
-from driftbook.champion import Champion
+from driftbook.api.log.ids import new_prediction_id
+from driftbook.api.log.rows import PredictionRow
+from driftbook.api.log.writer import LogWriter
+from driftbook.api.metrics import ServiceMetrics
+from driftbook.api.problems import ProblemError
+from driftbook.api.served import ServedModel, find_champion_version, load_served_model
 from driftbook.data import prediction_log
-from driftbook.data.prediction_log import Entry, LogUnavailableError
+from driftbook.data.prediction_log import LogUnavailableError
 from driftbook.errors import DriftbookError
-from driftbook.log_writer import LogWriter
 from driftbook.model.scoring import WireRow
-from driftbook.prediction_request import RequestReader
-from driftbook.problems import ProblemError
-from driftbook.serving_metrics import RequestMetrics
-from driftbook.serving_output import AccessLog
 from driftbook.settings import Settings
 
-Scope = MutableMapping[str, Any]
-
-NOTED_IDS = 10
 # A champion that could not be loaded is tried again: its files may have been restored.
 RETRY_S = 5.0
 
 _logger = logging.getLogger("driftbook.api")
-
-
-@dataclass(frozen=True)
-class Served:
-    """A champion and the reader of requests to it; requests hold one from start to end."""
-
-    champion: Champion
-    reader: RequestReader
-    since: float
 
 
 @dataclass(frozen=True)
@@ -56,16 +41,14 @@ class Scored:
 class Service:
     """Scores with today's champion and logs every answer before it is given."""
 
-    def __init__(
-        self, settings: Settings, artifacts: Path, access: AccessLog | None = None
-    ) -> None:
+    def __init__(self, settings: Settings, artifacts: Path) -> None:
         self.settings = settings
-        self._access = access
         self.artifacts = artifacts
-        self.log = LogWriter(prediction_log.url_of(settings, artifacts), settings.log)
-        self.metrics = RequestMetrics()
-        self.served: Served | None = None
+        url = prediction_log.prediction_log_url(settings, artifacts)
+        self.log = LogWriter(url, settings.log)
+        self.served: ServedModel | None = None
         self.load_failures = 0
+        self.metrics = ServiceMetrics(self)
         self._models = artifacts / "models"
         self._tried: tuple[int, int, int] | None = None
         self._retry_at = 0.0
@@ -81,9 +64,16 @@ class Service:
         self._tried = _stamp(self._models / "index.json")
         self._retry_at = time.monotonic() + RETRY_S
         try:
-            version = champions.champion_version(self._models)
-            if version is not None and version != self._version():
-                self._adopt(champions.load(self._models, version))
+            version = find_champion_version(self._models)
+            if version is not None and (self.served is None or version != self.served.version):
+                self.served = load_served_model(self._models, version)
+                _logger.info(
+                    "serving model %s of %s, scored by the %s scorer, loaded in %.3f s",
+                    version,
+                    self.served.name,
+                    self.served.scorer.kind,
+                    self.served.load_s,
+                )
             self._retry_at = float("inf")
         except DriftbookError as error:
             self.load_failures += 1
@@ -93,41 +83,6 @@ class Service:
         """Return whether the registry changed, or a failed look is to be repeated."""
         changed = _stamp(self._models / "index.json") != self._tried
         return changed or time.monotonic() >= self._retry_at
-
-    def _version(self) -> str | None:
-        return None if self.served is None else self.served.champion.version
-
-    def _adopt(self, champion: Champion) -> None:
-        reader = RequestReader(champion.features, self.settings.serving.max_batch)
-        self.served = Served(champion, reader, time.time())
-        _logger.info(
-            "serving model %s of %s, scored by the %s scorer, loaded in %.3f s",
-            champion.version,
-            champion.name,
-            champion.scorer.kind,
-            champion.load_s,
-        )
-
-    def observe(self, scope: Scope, status: int, seconds: float) -> None:
-        """Count an answered request, and write its line to the access log."""
-        self.metrics.observe(scope["method"], scope["path"], status, seconds)
-        if self._access is not None:
-            self._access.write(scope, status, seconds)
-
-    def note(
-        self, scope: Scope, served: Served, rows: Sequence[WireRow], scored: Sequence[Scored]
-    ) -> None:
-        """Note a prediction down for its line in the access log, with features only if asked."""
-        if self._access is None:
-            return
-        scope["note"] = {
-            "model_version": served.champion.version,
-            "rows": len(rows),
-            "prediction_ids": [one.prediction_id for one in scored[:NOTED_IDS]],
-        }
-        if self.settings.serving.log_features:
-            names = served.reader.names
-            scope["note"]["features"] = [dict(zip(names, row, strict=True)) for row in rows]
 
     async def follow(self) -> None:
         """Keep the champion up to date until cancelled."""
@@ -143,7 +98,7 @@ class Service:
             if self.log.failure is not None:
                 await asyncio.to_thread(self.log.probe)
 
-    def ready(self) -> Served:
+    def require_model(self) -> ServedModel:
         """Return what is being served.
 
         Raises:
@@ -154,34 +109,43 @@ class Service:
             raise ProblemError("not-ready", detail, headers={"retry-after": "1"})
         return self.served
 
-    async def score(self, served: Served, rows: Sequence[WireRow]) -> list[Scored]:
+    def require_ready(self) -> ServedModel:
+        """Return what is being served, where the log can be written too.
+
+        Raises:
+            ProblemError: 503.
+        """
+        served = self.require_model()
+        if self.log.failure is not None:
+            raise log_problem()
+        return served
+
+    async def score_rows(self, served: ServedModel, rows: Sequence[WireRow]) -> list[Scored]:
         """Return one scored row a row, after all of them are in the prediction log.
 
         Raises:
             ProblemError: 503, the log cannot be written.
         """
-        champion = served.champion
-        names = served.reader.names
-        if len(rows) == 1:
-            probabilities = [champion.scorer.one(rows[0])]
-        else:
-            probabilities = champion.scorer.many(rows)
+        names = served.requests.names
+        scorer = served.scorer
+        probabilities = [scorer.one(rows[0])] if len(rows) == 1 else scorer.many(rows)
         threshold = self.settings.serving.threshold
         now_us = time.time_ns() // 1000
-        scored, entries = [], []
+        scored, logged = [], []
         for row, probability in zip(rows, probabilities, strict=True):
-            prediction_id = prediction_ids.new_id()
+            prediction_id = new_prediction_id()
             features = to_json(dict(zip(names, row, strict=True))).decode()
-            entries.append(
-                Entry(prediction_id, now_us, champion.name, champion.version, features, probability)
+            logged.append(
+                PredictionRow(
+                    prediction_id, now_us, served.name, served.version, features, probability
+                )
             )
             scored.append(Scored(prediction_id, int(probability >= threshold), probability))
         try:
-            await self.log.store(entries)
+            await self.log.store(logged)
         except LogUnavailableError as error:
             raise log_problem() from error
-        for one in scored:
-            self.metrics.predictions[champion.version, str(one.prediction)] += 1
+        self.metrics.count_predictions(served.version, [one.prediction for one in scored])
         return scored
 
 

@@ -1,0 +1,86 @@
+"""What endpoints depend on: the service, the served model, and bodies read by its models."""
+
+from typing import Annotated, Any, TypeVar
+
+from fastapi import Depends, Request
+from pydantic import BaseModel, ValidationError
+
+from driftbook.api.problems import ProblemError
+from driftbook.api.refusals import explain_errors
+from driftbook.api.requests import RequestModels
+from driftbook.api.served import ServedModel
+from driftbook.api.service import Service
+
+AnyModel = TypeVar("AnyModel", bound=BaseModel)
+
+
+async def get_service(request: Request) -> Service:
+    """Return the service of the application that got the request."""
+    service: Service = request.app.state.service
+    return service
+
+
+CurrentService = Annotated[Service, Depends(get_service)]
+
+
+async def require_model(service: CurrentService) -> ServedModel:
+    """Return the served model; 503 without one."""
+    return service.require_model()
+
+
+async def require_ready(service: CurrentService) -> ServedModel:
+    """Return the served model, where the log can be written too; 503 otherwise."""
+    return service.require_ready()
+
+
+async def require_json(request: Request) -> None:
+    """Refuse a body of another media type than JSON."""
+    check_media_type(request, "application/json")
+
+
+def check_media_type(request: Request, *accepted: str) -> None:
+    """Return if the body is of an accepted media type.
+
+    Raises:
+        ProblemError: 415.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in accepted:
+        detail = "send JSON, with the header 'Content-Type: application/json'"
+        raise ProblemError("unsupported-media-type", detail)
+
+
+async def read_body(request: Request, model: type[AnyModel], requests: RequestModels) -> AnyModel:
+    """Return the request's body as a model of the features that are served now.
+
+    Raises:
+        ProblemError: 422, the wrong fields.
+    """
+    try:
+        return model.model_validate_json(await request.body())
+    except ValidationError as error:
+        raise explain_errors(error.errors(include_url=False), requests) from error
+
+
+def validate_rows(rows: list[Any], requests: RequestModels) -> list[Any]:
+    """Return rows of values in order of features.
+
+    Raises:
+        ProblemError: 422, the wrong values.
+    """
+    try:
+        return requests.rows.validate_python(rows)
+    except ValidationError as error:
+        raise explain_errors(error.errors(include_url=False), requests) from error
+
+
+def check_batch_size(service: Service, size: int, field: str, what: str = "rows") -> None:
+    """Return if a batch is not larger than the server takes.
+
+    Raises:
+        ProblemError: 413.
+    """
+    limit = service.settings.serving.max_batch
+    if size > limit:
+        detail = f"{field}: at most {limit} {what} a request, found {size}"
+        raise ProblemError("too-large", detail)

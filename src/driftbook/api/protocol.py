@@ -1,0 +1,162 @@
+"""The Open Inference Protocol: the same scores to standard clients under ``/v2``, in JSON.
+
+Source: Open Inference Protocol, REST API (kserve/open-inference-protocol).
+"""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import Response
+
+from driftbook.api.answers import (
+    InferResponse,
+    Live,
+    ModelMetadata,
+    ModelReady,
+    ModelVersions,
+    OutputTensor,
+    ServerMetadata,
+    ServerReady,
+    TensorMetadata,
+)
+from driftbook.api.dependencies import (
+    CurrentService,
+    check_batch_size,
+    check_media_type,
+    read_body,
+    require_ready,
+    validate_rows,
+)
+from driftbook.api.output import note_prediction
+from driftbook.api.problems import ProblemError, document_answers
+from driftbook.api.routes import OPEN, documented_body, json_response
+from driftbook.api.served import ServedModel
+from driftbook.api.tensors import DATATYPES, OUTPUTS, rows_of_tensors
+
+router = APIRouter()
+
+_MODEL = "/v2/models/{name}"
+_VERSION = f"{_MODEL}/versions/{{version}}"
+
+
+async def require_named_model(request: Request, service: CurrentService, name: str) -> ServedModel:
+    """Return what is served, if it is the model, and the version, that the path names.
+
+    Raises:
+        ProblemError: 404, another model or version; 503, nothing is served.
+    """
+    served = service.require_model()
+    version = request.path_params.get("version", served.version)
+    if (name, version) != (served.name, served.version):
+        detail = "no such model or version is served here; see the path's parent"
+        raise ProblemError("not-found", detail)
+    return served
+
+
+async def declare_version(version: str) -> str:
+    """Return the version in the path; declared for the paths that have one."""
+    return version
+
+
+NamedModel = Annotated[ServedModel, Depends(require_named_model)]
+_VERSIONED = [Depends(declare_version)]
+_REFUSALS = document_answers(401, 404, 422, 503)
+
+
+@router.get("/v2", responses=document_answers(401))
+async def get_server() -> ServerMetadata:
+    """The server."""
+    return ServerMetadata(name="driftbook", version="1.0.0", extensions=[])
+
+
+@router.get("/v2/health/live", openapi_extra=OPEN, responses=document_answers())
+async def get_live() -> Live:
+    """Is the process alive?"""
+    return Live()
+
+
+@router.get(
+    "/v2/health/ready",
+    openapi_extra=OPEN,
+    responses=document_answers(503),
+    dependencies=[Depends(require_ready)],
+)
+async def get_server_ready() -> ServerReady:
+    """Is a verified champion loaded, and can the log be written?"""
+    return ServerReady()
+
+
+@router.get(_MODEL, responses=_REFUSALS)
+@router.get(_VERSION, responses=_REFUSALS, dependencies=_VERSIONED)
+async def get_model_metadata(served: NamedModel) -> ModelMetadata:
+    """The model's tensors; only the champion's version is served."""
+    return ModelMetadata(
+        name=served.name,
+        versions=[served.version],
+        platform="driftbook",
+        inputs=[
+            TensorMetadata(name=name, datatype=DATATYPES[kind], shape=[-1, 1])
+            for name, kind in served.features
+        ],
+        outputs=[
+            TensorMetadata(name=name, datatype=datatype, shape=[-1])
+            for name, datatype in OUTPUTS.items()
+        ],
+    )
+
+
+@router.get(f"{_MODEL}/versions", responses=_REFUSALS)
+async def get_model_versions(served: NamedModel) -> ModelVersions:
+    """The served versions."""
+    return ModelVersions(name=served.name, versions=[served.version])
+
+
+@router.get(f"{_MODEL}/ready", responses=_REFUSALS)
+@router.get(f"{_VERSION}/ready", responses=_REFUSALS, dependencies=_VERSIONED)
+async def get_model_ready(served: NamedModel) -> ModelReady:
+    """Is this model served?"""
+    return ModelReady(name=served.name)
+
+
+_INFER = {
+    "response_model": InferResponse,
+    "response_model_exclude_none": True,
+    "responses": document_answers(401, 404, 413, 415, 422, 503),
+    "openapi_extra": documented_body("InferRequest"),
+}
+
+
+@router.post(f"{_MODEL}/infer", **_INFER)
+@router.post(f"{_VERSION}/infer", dependencies=_VERSIONED, **_INFER)
+async def infer(request: Request, service: CurrentService, served: NamedModel) -> Response:
+    """Score the rows of one tensor a feature, of shape [rows, 1] or [rows].
+
+    Where all features are numbers, also of one tensor of shape [rows, features] under another
+    name. Tensors may be nested, in any order. The schema shows batches of one and two rows; larger
+    ones look alike.
+    """
+    if "inference-header-content-length" in request.headers:
+        detail = "binary tensors are not taken; send JSON (the client's binary_data=False)"
+        raise ProblemError("unsupported-media-type", detail)
+    check_media_type(request, "application/json", "")  # standard clients name none
+    wanted = await read_body(request, served.requests.infer, served.requests)
+    for position, tensor in enumerate(wanted.inputs):
+        check_batch_size(service, tensor.shape[0], f"inputs[{position}]")
+    rows = validate_rows(rows_of_tensors(wanted.inputs, served.features), served.requests)
+    scored = await service.score_rows(served, rows)
+    note_prediction(request.scope, service.settings, served, rows, scored)
+    names = [output.name for output in wanted.outputs] or list(OUTPUTS)
+    outputs = [
+        OutputTensor(
+            name=name,
+            datatype=OUTPUTS[name],
+            shape=[len(scored)],
+            data=[getattr(one, name) for one in scored],
+        )
+        for name in names
+    ]
+    return json_response(
+        InferResponse(
+            model_name=served.name, model_version=served.version, id=wanted.id, outputs=outputs
+        )
+    )

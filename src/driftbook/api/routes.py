@@ -1,0 +1,157 @@
+"""The API's own endpoints: health, readiness, card, predictions and feedback."""
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import PlainTextResponse, RedirectResponse, Response
+from pydantic import BaseModel
+
+from driftbook.api.answers import (
+    FeedbackStored,
+    Health,
+    ModelCard,
+    Prediction,
+    Predictions,
+    Ready,
+)
+from driftbook.api.dependencies import (
+    CurrentService,
+    check_batch_size,
+    check_media_type,
+    read_body,
+    require_json,
+    require_model,
+    require_ready,
+)
+from driftbook.api.metrics import METRICS_MEDIA_TYPE
+from driftbook.api.output import note_prediction
+from driftbook.api.problems import ProblemError, WrongField, document_answers
+from driftbook.api.requests import FeedbackRequest, rows_of
+from driftbook.api.served import ServedModel
+from driftbook.api.service import Scored, Service, log_problem
+from driftbook.data.prediction_log import LogUnavailableError
+
+router = APIRouter()
+# Whoever watches the process needs no token.
+OPEN: dict[str, Any] = {"security": []}
+
+
+def json_response(answer: BaseModel) -> Response:
+    """Return an answer that is serialised already."""
+    return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
+
+
+def documented_body(name: str) -> dict[str, Any]:
+    """Return the body of a request whose model is built for the served model's features."""
+    schema = {"$ref": f"#/components/schemas/{name}"}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+_FEEDBACK_LINK = {
+    "feedback": {
+        "operationId": "post_feedback",
+        "requestBody": {"prediction_id": "$response.body#/prediction_id", "label": 1},
+        "description": "Tell the true label once it is known.",
+    }
+}
+
+
+@router.post(
+    "/predict",
+    operation_id="post_predict",
+    response_model=Prediction | Predictions,
+    responses=document_answers(401, 413, 415, 422, 503, links=_FEEDBACK_LINK),
+    openapi_extra=documented_body("PredictRequest"),
+)
+async def predict(request: Request) -> Response:
+    """Score one row (features) or a batch (records) with the champion."""
+    service: Service = request.app.state.service
+    served = service.require_model()
+    check_media_type(request, "application/json")
+    body = await read_body(request, served.requests.predict, served.requests)
+    single, rows = rows_of(body)
+    check_batch_size(service, len(rows), "records")
+    scored = await service.score_rows(served, rows)
+    note_prediction(request.scope, service.settings, served, rows, scored)
+    if single:
+        return json_response(_prediction(scored[0], served))
+    predictions = [_prediction(one, served) for one in scored]
+    return json_response(Predictions(model_version=served.version, predictions=predictions))
+
+
+def _prediction(scored: Scored, served: ServedModel) -> Prediction:
+    return Prediction(
+        prediction=scored.prediction,
+        probability=scored.probability,
+        model_version=served.version,
+        prediction_id=scored.prediction_id,
+    )
+
+
+@router.post(
+    "/feedback",
+    operation_id="post_feedback",
+    responses=document_answers(401, 404, 409, 413, 415, 422, 503),
+    dependencies=[Depends(require_json)],
+)
+async def store_feedback(body: FeedbackRequest, service: CurrentService) -> FeedbackStored:
+    """Store true labels by prediction id: all labels of a request or none.
+
+    The same label again changes nothing; another one is refused.
+    """
+    labels = body.pairs()
+    check_batch_size(service, len(labels), "feedback", "labels")
+    try:
+        result = await service.log.add_feedback(labels)
+    except LogUnavailableError as error:
+        raise log_problem() from error
+    service.metrics.count_feedback(result, len(labels))
+    if result.unknown_ids:
+        raise ProblemError(
+            "not-found",
+            "no prediction of that id was answered here, or it is past its retention",
+            _by_id(result.unknown_ids, "the id of an answered prediction", "an unknown id"),
+        )
+    if result.contradicting_ids:
+        raise ProblemError(
+            "contradicting-label",
+            "the first label stands; nothing of this request was stored",
+            _by_id(result.contradicting_ids, "the label that is known", "the other label"),
+        )
+    return FeedbackStored(stored=result.stored, known=result.known)
+
+
+def _by_id(ids: tuple[str, ...], expected: str, found: str) -> list[WrongField]:
+    return [
+        WrongField(field=f"prediction_id {one}", expected=expected, found=found) for one in ids[:20]
+    ]
+
+
+@router.get("/health", openapi_extra=OPEN, responses=document_answers())
+async def get_health() -> Health:
+    """Is the process alive?"""
+    return Health()
+
+
+@router.get("/ready", openapi_extra=OPEN, responses=document_answers(503))
+async def get_ready(served: Annotated[ServedModel, Depends(require_ready)]) -> Ready:
+    """Is a verified champion loaded, and can the log be written?"""
+    return Ready(model_version=served.version)
+
+
+@router.get("/model", responses=document_answers(401, 503))
+async def get_model(served: Annotated[ServedModel, Depends(require_model)]) -> ModelCard:
+    """The served model's card."""
+    return ModelCard(**{**served.card, "scorer": served.scorer.kind})
+
+
+@router.get("/metrics", response_class=PlainTextResponse, responses=document_answers(401))
+async def get_metrics(service: CurrentService) -> Response:
+    """Metrics for Prometheus."""
+    return Response(service.metrics.to_text(), media_type=METRICS_MEDIA_TYPE)
+
+
+@router.get("/", include_in_schema=False)
+async def redirect_to_docs() -> RedirectResponse:
+    """Return the way to the documentation; relative, for a server behind a prefix."""
+    return RedirectResponse("docs")

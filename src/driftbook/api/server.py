@@ -1,0 +1,101 @@
+"""The server process: its address, its token, its logs, and Uvicorn."""
+
+from __future__ import annotations
+
+import gc
+import ipaddress
+import os
+import socket
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import uvicorn
+
+from driftbook.api.app import create_app
+from driftbook.api.output import announce_address, json_logs
+from driftbook.errors import UsageError
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from driftbook.settings import Settings
+
+TOKEN_VARIABLE = "DRIFTBOOK_API_TOKEN"  # noqa: S105  (a name, not a token)
+
+
+def serve_champion(
+    settings: Settings,
+    artifacts_dir: str | Path,
+    host: str | None = None,
+    port: int | None = None,
+    token: str | None = None,
+    require_auth: bool = True,
+) -> None:
+    """Run the server until it is told to stop; host and port default to the settings'.
+
+    ``token`` defaults to the environment's ``DRIFTBOOK_API_TOKEN``; a host that is not loopback
+    needs one unless ``require_auth`` is false. Port 0 takes a free one. The first line on
+    standard output is a JSON object with the ``url``.
+
+    Raises:
+        UsageError: no token where one is needed, or the address cannot be listened on.
+    """
+    host = host or settings.serving.host
+    port = settings.serving.port if port is None else port
+    token = token or os.environ.get(TOKEN_VARIABLE) or None
+    if token is None and require_auth and not is_loopback(host):
+        raise UsageError(
+            f"host {host!r} is reachable from other machines and no token is set; "
+            f"set {TOKEN_VARIABLE}, or give --no-auth to serve without one"
+        )
+    with listen_on(host, port) as listener, json_logs():
+        run_server(create_app(settings, artifacts_dir, token), listener)
+
+
+def run_server(app: FastAPI, listener: socket.socket) -> None:
+    """Serve ``app`` on a socket that listens already, until the process is told to stop."""
+    config = uvicorn.Config(
+        app,
+        http="httptools",
+        access_log=False,
+        log_config=None,
+        server_header=False,
+        timeout_keep_alive=30,
+        timeout_graceful_shutdown=10,
+    )
+    host, port = listener.getsockname()[:2]
+    # What was made so far stays: left out of garbage collection, it holds no answer up.
+    gc.collect()
+    gc.freeze()
+    announce_address(host, port)
+    uvicorn.Server(config).run(sockets=[listener])
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether only this machine can reach ``host``.
+
+    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
+    """
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def listen_on(host: str, port: int) -> socket.socket:
+    """Return a socket that listens on the address.
+
+    Raises:
+        UsageError: it cannot be listened on.
+    """
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host} port {port} ({error.strerror}); "
+            "choose another with --port, or stop the other server"
+        ) from error
