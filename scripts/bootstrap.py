@@ -167,7 +167,7 @@ def settle_renderer(uv: str) -> None:
         reached = isinstance(error, SetupError)
         reason = "can't be installed" if reached else "has a release page that can't be reached"
         say(
-            f"Quarto {version} {reason}; pages are rendered by nbconvert "
+            f"Quarto {version} {reason}; pages are rendered without it "
             "('make sync-quarto' tries again)"
         )
     else:

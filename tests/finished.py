@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from driftbook import cells
 from driftbook.data import synthetic
 from driftbook.decision import policy
 from driftbook.drift import quality, report
 from driftbook.performance import trend
-from driftbook.plots import nothing
 from driftbook.settings import Settings
+from driftbook.site import cells
 from driftbook.store import run as runs
 from driftbook.store import transaction
 from driftbook.store.evidence import NOTEBOOKS
@@ -63,7 +60,9 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     run.write_json("serving/api_checks.json", {"passed": True, "checks": []})
     _track(artifacts, staged.folder, staged.run_id, champion.version)
     for name in list(NOTEBOOKS)[:4]:
-        write_notebook(staged.folder / "executed" / f"{name}.ipynb", name)
+        path = staged.folder / "executed" / f"{name}.ipynb"
+        path.parent.mkdir(exist_ok=True)
+        cells.write_cells(path, [cells.make_markdown_cell(name)])
     transaction.commit_run(staged, artifacts)
     transaction.publish_run(artifacts, staged.run_id)
     return staged.run_id
@@ -75,45 +74,3 @@ def _track(artifacts: Path, folder: Path, run_id: str, version: str) -> None:
     table = pd.concat([pd.read_csv(past), row]) if past.exists() else row
     (folder / "tracking").mkdir()
     table.to_csv(folder / "tracking" / "runs.csv", index=False)
-
-
-def write_notebook(path: Path, name: str) -> None:
-    """Write a small executed notebook as papermill leaves one."""
-    picture, size = nothing(f"The figure of {name}.")._repr_mimebundle_()
-    content: list[dict[str, Any]] = [
-        cells.raw(f'---\ntitle: "Title of {name}"\nsubtitle: "Subtitle"\n---'),
-        cells.markdown(
-            "## A heading: what, why?\n\nSee @fig-one, @tbl-one and [02](02-drift.ipynb)."
-        ),
-        _code("window = None", ["parameters"]),
-        _code('run_id = "secret-parameter"', ["injected-parameters"]),
-        _code(
-            '#| label: fig-one\n#| fig-cap: "A <caption>."\n'
-            "#| fig-alt: >-\n#|   An alt\n#|   text.\nplot()",
-            output={"data": picture, "metadata": size},
-        ),
-        _code(
-            '#| label: tbl-one\n#| tbl-cap: "A table."\ntable()',
-            output={"data": {"text/markdown": "| a |\n| --- |\n| 1 |"}, "metadata": {}},
-        ),
-        _code(
-            "#| label: words\nshow()",
-            output={"data": {"text/markdown": ["**bold**", " words"]}, "metadata": {}},
-        ),
-        cells.markdown("Back to [the decision](../reports/index.qmd#the-evidence)."),
-    ]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cells.write(path, content)
-
-
-def _code(
-    source: str, tags: list[str] | None = None, output: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    result = {"output_type": "execute_result", "execution_count": 1, **(output or {})}
-    return {
-        "cell_type": "code",
-        "execution_count": 1,
-        "metadata": {"tags": tags or [], "papermill": {"duration": 0.1}},
-        "outputs": [json.loads(json.dumps(result))] if output else [],
-        "source": source,
-    }

@@ -225,7 +225,7 @@ def test_a_rank_order_surely_below_chance_is_found(
         [("roc_auc", value, value - 0.05, high), ("brier", 0.2, 0.1, 0.3)],
         columns=["metric", "value", "ci_low", "ci_high"],
     )
-    assert scores.ranks_backwards(table) is backwards
+    assert scores.find_backward_ranking(table) is backwards
 
 
 def test_notebook_and_card_say_that_a_model_ranks_backwards() -> None:
@@ -233,7 +233,7 @@ def test_notebook_and_card_say_that_a_model_ranks_backwards() -> None:
     frame["target"] = np.where(np.arange(2000) < 1500, frame["x"] > 0, frame["x"] < 0) * 1
     settings = Settings.parse({"data": {"source": "synthetic:none"}})
     model = training.train(frame, settings)
-    assert scores.ranks_backwards(model.metrics)
+    assert scores.find_backward_ranking(model.metrics)
     assert narrative.ranking_text(model.metrics).startswith("**Finding: this model ranks backwards")
     none = pd.DataFrame({"part": [], "feature": [], "suspicious": []})
     card = model_card.model_card(model, none, none, settings)

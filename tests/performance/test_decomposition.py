@@ -232,7 +232,7 @@ def test_a_part_that_says_nothing_has_no_number(monkeypatch: pytest.MonkeyPatch)
     assert found.loc[wide, ["change", "change_low", "change_high"]].isna().all(axis=None)
     assert not found.loc[wide, "beyond_chance"].any()
     assert found.loc[~wide, "change"].equals(whole.loc[~wide, "change"])
-    assert reasons.name_cause(found.reset_index(names="part")) == ""
+    assert reasons.phrase_cause(found.reset_index(names="part")) == ""
 
 
 def test_measured_numbers_follow_the_delta_method() -> None:
@@ -491,14 +491,14 @@ BOTH = f"because {RATE} and {HARDER}, in all +0.0300 Brier loss a row"
     ],
 )  # fmt: skip
 def test_the_cause_in_words(parts: pd.DataFrame, words: str) -> None:
-    assert reasons.name_cause(parts) == words
+    assert reasons.phrase_cause(parts) == words
 
 
 def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None:
     parts = whole(0.0, 0.0, 0.03, {CONCEPT, TOTAL_CHANGE})
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2}
     judged, none = pd.DataFrame([row]), pd.DataFrame()
-    said = reasons.write_reason("monitor", none, none, judged, judged, None, parts)
+    said = reasons.phrase_reason("monitor", none, none, judged, judged, None, parts)
     assert "0.2300 against 0.2000, because the rule changed" in said
-    calm = reasons.write_reason("hold", none, none, judged[:0], judged, None, parts)
+    calm = reasons.phrase_reason("hold", none, none, judged[:0], judged, None, parts)
     assert "rule" not in calm

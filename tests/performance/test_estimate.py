@@ -376,12 +376,3 @@ def test_a_score_that_points_the_wrong_way_is_not_used() -> None:
     found = chance.calibrate_chances(turned, columns=True)
     assert found.used.tolist() == [2]
     assert found.chances(base.inputs)[0] == pytest.approx(turned.y.mean(), abs=0.005)
-
-
-def test_the_page_says_which_method_and_why() -> None:
-    text = estimated.explain_method("PAPE + columns, recent labels")
-    assert "classifier tells" in text and "newer than the reference" in text
-    assert "changed rule" in text
-    assert "count alike" in estimated.explain_method(
-        "CBPE"
-    ) and "say no more" in estimated.explain_method("CBPE")

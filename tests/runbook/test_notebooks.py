@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from driftbook import cells
 from driftbook.runbook.notebooks import read_parameters
+from driftbook.site import cells
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
@@ -29,7 +29,7 @@ each = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
 
 def code(path: Path) -> list[cells.Cell]:
-    return [cell for cell in cells.read(path) if cell["cell_type"] == "code"]
+    return [cell for cell in cells.read_cells(path) if cell["cell_type"] == "code"]
 
 
 def test_all_five_are_there() -> None:
@@ -47,6 +47,7 @@ def test_tracked_without_outputs_and_as_lists_of_lines(path: Path) -> None:
     raw: list[dict[str, Any]] = json.loads(path.read_text(encoding="utf-8"))["cells"]
     for cell in raw:
         assert isinstance(cell["source"], list)
+        assert cell["source"] == cells.split_lines("".join(cell["source"])), cell["id"]
         if cell["cell_type"] == "code":
             assert cell["outputs"] == []
             assert cell["execution_count"] is None
@@ -61,9 +62,9 @@ def test_parameters_are_the_agreed_literals(path: Path) -> None:
 
 @each
 def test_opens_with_front_matter_and_a_question(path: Path) -> None:
-    first, second = cells.read(path)[:2]
+    first, second = cells.read_cells(path)[:2]
     assert first["cell_type"] == "raw"
-    front, rest = cells.front_matter(first["source"] + "\n")
+    front, rest = cells.split_front_matter(first["source"] + "\n")
     assert set(front) == {"title", "subtitle"}
     assert not rest.strip()
     assert second["source"].startswith("**The question.**")
@@ -72,7 +73,7 @@ def test_opens_with_front_matter_and_a_question(path: Path) -> None:
 @each
 def test_code_calls_shows_and_explains_but_computes_nothing(path: Path) -> None:
     for cell in code(path):
-        _, source = cells.options_of(cell["source"])
+        _, source = cells.split_options(cell["source"])
         assert 1 <= len(source.strip().splitlines()) <= 12, cell["id"]
         for node in ast.walk(ast.parse(source)):
             assert not isinstance(node, LOGIC), f"{cell['id']}: {ast.unparse(node)}"
@@ -84,7 +85,7 @@ def test_code_calls_shows_and_explains_but_computes_nothing(path: Path) -> None:
 def test_cells_are_labelled_and_figures_described(path: Path) -> None:
     labels = []
     for cell in code(path):
-        options, _ = cells.options_of(cell["source"])
+        options, _ = cells.split_options(cell["source"])
         if "parameters" in cell["metadata"].get("tags", []):
             continue
         labels.append(options["label"])
@@ -98,9 +99,9 @@ def test_cells_are_labelled_and_figures_described(path: Path) -> None:
 
 @each
 def test_prose_comes_before_every_figure_and_numbers_are_never_typed_in(path: Path) -> None:
-    found = cells.read(path)
+    found = cells.read_cells(path)
     for before, cell in pairwise(found):
-        options, _ = cells.options_of(cell["source"])
+        options, _ = cells.split_options(cell["source"])
         if str(options.get("label", "")).startswith("fig-"):
             assert before["cell_type"] == "markdown", cell["id"]
     prose = "\n".join(cell["source"] for cell in found if cell["cell_type"] == "markdown")

@@ -128,7 +128,7 @@ def test_quarto_out_of_reach_is_one_line_and_no_failure(
         monkeypatch.setattr(bootstrap, "RELEASES", f"http://127.0.0.1:{closed.getsockname()[1]}/")
         bootstrap.settle_renderer("no-uv")
     (line,) = capsys.readouterr().out.splitlines()
-    assert "release page that can't be reached; pages are rendered by nbconvert" in line
+    assert "release page that can't be reached; pages are rendered without it" in line
 
 
 @pytest.mark.skipif(not shutil.which("make"), reason="make is not installed")

@@ -195,13 +195,13 @@ def conclude_decision(
         )
     broken, moved, worse = found.broken, found.moved, found.worse
     action = decide_action(len(broken) > 0, len(moved) > 0, len(worse) > 0, challenger)
-    reason = reasons.write_reason(
+    reason = reasons.phrase_reason(
         action, broken, moved, worse, found.table, challenger, found.parts
     )
-    reverses = reasons.list_reversals(action, broken, challenger, policy)
+    reverses = reasons.phrase_reversals(action, broken, challenger, policy)
     return Assessment(
         action="monitor" if few else action,
-        reason=reasons.explain_too_few(n_current, policy) if few else reason,
+        reason=reasons.phrase_too_few(n_current, policy) if few else reason,
         drift=found.report,
         performance=found.table,
         quality=found.faults,

@@ -1,31 +1,22 @@
-"""The decision in words: one sentence why, and what would reverse it."""
+"""The decision in words: what the templates need to say why, and what would reverse it."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
-from typing import Any
 
 import pandas as pd
 
 from driftbook.decision import challenger as challengers
 from driftbook.decision.challenger import Challenger
-from driftbook.performance.causes import CAUSES, CONCEPT, COVARIATE, PRIOR, TOTAL_CHANGE
+from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
 from driftbook.settings import PolicySettings
-
-_WORDS = {
-    COVARIATE: "the inputs moved to harder cases",
-    PRIOR: "the base rate moved",
-    CONCEPT: "the rule changed",
-}
-ESTIMATED = "estimated without labels, which cannot show a changed rule"
+from driftbook.words import render_words
 
 
-def explain_too_few(rows: int, policy: PolicySettings) -> str:
+def phrase_too_few(rows: int, policy: PolicySettings) -> str:
     """Return the reason of a window that is too small to judge."""
-    return f"insufficient_data: {rows} rows, fewer than min_rows = {policy.min_rows}"
+    return render_words("too_few.md.j2", rows=rows, min_rows=policy.min_rows)
 
 
-def write_reason(
+def phrase_reason(
     action: str,
     broken: pd.DataFrame,
     moved: pd.DataFrame,
@@ -38,109 +29,54 @@ def write_reason(
 
     ``parts``: the split of the change of loss; its cause is named where performance is worse.
     """
-    if len(broken):
-        faults = [
-            f"{row['feature']} {row['detail'] or row['fault']}" for _, row in broken.iterrows()
-        ]
-        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        return f"broken data: {'; '.join(faults[:3])}{more}"
-    clauses = [_performance(worse, table, found)]
-    if len(worse) and (why := name_cause(parts)):
-        clauses[0] += f", {why}"
-    if len(moved):
-        clauses.insert(0, f"drift that matters ({_names(moved)})")
-    elif worse.empty:
-        clauses.insert(0, "no drift that matters")
-    stale = found is not None and found.stale and found.gain > 0
-    if action == "retrain" or len(worse) or stale:
-        clauses.append(_economics(found))
-    return "; ".join(clauses)
+    judged = [row for row in table.to_dict("records") if row["status"] == "ok"]
+    realised = [row for row in judged if row["basis"] == "realised"]
+    counts = realised or [row for row in judged if row["basis"] == "estimated"]
+    return render_words(
+        "reason.md.j2",
+        action=action,
+        faults=broken.to_dict("records"),
+        moved=[str(name) for name in moved.get("feature", [])],
+        worse=next(iter(worse.to_dict("records")), None),
+        cause=phrase_cause(parts) if len(worse) else "",
+        judged=len(judged) > 0,
+        realised=len(realised) > 0,
+        brier=next((row for row in counts if row["metric"] == "brier"), None),
+        challenger=found,
+        stale=found is not None and found.stale and found.gain > 0,
+    )
 
 
-def name_cause(parts: pd.DataFrame) -> str:
+def phrase_cause(parts: pd.DataFrame) -> str:
     """Return why the loss rose as a clause of a sentence; empty where nothing could be split.
 
-    Parts that make it worse beyond chance are named, the largest first.
-
-    >>> name_cause(pd.DataFrame(columns=["part", "status"]))
+    >>> phrase_cause(pd.DataFrame(columns=["part", "status"]))
     ''
     """
     rows = {str(row["part"]): row for row in parts.to_dict("records")}
-    judged = {part: rows[part] for part in CAUSES if part in rows and rows[part]["status"] == "ok"}
+    judged = [rows[part] for part in CAUSES if part in rows and rows[part]["status"] == "ok"]
     if not judged:
         return ""
-    worse = [part for part, row in judged.items() if row["beyond_chance"] and row["change"] > 0]
-    worse.sort(key=lambda part: -judged[part]["change"])
-    named = [f"{_WORDS[part]} ({part} {_interval(judged[part])})" for part in worse]
-    if rows[TOTAL_CHANGE]["status"] == "needs_labels":
-        seen = named[0] if named else f"{COVARIATE} {_interval(judged[COVARIATE])}"
-        return f"of which only the inputs' part can be seen without labels: {seen}"
-    if rows[TOTAL_CHANGE]["status"] != "ok":
-        return ""
-    total = f"{rows[TOTAL_CHANGE]['change']:+.4f} Brier loss a row"
-    if not named:
-        return f"but no single cause of the change ({total}) is beyond chance"
-    return f"because {' and '.join(named)}, in all {total}"
+    worse = [row for row in judged if row["beyond_chance"] and row["change"] > 0]
+    worse.sort(key=lambda row: -row["change"])
+    return render_words(
+        "cause.md.j2", total=rows[TOTAL_CHANGE], inputs=rows[COVARIATE], worse=worse
+    )
 
 
-def _interval(row: Mapping[Any, Any]) -> str:
-    return f"{row['change']:+.4f} [{row['change_low']:.4f}, {row['change_high']:.4f}]"
-
-
-def list_reversals(
+def phrase_reversals(
     action: str, broken: pd.DataFrame, found: Challenger | None, policy: PolicySettings
 ) -> tuple[str, ...]:
     """Return what would change the action, each as one phrase."""
-    if action == "investigate":
-        return tuple(f"{name} back to normal" for name in broken["feature"].astype(str))
-    if found is None:
-        gain = f"more than {policy.retrain_cost:g} over {policy.horizon} windows"
-        return (
-            "performance worse than the champion's holdout beyond its interval",
-            f"drift that matters, and a challenger that gains {gain}",
-        )
-    turn = challengers.find_turning_cost(policy, found.gain_low, found.staleness)
-    if action == "retrain":
-        calm = "a next window in which the champion is no worse than newer fits"
-        return (f"a retrain_cost above {turn:.4g}", calm)
-    if found.pays:
-        return ("performance that is worse, or a champion that newer fits surely beat",)
-    gain = f"a challenger whose gain is sure to exceed {found.break_even:.4g} Brier loss a row"
-    return (gain, f"a retrain_cost below {turn:.4g}") if turn > 0 else (gain,)
-
-
-def _names(moved: pd.DataFrame) -> str:
-    names = [str(name) for name in moved["feature"]]
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-
-
-def _performance(worse: pd.DataFrame, table: pd.DataFrame, found: Challenger | None) -> str:
-    if len(worse):
-        row = worse.iloc[0]
-        known = "" if row["basis"] == "realised" else f" ({ESTIMATED})"
-        return (
-            f"{row['metric']} is worse than on the champion's holdout{known}: "
-            f"{row['value']:.4f} against {row['baseline']:.4f}"
-        )
-    if found is not None and found.stale and found.gain > 0:
-        return f"the champion is stale: newer fits lose {found.gain:.4f} Brier loss a row less"
-    judged = table[table["status"] == "ok"]
-    if judged.empty:
-        return "performance cannot be judged yet"
-    realised = judged["basis"] == "realised"
-    how = "measured" if realised.any() else ESTIMATED
-    counts = realised if realised.any() else judged["basis"] == "estimated"
-    brier = judged[counts & judged["metric"].eq("brier")]
-    if brier.empty or not brier["value"].iloc[0] > brier["baseline"].iloc[0]:
-        return f"performance is no worse ({how})"
-    values = f"Brier loss {brier['value'].iloc[0]:.4f} against {brier['baseline'].iloc[0]:.4f}"
-    return f"performance is not surely worse ({how}: {values})"
-
-
-def _economics(found: Challenger | None) -> str:
-    if found is None:
-        return "too few labelled rows to train and grade a challenger"
-    gain = f"{found.gain:.4f} [{found.gain_low:.4f}, {found.gain_high:.4f}]"
-    pays = "pays" if found.pays else "is not sure to pay"
-    needed = f"needs more than {found.break_even:.5f}" if found.break_even > 0 else "any would pay"
-    return f"a retrain ({found.recipe}) {pays}: it gains {gain} Brier loss a row and {needed}"
+    turn = None
+    if found is not None:
+        turn = challengers.find_turning_cost(policy, found.gain_low, found.staleness)
+    phrases = render_words(
+        "reversals.md.j2",
+        action=action,
+        broken=[str(name) for name in broken.get("feature", [])],
+        challenger=found,
+        policy=policy,
+        turning_cost=turn,
+    )
+    return tuple(phrases.split("\n"))

@@ -107,7 +107,7 @@ def summarise_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.
     return pd.DataFrame([{c: getattr(row, c) for c in columns} for row in rows], columns=columns)
 
 
-def ranks_backwards(metrics: pd.DataFrame) -> bool:
+def find_backward_ranking(metrics: pd.DataFrame) -> bool:
     """Return whether a model surely puts the wrong rows first: its AUC's interval lies below 0.5.
 
     ``metrics``: a table of :func:`summarise_metrics`. An undefined AUC is no such finding.

@@ -111,6 +111,21 @@ class Model:
         )
         return pd.concat([table, counts], ignore_index=True)
 
+    @property
+    def ranks_backwards(self) -> bool:
+        """Return whether it surely puts the wrong rows first: see ``find_backward_ranking``."""
+        return scores.find_backward_ranking(self.metrics)
+
+    @cached_property
+    def rows_learnt(self) -> int:
+        """Return how many reference rows the fit that serves has learnt from.
+
+        Its own scores tell: today's settings need not be those of the version.
+        """
+        served = self.predict_proba(self.holdout)
+        same = np.allclose(served, self.holdout_scores, rtol=0.0, atol=1e-9)
+        return self.n_train if same else len(self.reference)
+
     @cached_property
     def importance(self) -> dict[str, float]:
         """Return by feature the rise of the holdout's Brier loss when its column is permuted.

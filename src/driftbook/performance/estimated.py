@@ -168,32 +168,6 @@ def name_method(weighted: bool, columns: bool, recent: bool) -> str:
     return ("PAPE" if weighted else "CBPE") + COLUMNS * columns + RECENT * recent
 
 
-def explain_method(method: str) -> str:
-    """Return in two sentences why ``method`` was chosen, and what no estimate can see."""
-    columns = (
-        "the columns say more about a row's chance than the champion's score alone, so both count"
-        if COLUMNS in method
-        else "the columns say no more about a row's chance than the champion's score, whose "
-        "meaning then cannot move with the inputs, so all known rows count alike (CBPE)"
-    )
-    if method.startswith("PAPE"):
-        columns += (
-            ", and a classifier tells the window's inputs from those with known outcomes, so rows "
-            "that resemble the window count more (PAPE)"
-        )
-    elif COLUMNS in method:
-        columns += (
-            "; no classifier surely tells the window's inputs from those with known outcomes, or "
-            "too few of those resemble it, so all count alike (CBPE)"
-        )
-    recent = "; it is calibrated on labels newer than the reference" if RECENT in method else ""
-    return (
-        f"The estimate that counts is **{method}**: {columns}{recent}. "
-        "No estimate without labels can see a changed rule behind unchanged inputs: before a "
-        "costly decision, get labels for a sample of rows."
-    )
-
-
 def _judged(
     fitted: ChanceCalibration,
     inputs: Floats,

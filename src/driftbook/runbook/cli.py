@@ -234,11 +234,11 @@ def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -
 @on_project
 def report(project: Project, as_json: bool, quiet: bool) -> None:
     """Render the HTML pages of the last run again."""
-    from driftbook.report import render
+    from driftbook.site.render import render_site
 
     terminal = Terminal(quiet)
     with project.settled(terminal.say), terminal.step("pages"):
-        page = render(project.artifacts, options=project.options)
+        page = render_site(project.artifacts, options=project.options)
     _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
 
 

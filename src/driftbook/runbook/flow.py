@@ -254,7 +254,6 @@ def record_job(artifacts: str, folder: str, run_name: str, tracked: bool) -> Non
 
 def render_job(artifacts: str, options: str) -> str:
     """Return the path of the first page, rendered again; called in the kernel."""
-    with _without("rfc3987_syntax"):
-        from driftbook import report
+    from driftbook.site.render import render_site
 
-    return str(report.render(artifacts, options=options))
+    return str(render_site(Path(artifacts), options=options))

@@ -23,7 +23,7 @@ from driftbook.runbook.kernel import KernelError, WarmKernel
 from driftbook.runbook.terminal import Terminal
 
 CELL_TIMEOUT_S = 3600
-HIDDEN = "remove-cell"  # the tag by which Quarto and nbconvert leave a cell out of a page
+HIDDEN = "remove-cell"  # the tag by which the pages leave a cell out of a page
 _ENGINE = "driftbook-warm-kernel"
 _LABEL = re.compile(r"^#\|\s*label:\s*[\"']?([\w.-]+)", re.MULTILINE)
 

@@ -72,7 +72,7 @@ class PublishedRun:
         """Return the window under judgement."""
         return str(self.recommendation.get("window") or "–")
 
-    def executed(self, notebook: str) -> Path | None:
+    def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
         run_id = self.manifest.get("parts", {}).get(NOTEBOOKS[notebook])
         path = self.artifacts / "runs" / str(run_id) / "executed" / f"{notebook}.ipynb"
@@ -141,7 +141,7 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def find_headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | None:
+def choose_headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | None:
     """Return the row of ``metric`` that counts: realised where it is there, else estimated."""
     # A window too small to judge has a table without rows.
     if performance.empty:

@@ -1,0 +1,196 @@
+"""Figures behind the decision: performance now, what a retrain would bring, and over time."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from driftbook.site.figures import theme
+from driftbook.words import format_number, name_metric
+
+_TITLES = {
+    "roc_auc": "ROC AUC (higher is better)",
+    "accuracy": "accuracy (higher is better)",
+    "log_loss": "log loss (lower is better)",
+    "brier": "Brier loss (lower is better)",
+    "calibration": "calibration: outcome − probability (0 is best)",
+}
+_SIDES = (
+    ("baseline", theme.REFERENCE, "o"),
+    ("realised", theme.CURRENT, "D"),
+    ("estimated", theme.ACCENT, "s"),
+)
+
+
+TREND = {
+    "realised": ("realised", "realised_low", "realised_high"),
+    "estimated without labels": ("estimated", "estimated_low", "estimated_high"),
+    "the champion's baseline": ("baseline", "", ""),
+}
+
+
+def draw_performance(table: pd.DataFrame) -> theme.Picture:
+    """Return each metric now against its baseline, with 95% intervals; a row a metric.
+
+    Metrics without any value are left out, and so are alternatives to the estimate that counts;
+    each metric has its own scale.
+    """
+    judged = table.dropna(subset=["value"]) if "value" in table else table.iloc[:0]
+    judged = judged[judged["basis"] != "alternative"] if len(judged) else judged
+    if judged.empty:
+        return theme.draw_nothing("No metric could be judged on this window.")
+    metrics = list(dict.fromkeys(judged["metric"]))
+    with theme.open_sheet(
+        "Performance now against the baseline", 0.9 + 0.95 * len(metrics), len(metrics)
+    ) as page:
+        for axes, metric in zip(page.axes, metrics, strict=True):
+            _metric(axes, judged[judged["metric"] == metric])
+            axes.set_title(_TITLES.get(metric, name_metric(metric)))
+        # A basis may be missing from some metrics; the legend names each one once.
+        handles, labels = page.axes[0].get_legend_handles_labels()
+        for axes in page.axes[1:]:
+            more, names = axes.get_legend_handles_labels()
+            handles += [h for h, n in zip(more, names, strict=True) if n not in labels]
+            labels += [n for n in names if n not in labels]
+        page.figure.legend(handles, labels, loc="outside upper left", ncols=3)
+        page.figure.supxlabel(
+            f"metric value (n = {format_number(judged['n'].max())} rows now)", fontsize=10
+        )
+    return page.picture
+
+
+def _metric(axes: Axes, rows: pd.DataFrame) -> None:
+    base = rows.iloc[0]
+    points = [("baseline", base["baseline"], base["baseline_low"], base["baseline_high"])]
+    points += [(r["basis"], r["value"], r["ci_low"], r["ci_high"]) for _, r in rows.iterrows()]
+    styles = {name: (colour, marker) for name, colour, marker in _SIDES}
+    for place, (name, value, low, high) in enumerate(points):
+        colour, marker = styles.get(name, (theme.INK, "x"))
+        axes.plot([low, high], [-place, -place], color=colour, linewidth=2.5)
+        axes.plot(value, -place, marker, color=colour, markersize=7, label=name)
+    axes.set_ylim(-len(points) + 0.4, 0.6)
+    axes.set_yticks([])
+    axes.margins(x=0.15)
+    axes.spines["left"].set_visible(False)
+
+
+def draw_causes(parts: pd.DataFrame) -> theme.Picture:
+    """Return each part of the change of Brier loss with its 95% interval, and their total.
+
+    Parts that could not be had are left out.
+    """
+    shown = parts.dropna(subset=["change"]).iloc[::-1].reset_index(drop=True)
+    if shown.empty:
+        return theme.draw_nothing(
+            "The change could not be split: too few rows, or too few of a class."
+        )
+    with theme.open_sheet("Parts of the change of Brier loss", 1.4 + 0.42 * len(shown)) as page:
+        axes = page.axes[0]
+        axes.axvline(0, color=theme.INK, linewidth=1.2)
+        numbers = shown[["change", "change_low", "change_high"]].to_numpy(dtype=float)
+        sure = shown["beyond_chance"].astype(bool)
+        rising = [theme.CURRENT if change > 0 else theme.GOOD for change in shown["change"]]
+        colours = [c if s else theme.REFERENCE for c, s in zip(rising, sure, strict=True)]
+        markers = ["D" if s else "o" for s in sure]
+        theme.draw_intervals(axes, list(shown["part"]), numbers, colours, markers)
+        if "total" in set(shown["part"]):
+            axes.axhline(0.5, color=theme.FAINT, linewidth=0.8)
+        axes.set_xlabel(
+            "rise of mean Brier loss a row   (◆ beyond chance, ● not)\n"
+            f"n = {format_number(shown['n'].max())} rows now"
+        )
+    return page.picture
+
+
+def draw_gains(candidates: pd.DataFrame, break_even: float) -> theme.Picture:
+    """Return what each challenger would gain over the champion, against the break-even gain."""
+    if candidates.empty:
+        return theme.draw_nothing("No challenger was trained for this window.")
+    shown = candidates.sort_values("gain_low", ignore_index=True)
+    text = "Gain of each challenger against the break-even gain"
+    with theme.open_sheet(text, 1.5 + 0.45 * len(shown)) as page:
+        axes = page.axes[0]
+        axes.axvline(0, color=theme.FAINT, linewidth=1)
+        axes.axvline(break_even, color=theme.INK, linestyle="--", linewidth=1.2)
+        axes.annotate(
+            f"break-even {break_even:.2g}",
+            (break_even, 1), xycoords=("data", "axes fraction"), xytext=(4, 3),
+            textcoords="offset points", fontsize=9,
+        )  # fmt: skip
+        numbers = shown[["gain", "gain_low", "gain_high"]].to_numpy(dtype=float)
+        pays = shown["gain_low"] > break_even
+        colours = [theme.GOOD if p else theme.REFERENCE for p in pays]
+        markers = ["^" if p else "o" for p in pays]
+        theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
+        axes.set_xlabel(
+            "fall of mean Brier loss a row against the champion   (▲ pays, ● does not)\n"
+            f"n = {format_number(shown['n_gate'].max())} gate rows that trained neither"
+        )
+    return page.picture
+
+
+def draw_over_time(
+    record: pd.DataFrame, series: dict[str, tuple[str, str, str]], ylabel: str
+) -> theme.Picture:
+    """Return lines over windows, each with its band.
+
+    ``record`` has a column ``window`` and for each entry of ``series`` (label → value, low and
+    high column) its numbers; a missing number breaks the line.
+    """
+    if record.empty:
+        return theme.draw_nothing("No window has been judged yet.")
+    colours = (theme.CURRENT, theme.ACCENT, theme.GOOD, theme.REFERENCE)
+    with theme.open_sheet(ylabel + " over time", 3.5) as page:
+        axes = page.axes[0]
+        x = np.arange(len(record))
+        for (label, (value, low, high)), colour in zip(series.items(), colours, strict=False):
+            if low in record and high in record:
+                axes.fill_between(
+                    x, record[low], record[high], color=colour, alpha=0.18, linewidth=0
+                )
+            marker = "o" if len(record) <= 40 else None
+            axes.plot(x, record[value], color=colour, marker=marker, markersize=4.5, label=label)
+        name_windows(axes, list(record["window"].astype(str)))
+        axes.set_ylabel(ylabel)
+        axes.legend(loc="best")
+    return page.picture
+
+
+def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
+    """Return every decision by window: the window's Brier loss above, its drifted share below.
+
+    ``past``: a row a run, in the order of windows, as ``evidence.tabulate_past_runs`` makes them;
+    the loss is realised where it is known, else estimated. One window judged twice has two marks.
+    """
+    if past.empty:
+        return theme.draw_nothing("No run has finished yet.")
+    windows = list(dict.fromkeys(past["window"]))
+    place = np.array([windows.index(window) for window in past["window"]])
+    loss = past["realised"].astype(float).fillna(past["estimated"].astype(float)).to_numpy()
+    drifted = 100 * past["drift_ratio"].to_numpy(dtype=float)
+    with theme.open_sheet("Every decision by window", 4.6, rows=2, sharex=True) as page:
+        top, bottom = page.axes
+        top.plot(place, past["baseline"].astype(float), "_", color=theme.FAINT, markersize=14)
+        for action, colour in theme.ACTION_COLOURS.items():
+            chosen = (past["action"] == action).to_numpy()
+            if not chosen.any():
+                continue
+            marker = theme.ACTION_MARKERS[action]
+            top.scatter(place[chosen], loss[chosen], s=55, c=colour, marker=marker, label=action)
+            bottom.scatter(place[chosen], drifted[chosen], s=55, c=colour, marker=marker)
+        top.set_ylabel("Brier loss\n(– baseline)")
+        bottom.set_ylabel("drifted features, %")
+        bottom.set_ylim(-5, 105)
+        page.figure.legend(loc="outside upper left", ncols=4)
+        name_windows(bottom, windows)
+        bottom.set_xlabel(f"window (n = {len(past)} runs)")
+    return page.picture
+
+
+def name_windows(axes: Axes, names: list[str]) -> None:
+    """Name at most 14 of the windows below the axis, and say how many there are."""
+    step = -(-len(names) // 14)
+    places = list(range(0, len(names), step))
+    axes.set_xticks(places, [names[p] for p in places], rotation=35, ha="right")
+    axes.set_xlabel(f"window ({len(names)} in all)")

@@ -1,0 +1,195 @@
+"""What each notebook says about its evidence, as Markdown: values for the templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric, render_words
+
+if TYPE_CHECKING:
+    from driftbook.data.columns import Feature
+
+OURS, BEST = "driftbook", "hindsight"
+# Policies that need no monitor at all: the first question is whether ours beats them.
+PLAIN, NEAR = ("never", "always"), 0.01
+
+
+def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
+    """Return what the leakage check found, in two sentences and a table."""
+    return render_words(
+        "leakage.md.j2",
+        suspects=list(leaks.loc[leaks["suspicious"], "feature"]),
+        strongest=leaks.iloc[0].to_dict(),
+        shared=shared,
+        leaks=leaks,
+    )
+
+
+def describe_metrics(metrics: pd.DataFrame) -> str:
+    """Return the evaluation metrics, each with its interval."""
+    named = metrics.assign(metric=metrics["metric"].map(name_metric))
+    return render_words("metrics.md.j2", metrics=named)
+
+
+def describe_ranking(metrics: pd.DataFrame, backwards: bool) -> str:
+    """Return whether the model puts the right rows first; ``backwards``: it surely does not."""
+    auc = metrics[metrics["metric"] == "roc_auc"].to_dict("records")[0]
+    return render_words("ranking.md.j2", auc=auc, backwards=backwards)
+
+
+def describe_threshold(costs: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
+    """Return which threshold is cheapest at these costs."""
+    return render_words(
+        "threshold.md.j2",
+        cheapest=costs.sort_values("cost_per_1000", kind="stable").iloc[0].to_dict(),
+        false_alarm_cost=false_alarm_cost,
+        miss_cost=miss_cost,
+    )
+
+
+def summarise_drift(report: pd.DataFrame) -> dict[str, Any]:
+    """Return what sentences on drift need: how many features, the flagged ones, what matters."""
+    if report.empty:
+        return {"drift_judged": False, "features": 0, "flagged": [], "largest": [], "matters": []}
+    own = report[~report["kind"].isin(["prediction", "joint"])]
+    flagged = _flagged(own)
+    matters = report["matters"].fillna(False).astype(bool)
+    return {
+        "drift_judged": True,
+        "features": len(own),
+        "flagged": list(flagged["feature"]),
+        "largest": _largest_first(flagged).to_dict("records"),
+        "matters": list(report.loc[matters, "feature"]),
+    }
+
+
+def _flagged(report: pd.DataFrame) -> pd.DataFrame:
+    return report[report["drift_flag"].fillna(False).astype(bool)]
+
+
+def _largest_first(report: pd.DataFrame) -> pd.DataFrame:
+    return report.sort_values("effect", key=abs, ascending=False, na_position="last")
+
+
+def describe_drift(report: pd.DataFrame) -> str:
+    """Return in words which features drifted, the largest change, and whether it matters."""
+    return render_words("drift.md.j2", **summarise_drift(report))
+
+
+def select_flagged_features(report: pd.DataFrame, features: Sequence[Feature]) -> list[Feature]:
+    """Return the model's features that the report flags, largest effect first."""
+    known = {feature.name: feature for feature in features}
+    order = _largest_first(_flagged(report))["feature"]
+    return [known[name] for name in order if name in known]
+
+
+def describe_performance(performance: pd.DataFrame) -> str:
+    """Return performance now, its baseline, the change and the verdict; then the estimates."""
+    judged, methods, method = performance, performance, None
+    if len(performance):
+        judged = performance[performance["basis"] != "alternative"]
+        judged = judged.assign(
+            verdict=[_verdict(row) for row in judged.to_dict("records")],
+            metric=judged["metric"].map(name_metric),
+        )
+        counts = performance[performance["basis"].eq("estimated") & performance["status"].eq("ok")]
+        method = None if counts.empty else str(counts["method"].iloc[0])
+        methods = performance[performance["basis"].isin(["estimated", "alternative"])]
+        values = methods.pivot_table(index="method", columns="metric", values="value", sort=False)
+        methods = values.rename(columns=name_metric).reset_index()
+    return render_words("performance.md.j2", judged=judged, methods=methods, method=method)
+
+
+def _verdict(row: Mapping[Any, Any]) -> str:
+    if row["status"] != "ok":
+        return str(row["status"]).replace("_", " ")
+    if row["worse"]:
+        return "worse"
+    direction = METRIC_DIRECTIONS.get(row["metric"], 0)
+    return "not_surely_worse" if direction * row["change"] < 0 else "no_worse"
+
+
+def describe_causes(parts: pd.DataFrame) -> str:
+    """Return the parts of the change of Brier loss, each with its interval and verdict."""
+    words = parts["beyond_chance"].map({True: "beyond_chance", False: "within_chance"})
+    verdict = words.where(parts["status"] == "ok", parts["status"])
+    return render_words("causes.md.j2", parts=parts.assign(verdict=verdict))
+
+
+def tabulate_candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
+    """Return the graded challengers of a recommendation; no rows when none was trained."""
+    challenger = recommendation["evidence"]["challenger"] or {}
+    return pd.DataFrame(challenger.get("candidates") or [])
+
+
+def describe_economics(evidence: Mapping[str, Any]) -> str:
+    """Return the economics of a retrain in words: price, windows credited, break-even, gain."""
+    terms, best = evidence["economics"], evidence["challenger"]
+    return render_words("economics.md.j2", terms=terms, best=best)
+
+
+def describe_checks(checks: Mapping[str, Any]) -> str:
+    """Return the serving checks as a table under one sentence that says whether all passed."""
+    rows = pd.DataFrame(checks["checks"])
+    return render_words("checks.md.j2", checks=rows, passed=int(rows["passed"].sum()))
+
+
+def describe_policies(policies: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+    """Return how this policy did against hindsight and the next best, and the table.
+
+    ``notes``: which policies could not be replayed, and why.
+    """
+    order = policies.sort_values("total_cost", kind="stable", ignore_index=True)
+    rows = order.to_dict("records")
+    shown = order.assign(total_cost=[format_number(cost, 4) for cost in order["total_cost"]])
+    return render_words(
+        "backtest_policies.md.j2",
+        ours=next(row for row in rows if row["policy"] == OURS),
+        rival=next((row for row in rows if row["policy"] not in (OURS, BEST)), None),
+        policies=shown.rename(columns={"excess": "excess_share"}),
+        notes=notes,
+    )
+
+
+def describe_schedule(schedule: pd.DataFrame) -> str:
+    """Return what this policy would have done before each window, and why."""
+    return render_words("backtest_schedule.md.j2", schedule=schedule[schedule["policy"] == OURS])
+
+
+def describe_prices(costs: pd.DataFrame) -> str:
+    """Return which policy is cheapest at each price of a retrain, and how ours does there."""
+    best = costs[costs["cheapest"].astype(bool)].drop_duplicates("retrain_cost")
+    ours = costs[costs["policy"] == OURS].set_index("retrain_cost")["excess"]
+    prices = best.assign(share=best["excess"], our_share=best["retrain_cost"].map(ours))
+    return render_words("backtest_prices.md.j2", prices=prices)
+
+
+def describe_verdict(costs: pd.DataFrame, price: float) -> str:
+    """Return whether this policy would have served, and at which prices the answer changes.
+
+    ``costs``: the policies' totals at several prices of a retrain, as the backtest gives them;
+    ``price``: the one in the settings. It served where neither never nor always retraining, which
+    need no monitor, was cheaper by more than 1% of hindsight's cost (a convention).
+    """
+    excess = costs.pivot_table(index="retrain_cost", columns="policy", values="excess").sort_index()
+    plain = excess[list(PLAIN)]
+    served = excess[OURS] <= plain.min(axis=1) + NEAR
+    at = excess.index[int(np.argmin(np.abs(excess.index - price)))]
+    turned = [
+        {"price": p, "cheaper": None if served[p] else plain.loc[p].idxmin()}
+        for p in excess.index
+        if served[p] != served[at]
+    ]
+    return render_words(
+        "backtest_verdict.md.j2",
+        served=bool(served[at]),
+        price=price,
+        ours=excess.loc[at, OURS],
+        plain=plain.loc[at].to_dict(),
+        prices=list(excess.index),
+        turned=turned,
+    )

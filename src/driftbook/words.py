@@ -1,0 +1,231 @@
+"""Numbers, intervals, lists and tables as people write them, and the sentences around them.
+
+Sentences live in Jinja2 templates under ``site/templates``; Python hands them values.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Mapping, Sequence
+from functools import cache
+from numbers import Integral, Real
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from jinja2 import Environment
+
+TEMPLATES = Path(__file__).resolve().parent / "site" / "templates"
+METRIC_NAMES = {
+    "roc_auc": "ROC AUC",
+    "log_loss": "log loss",
+    "brier": "Brier loss",
+    "n_train": "training rows",
+    "n_test": "holdout rows",
+}
+# 1: a larger value is better, −1: a smaller one.
+METRIC_DIRECTIONS = {"roc_auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1}
+UNKNOWN = "–"
+
+# An underscore inside a word is no markup, neither for Pandoc nor for CommonMark.
+_MARKUP = re.compile(r"[\\`*<$|~^]|(?<!\w)_|_(?!\w)")
+
+
+def render_words(template: str, **values: Any) -> str:
+    """Return a template of ``site/templates`` filled with values, without outer white space.
+
+    Raises:
+        jinja2.UndefinedError: the template names a value that it was not given.
+    """
+    return _environment().get_template(template).render(values).strip()
+
+
+@cache
+def _environment() -> Environment:
+    # Imported here: who only writes numbers needs no templates.
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        autoescape=select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "code": format_code,
+        "interval": format_interval,
+        "join_interval": join_interval,
+        "metric": name_metric,
+        "names": list_names,
+        "number": format_number,
+        "one_line": join_lines,
+        "percent": format_percent,
+        "prose": escape_markup,
+        "table": format_table,
+    }
+    return environment
+
+
+def format_number(value: Any, digits: int = 3) -> str:
+    """Return a value as a reader wants it: 1,234 · 0.0123 · yes · – for what is not known.
+
+    >>> format_number(12482), format_number(0.0123456), format_number(float("nan"))
+    ('12,482', '0.0123', '–')
+    """
+    if _is_missing(value):
+        return UNKNOWN
+    if isinstance(value, bool) or type(value).__name__ == "bool":
+        return "yes" if value else "no"
+    if isinstance(value, Integral) or (isinstance(value, Real) and float(value).is_integer()):
+        return f"{int(float(value)):,}".replace("-", "−")
+    if isinstance(value, Real):
+        return _format_real(float(value), digits).replace("-", "−")
+    return escape_markup(str(value))
+
+
+def _is_missing(value: Any) -> bool:
+    return value is None or (isinstance(value, Real) and math.isnan(float(value)))
+
+
+def _format_real(value: float, digits: int) -> str:
+    if math.isinf(value):
+        return "∞" if value > 0 else "-∞"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    if abs(value) < 1e-4:
+        return f"{value:.1e}"
+    magnitude = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    return f"{value:.{max(digits - 1 - magnitude, 0)}f}"
+
+
+def format_p_value(value: float | None) -> str:
+    """Return a p-value, ``< 0.001`` where it is smaller.
+
+    >>> format_p_value(1e-9), format_p_value(0.0421), format_p_value(None)
+    ('< 0.001', '0.042', '–')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def format_percent(value: float | None, places: int = 1) -> str:
+    """Return a share in percent.
+
+    >>> format_percent(0.2327), format_percent(None)
+    ('23.3%', '–')
+    """
+    if value is None or math.isnan(value):
+        return UNKNOWN
+    return f"{100 * value:.{places}f}%"
+
+
+def format_interval(value: float | None, low: float | None, high: float | None) -> str:
+    """Return a value with its interval: ``0.632 [0.621, 0.643]``.
+
+    >>> format_interval(0.63214, 0.6208, 0.64301).replace("\u00a0", " ")
+    '0.632 [0.621, 0.643]'
+    """
+    if any(_is_missing(x) for x in (value, low, high)):
+        return format_number(value)
+    # No-break spaces: a line may end before the interval but not inside it.
+    return f"{format_number(value)} [{format_number(low)},\u00a0{format_number(high)}]"
+
+
+def join_interval(
+    frame: pd.DataFrame, value: str = "value", low: str = "ci_low", high: str = "ci_high"
+) -> pd.DataFrame:
+    """Return the frame with a value and its interval joined into one column for readers."""
+    if frame.empty:
+        return frame
+    columns = (frame[name] for name in (value, low, high))
+    joined = [format_interval(*row) for row in zip(*columns, strict=True)]
+    return frame.assign(**{value: joined}).drop(columns=[low, high])
+
+
+def escape_markup(text: str) -> str:
+    r"""Return free text, such as a reason or a column's name, so that no character is markup.
+
+    >>> escape_markup("a*b | <$5> _x_ retrain_cost")
+    'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost'
+    """
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def format_code(text: object) -> str:
+    """Return text in code type; a backtick in it, which would end the code, becomes a quote.
+
+    >>> format_code("temp"), format_code(None)
+    ('`temp`', '–')
+    """
+    return UNKNOWN if text is None else "`" + str(text).replace("`", "'").replace("|", "¦") + "`"
+
+
+def list_names(names: Sequence[str]) -> str:
+    """Return names as a readable list in code type.
+
+    >>> list_names(["a", "b", "c"]), list_names([])
+    ('`a`, `b` and `c`', 'none')
+    """
+    quoted = [format_code(name) for name in names]
+    if len(quoted) < 2:
+        return quoted[0] if quoted else "none"
+    return ", ".join(quoted[:-1]) + " and " + quoted[-1]
+
+
+def name_metric(metric: str) -> str:
+    """Return a metric's name as people write it.
+
+    >>> name_metric("roc_auc"), name_metric("calibration")
+    ('ROC AUC', 'calibration')
+    """
+    return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def join_lines(text: str) -> str:
+    """Return the lines of a paragraph as one; no-break spaces stay."""
+    return re.sub(r"[ \n]+", " ", text).strip()
+
+
+def format_table(
+    frame: pd.DataFrame,
+    columns: Mapping[str, str] | None = None,
+    empty: str = "Nothing.",
+    markup: Collection[str] = (),
+    labels: Mapping[str, str] | None = None,
+) -> str:
+    """Return the frame as a Markdown table under readable headings; ``empty`` when it has no rows.
+
+    ``columns`` picks columns and gives their headings; those the frame lacks are left out. Text
+    columns are set flush left, all others flush right. Those in ``markup`` hold Markdown already,
+    or a key of ``labels``, whose text is shown.
+    """
+    if frame.empty:
+        return empty
+    heads = columns or {str(name): str(name).replace("_", " ") for name in frame.columns}
+    names = [name for name in heads if name in frame.columns]
+    labels = labels or {}
+    rows = [
+        [
+            labels.get(value, str(value)) if name in markup else _format_cell(name, value)
+            for name, value in row.items()
+        ]
+        for row in frame[names].to_dict("records")
+    ]
+    lines = [[heads[name] for name in names], *rows]
+    # Pandoc shares a wide table's width out by the lengths of the rules below the headings.
+    dashes = ["-" * max(3, *map(len, cells)) for cells in zip(*lines, strict=True)]
+    is_text = [frame[name].dtype.kind == "O" for name in names]
+    rules = [f":{d}" if text else f"{d}:" for d, text in zip(dashes, is_text, strict=True)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in [lines[0], rules, *rows])
+
+
+def _format_cell(name: Any, value: Any) -> str:
+    if isinstance(value, str):
+        return format_number(value)
+    if name == "p" or (str(name).startswith("p") and "pvalue" in str(name)):
+        return format_p_value(value)
+    return format_percent(value) if str(name).endswith("share") else format_number(value)

@@ -1,0 +1,296 @@
+"""What pages say in each kind of outcome: hold, monitor, retrain, investigate, too few rows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from driftbook.data import synthetic
+from driftbook.decision import policy
+from driftbook.model.training import Model, train
+from driftbook.settings import Settings
+from driftbook.site import notebook_words, pages
+from driftbook.site.cells import split_front_matter
+from driftbook.site.decision_page import CommandLine, compose_decision_page
+from driftbook.site.render_without_quarto import Page, convert_markdown
+from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
+from driftbook.words import render_words
+
+SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return train(synthetic.make_scenario("none", rows=3000, seed=1), SETTINGS)
+
+
+def assessed(model: Model, outcome: str) -> policy.Assessment:
+    scenario = {"hold": "none", "monitor": "covariate", "retrain": "concept"}.get(outcome, "outage")
+    frame = synthetic.make_scenario(scenario, rows=9000, seed=2).iloc[-1500:].reset_index(drop=True)
+    if outcome == "few":
+        frame = frame.iloc[:10]
+    if outcome == "unlabelled":
+        frame = synthetic.make_scenario("covariate", rows=9000, seed=2).iloc[-1500:]
+        frame = frame.drop(columns="target").reset_index(drop=True)
+    return policy.assess(model, frame, SETTINGS)
+
+
+MEANINGS = {
+    "hold": "Keep serving the champion; nothing asks for action.",
+    "monitor": "Keep serving the champion and look again after the next window.",
+    "retrain": "Replace the champion by the challenger that this run trained.",
+    "investigate": "Mend the data first; nothing is learnt or judged on broken columns.",
+}
+OUTCOMES = ("hold", "monitor", "retrain", "investigate", "few", "unlabelled")
+
+
+@pytest.fixture(scope="module")
+def published(model: Model) -> dict[str, PublishedRun]:
+    return {outcome: published_run(assessed(model, outcome)) for outcome in OUTCOMES}
+
+
+def published_run(found: policy.Assessment) -> PublishedRun:
+    document: dict[str, Any] = found.to_dict() | {
+        "run_id": "20260102T030405Z-ab12",
+        "window": "rows-0007",
+        "challenger_version": None,
+    }
+    manifest = {
+        "run_id": document["run_id"],
+        "model_version": found.model_version,
+        "created_utc": "2026-01-02T03:04:05+00:00",
+        "files": {},
+        "settings": SETTINGS.model_dump(mode="json"),
+    }
+    return PublishedRun(
+        artifacts=Path("nowhere"),
+        manifest=manifest,
+        recommendation=document,
+        performance=found.performance,
+        trend=pd.DataFrame(),
+        drift=found.drift,
+        quality=found.quality,
+        metrics=pd.DataFrame(),
+        checks={},
+        history=(PastRun(document, "0" * 64),),
+        ledger=[],
+        champion=found.model_version,
+    )
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_front_page_states_the_action_and_its_evidence(
+    published: dict[str, PublishedRun], outcome: str
+) -> None:
+    evidence = published[outcome]
+    text = compose_decision_page(evidence, CommandLine())
+    action = evidence.recommendation["action"]
+    assert f"db-banner-{action}" in text
+    assert MEANINGS[action] in text
+    assert "nan" not in text
+    assert text.count('class="db-card ') == 4
+    if outcome in MEANINGS:
+        assert action == outcome
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES)
+def test_every_page_of_every_outcome_is_markdown_without_a_gap(
+    published: dict[str, PublishedRun], outcome: str
+) -> None:
+    evidence = published[outcome]
+    texts = [pages.compose_performance_page(evidence)[0], pages.compose_history_page(evidence)[0]]
+    texts += [pages.compose_settings(evidence), pages.compose_run_page(evidence.history[0])]
+    for text in texts:
+        assert "None" not in text
+        assert "nan" not in text
+        html = convert_markdown(split_front_matter(text)[1], Page("page", {}))
+        assert "<table" in html or "|" not in html
+
+
+def test_cards_say_good_and_bad(published: dict[str, PublishedRun]) -> None:
+    calm = compose_decision_page(published["hold"], CommandLine())
+    assert calm.count("db-card-good") == 2
+    assert "db-card-bad" not in calm
+    # The card says what the reason says.
+    assert "performance is not surely worse (measured" in calm
+    assert "• not surely worse" in calm
+    assert "✓ sound" in calm
+    broken = compose_decision_page(published["investigate"], CommandLine())
+    assert "✗" in broken
+    assert "broken" in broken
+    assert ".venv/bin/driftbook open 20260102T030405Z-ab12" in broken
+    paying = compose_decision_page(published["retrain"], CommandLine())
+    assert "✓ a retrain pays" in paying
+    assert "make promote" in paying
+
+
+def test_after_a_promotion_the_next_step_is_to_judge_the_new_champion(
+    published: dict[str, PublishedRun],
+) -> None:
+    promoted = replace(published["retrain"], champion="m-new")
+    text = compose_decision_page(promoted, CommandLine())
+    assert "`m-new`, which is the champion since" in text
+    assert "make run-drift" in text
+    assert "make promote" not in text
+
+
+def test_estimated_performance_says_that_it_is(published: dict[str, PublishedRun]) -> None:
+    text = compose_decision_page(published["unlabelled"], CommandLine())
+    assert "estimated" in text
+    assert "realised" not in text
+
+
+def test_too_few_rows_is_not_a_number(published: dict[str, PublishedRun]) -> None:
+    text = compose_decision_page(published["few"], CommandLine())
+    assert "insufficient_data" in text
+    assert "not judged" in text
+    assert (
+        notebook_words.describe_performance(published["few"].performance)
+        == "Performance was not judged."
+    )
+
+
+def test_headline_prefers_labels_to_estimates() -> None:
+    rows = {"metric": "brier", "basis": ["estimated", "realised"], "value": [0.1, 0.2]}
+    chosen = choose_headline(pd.DataFrame(rows))
+    assert chosen is not None
+    assert chosen["value"] == 0.2
+    missing = choose_headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}))
+    assert missing is not None
+    assert missing["basis"] == "estimated"
+    assert choose_headline(pd.DataFrame()) is None
+
+
+def test_over_windows_keeps_what_each_run_knew(published: dict[str, PublishedRun]) -> None:
+    table = tabulate_past_runs(
+        [published[name].history[0] for name in ("retrain", "unlabelled", "few")]
+    )
+    assert table["realised"].notna().tolist() == [True, False, False]
+    assert table["estimated"].notna().tolist() == [True, True, False]
+    assert table["action"].iloc[0] == "retrain"
+
+
+@pytest.fixture
+def unsure(published: dict[str, PublishedRun]) -> PublishedRun:
+    """A retrain because newer fits do better, with a loss 27% above the baseline's."""
+    run = published["retrain"]
+    table = run.performance.assign(worse=False, baseline=0.2)
+    brier = (table["metric"] == "brier") & (table["basis"] == "realised")
+    table.loc[brier, ["value", "change", "change_low", "change_high"]] = [0.254, 0.054, -0.02, 0.13]
+    assert brier.sum() == 1 and run.recommendation["action"] == "retrain"
+    return replace(run, performance=table)
+
+
+def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -> None:
+    text = compose_decision_page(unsure, CommandLine())
+    card = text.split('href="performance.html"')[1].split("</a>")[0]
+    assert "• not surely worse" in card
+    assert (
+        "Brier loss is 27% higher than the baseline&#39;s and may be as much as 65% higher" in card
+    )
+    assert "(measured)" in card
+    assert "no worse" not in card
+    row = next(
+        line
+        for line in notebook_words.describe_performance(unsure.performance).splitlines()
+        if line.startswith("| Brier loss | realised")
+    )
+    assert row.split("|")[3].strip() == "not sure"
+
+
+def test_without_an_interval_only_what_is_known_is_said(unsure: PublishedRun) -> None:
+    table = unsure.performance.assign(change_high=np.nan)
+    text = compose_decision_page(replace(unsure, performance=table), CommandLine())
+    assert "Brier loss is 27% higher than the baseline&#39;s (measured)" in text
+
+
+def test_a_loss_below_the_baseline_is_no_worse(unsure: PublishedRun) -> None:
+    table = unsure.performance.assign(baseline=0.3)
+    text = compose_decision_page(replace(unsure, performance=table), CommandLine())
+    assert "✓ no worse" in text
+    assert "No metric is worse than its baseline (measured)." in text
+
+
+@pytest.mark.parametrize("text", ["*bold*", "<b>", "a|b", "$x$", "`code`"])
+def test_a_reason_is_shown_as_it_stands(published: dict[str, PublishedRun], text: str) -> None:
+    document = published["hold"].recommendation | {"reason": text, "reverses": [text]}
+    html = convert_markdown(render_words("decision_box.md.j2", decision=document), Page("page", {}))
+    shown = html.split("Why:</strong>")[1].split("</p>")[0].strip()
+    assert shown == text.replace("<", "&lt;").replace(">", "&gt;")
+
+
+def test_backtest_in_words() -> None:
+    policies = pd.DataFrame(
+        {
+            "policy": ["hindsight", "driftbook", "never"],
+            "retrains": [1, 2, 0],
+            "mean_loss": [0.2, 0.21, 0.25],
+            "total_cost": [1.0, 1.05, 1.25],
+            "excess": [0.0, 0.05, 0.25],
+        }
+    )
+    text = notebook_words.describe_policies(policies)
+    assert "retrains 2 times" in text
+    assert "**5.0% above hindsight**" in text
+    assert "`never`, pays 25.0% above it" in text
+    costs = policies.assign(retrain_cost=0.002, cheapest=policies["policy"] == "driftbook")
+    assert "| driftbook " in notebook_words.describe_prices(costs)
+
+
+def _costs(ours: list[float]) -> pd.DataFrame:
+    rows = []
+    for price, excess in zip((0.001, 0.004, 0.016), ours, strict=True):
+        paid = {"hindsight": 0.0, "driftbook": excess, "never": 0.10, "always": 5 * price}
+        rows += [{"retrain_cost": price, "policy": p, "excess": e} for p, e in paid.items()]
+    return pd.DataFrame(rows)
+
+
+def test_the_verdict_is_for_the_price_in_the_settings_and_names_where_it_turns() -> None:
+    yes = notebook_words.describe_verdict(_costs([0.005, 0.01, 0.03]), 0.004)
+    assert yes.startswith("**Yes.** At your price of 0.00400")
+    assert "1.0% more than hindsight, never retraining 10.0% and always retraining 2.0%" in yes
+    assert yes.endswith("The answer is the same at every price tried, from 0.00100 to 0.0160.")
+    turned = notebook_words.describe_verdict(_costs([0.02, 0.01, 0.2]), 0.004)
+    assert "changes at 0.00100 (always retraining is cheaper), 0.0160 (always" in turned
+    no = notebook_words.describe_verdict(_costs([0.02, 0.01, 0.03]), 0.001)
+    assert no.startswith("**No.**") and no.endswith("the answer changes at 0.00400, 0.0160.")
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("CBPE", ("say no more", "count alike")),
+        ("CBPE + columns", ("say more", "no classifier surely tells", "count alike")),
+        (
+            "PAPE + columns, recent labels",
+            ("say more", "resemble the window count more"),
+        ),
+    ],
+)
+def test_performance_says_which_method_estimates_and_why(
+    published: dict[str, PublishedRun], method: str, words: tuple[str, ...]
+) -> None:
+    table = published["unlabelled"].performance
+    chosen = table["basis"] == "estimated"
+    table = table.assign(method=table["method"].where(~chosen, method))
+    text = notebook_words.describe_performance(table)
+    assert f"The estimate that counts is **{method}**: the columns say" in text
+    assert all(part in text for part in words)
+    assert ("newer than the reference" in text) == ("recent" in method)
+    assert "No estimate without labels can see a changed rule" in text
+    assert f"| {method} (chosen) " in text
+
+
+def test_words_of_the_data_are_never_markup(published: dict[str, PublishedRun]) -> None:
+    row = {"feature": "<i>&a|b", "fault": "gone", "severity": "broken", "detail": "is <b>gone</b>"}
+    faults = pd.DataFrame([row])
+    text = compose_decision_page(replace(published["hold"], quality=faults), CommandLine())
+    assert "&lt;i&gt;&amp;a|b: is &lt;b&gt;gone&lt;/b&gt;." in text
+    assert "<b>gone" not in text
+    html = convert_markdown(render_words("quality.md.j2", faults=faults), Page("page", {}))
+    assert "&lt;i&gt;&amp;a|b" in html and "<b>" not in html
