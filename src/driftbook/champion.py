@@ -83,9 +83,15 @@ def load(models: Path, version: str) -> Champion:
         name=card["name"],
         features=tuple((feature["name"], feature["kind"]) for feature in card["features"]),
         card=card,
-        scorer=scorer or ModelScorer(registry.load_model(models, version)),
+        scorer=scorer or _load_model_scorer(models, version),
         load_s=time.perf_counter() - started,
     )
+
+
+def _load_model_scorer(models: Path, version: str) -> ModelScorer:
+    from driftbook.store import registry_models
+
+    return ModelScorer(registry_models.load_model(models, version))
 
 
 def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:

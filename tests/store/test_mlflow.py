@@ -58,9 +58,9 @@ def artifacts(
     """Return an artifacts folder with one committed run, a champion and a challenger."""
     champion, challenger = models
     folder = tmp_path / "artifacts"
-    registry.save_model(folder / "models", champion)
+    registry_models.save_model(folder / "models", champion)
     registry.set_first_champion(folder / "models", champion.version)
-    registry.save_model(folder / "models", challenger)
+    registry_models.save_model(folder / "models", challenger)
     registry.nominate_challenger(folder / "models", challenger.version)
     commit_run(folder, RUN_ID, champion.version)
     shutil.copy(empty_store, folder / "tracking" / "mlflow.db")

@@ -221,7 +221,7 @@ def test_a_champion_moved_without_this_evidence_is_named(root: Path) -> None:
         "unused.yaml", root, None, manifest.read_manifest(root / "manifest.json")["run_id"]
     )
     other = artifacts.training.train(run.model.reference, SETTINGS, recipe="other")
-    registry.save_model(root / "models", other)
+    registry_models.save_model(root / "models", other)
     registry.promote_version(
         root / "models", other.version, why="x", evidence_sha256="none of this"
     )
@@ -233,7 +233,7 @@ def test_a_promotion_on_this_evidence_is_in_order(root: Path) -> None:
     document = manifest.read_manifest(root / "manifest.json")
     run = artifacts.open_run("unused.yaml", root, None, document["run_id"])
     other = artifacts.training.train(run.model.reference, SETTINGS, recipe="other")
-    registry.save_model(root / "models", other)
+    registry_models.save_model(root / "models", other)
     evidence = document["files"]["policy/retrain_recommendation.json"]["sha256"]
     registry.promote_version(root / "models", other.version, why="x", evidence_sha256=evidence)
     assert manifest.verify_artifacts(root) == []
