@@ -78,11 +78,11 @@ def test_publishing_again_changes_nothing(root: Path) -> None:
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
 
 
-def test_a_dropped_run_keeps_its_notebooks(root: Path) -> None:
+def test_a_dropped_run_leaves_nothing(root: Path) -> None:
     staged = staged_runs.stage(root)
-    transaction.drop_run(staged, keep=root / "failed" / staged.run_id)
-    assert (root / "failed" / staged.run_id / "02-drift.ipynb").exists()
-    assert not staged.folder.exists() and verify.verify_artifacts(root) == []
+    transaction.drop_run(staged)
+    assert not staged.folder.exists()
+    assert verify.verify_artifacts(root) == []
 
 
 def test_only_one_command_at_a_time(root: Path) -> None:

@@ -16,16 +16,9 @@ from driftbook.store import files, registry
 
 MANIFEST_FORMAT = 1
 PACKAGES = (
-    "driftbook",
-    "numpy",
-    "pandas",
-    "scipy",
-    "scikit-learn",
-    "pyarrow",
-    "skops",
-    "fastapi",
+    "driftbook", "numpy", "pandas", "scipy", "scikit-learn", "pyarrow", "skops", "fastapi",
     "papermill",
-)
+)  # fmt: skip
 
 
 def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from driftbook.model.training import Model
 
 RUN_TAG, VERSION_TAG = "driftbook.run_id", "driftbook.version"
-LONGEST_PARAM, PARAMS_A_CALL, EXAMPLE_ROWS = 6000, 100, 5  # MLflow's limits, and rows to show
+EXAMPLE_ROWS = 5
 REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "skops")
 
 
@@ -206,30 +206,26 @@ def list_tracked_metrics(card: Mapping[str, Any], decision: Mapping[str, Any]) -
     }
 
 
-def log_run(client: MlflowClient, artifacts: Path, folder: Path) -> str:
-    """Return the MLflow id of the run, logged with parameters, metrics, artifacts and model."""
-    from mlflow.entities import Metric, Param, RunTag
+def log_run(client: MlflowClient, artifacts: Path, folder: Path) -> None:
+    """Log what the run's record says, its files and its model, unless all is there already."""
+    from mlflow.entities import Metric, Param
 
     record = files.read_json_object(folder / paths.RUN_TRACKING)
+    started, tags = record["started_ms"], record["tags"]
     experiment = find_experiment(client, artifacts, record["experiment"])
     found = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{record['run_id']}'")
     if found and found[0].info.status == "FINISHED":
-        return str(found[0].info.run_id)
-    started, name = record["started_ms"], record["run_name"]
-    run = found[0] if found else client.create_run(experiment, started, record["tags"], name)
+        return
+    run = found[0] if found else client.create_run(experiment, started, tags, record["run_name"])
     run_id = str(run.info.run_id)
-    params = [Param(name, value[:LONGEST_PARAM]) for name, value in record["params"].items()]
-    for start in range(0, len(params), PARAMS_A_CALL):
-        client.log_batch(run_id, params=params[start : start + PARAMS_A_CALL])
     # One time stamp for all: MLflow then takes a repeated metric for the same one.
     metrics = [Metric(name, value, started, 0) for name, value in record["metrics"].items()]
-    client.log_batch(run_id, metrics=metrics)
+    params = [Param(name, value) for name, value in record["params"].items()]
+    client.log_batch(run_id, metrics, params)
     client.log_artifacts(run_id, str(folder))
-    version = record["tags"]["driftbook.model_version"]
-    number = register_in_mlflow(client, artifacts, version, run_id)
-    client.log_batch(run_id, tags=[RunTag("driftbook.registered_version", number)])
+    number = register_in_mlflow(client, artifacts, tags["driftbook.model_version"], run_id)
+    client.set_tag(run_id, "driftbook.registered_version", number)
     client.set_terminated(run_id, "FINISHED")
-    return run_id
 
 
 def find_experiment(client: MlflowClient, artifacts: Path, name: str) -> str:

@@ -54,9 +54,9 @@ def lock_artifacts(artifacts: Path) -> Iterator[None]:
         yield
 
 
-def new_run_id(now: datetime | None = None) -> str:
+def new_run_id() -> str:
     """Return an id that sorts by time: UTC to the second and four random hex digits."""
-    return f"{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def stage_run(
@@ -135,13 +135,8 @@ def _publish_models(models: Path, folder: Path) -> None:
             registry.nominate_challenger(models, nominee)
 
 
-def drop_run(staged: StagedRun, keep: Path | None = None) -> None:
-    """Remove a run that failed; its ``executed`` notebooks are kept under ``keep``."""
-    executed = staged.folder / paths.EXECUTED
-    if keep is not None and executed.exists():
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(keep, ignore_errors=True)
-        executed.rename(keep)
+def drop_run(staged: StagedRun) -> None:
+    """Remove a run that failed."""
     shutil.rmtree(staged.folder, ignore_errors=True)
 
 
