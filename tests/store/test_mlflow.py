@@ -105,7 +105,7 @@ def decision(version: str) -> dict[str, Any]:
     }
 
 
-def settings_for(uri: str | None = None, timeout_s: float = 60.0) -> Settings:
+def settings_for(uri: str | None = None, timeout_s: float = 300.0) -> Settings:
     return Settings.parse(
         {
             "data": {"source": "synthetic:none"},

@@ -315,7 +315,7 @@ def main(artifacts_dir: str, uri: str, run_id: str | None = None) -> None:
     mlflow.set_registry_uri(uri)
     client = mlflow.MlflowClient(uri, uri)
     try:
-        with files.hold_lock(artifacts / paths.MLFLOW_STORE.with_suffix(".lock")):
+        with files.hold_lock(artifacts / paths.MLFLOW_STORE.with_name(".lock")):
             if run_id is not None:
                 log_run(client, artifacts, artifacts / paths.RUNS / run_id)
             sync_aliases(client, artifacts)
