@@ -258,7 +258,7 @@ def test_a_lost_server_keeps_the_run_and_a_found_one_gets_it(
         lost = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
         started = time.monotonic()
         done = tracking.track_run(artifacts, settings_for(lost, timeout_s=4), RUN_ID)
-        assert 4 <= time.monotonic() - started < 8
+        assert 4 <= time.monotonic() - started < 30
         moved = tracking.track_aliases(artifacts, settings_for(lost, timeout_s=0.5))
     address = lost.replace("user:secret@", "")
     assert done.tell(" --settings b.yaml") == (
