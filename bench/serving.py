@@ -37,7 +37,7 @@ from driftbook.api.server import listen_on, run_server
 from driftbook.data import synthetic
 from driftbook.model import training
 from driftbook.settings import Settings
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 
 BOUND = 0.75
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"name": "bench"}})
@@ -143,7 +143,7 @@ class Answer(BaseModel):
 
 def serve(artifacts: str) -> None:
     """Run the application with the two endpoints that it is compared with."""
-    model = registry.load_model(Path(artifacts) / "models")
+    model = registry_models.load_model(Path(artifacts) / "models")
     answer = Answer(
         prediction=1,
         probability=0.5312345678901234,
@@ -247,7 +247,7 @@ import sys, mlflow
 from driftbook import registry
 from pathlib import Path
 model = registry.load(Path(sys.argv[1]) / "models")
-trusted = list(registry.TRUSTED_TYPES)
+trusted = list(registry_models.TRUSTED_TYPES)
 mlflow.sklearn.save_model(
     model.estimator, sys.argv[2], serialization_format="skops", skops_trusted_types=trusted
 )
@@ -279,7 +279,7 @@ def in_turns(url: str, options: argparse.Namespace) -> dict[str, Timing]:
 
 def swap_seconds(url: str, models: Path, other: training.Model) -> float:
     """Return how long after a promotion the server answers with the new version."""
-    registry.save_model(models, other)
+    registry_models.save_model(models, other)
     with httpx.Client(base_url=url, trust_env=False) as client:
         registry.promote_version(models, other.version, "benchmark", None, forced=True)
         promoted = time.perf_counter()
@@ -306,7 +306,7 @@ def main() -> int:
         folder = Path(scratch)
         rows = synthetic.make_scenario("none", rows=4000)
         first, other = (training.train(rows.iloc[i : i + 3000], SETTINGS) for i in (0, 1000))
-        registry.save_model(folder / "models", first)
+        registry_models.save_model(folder / "models", first)
         registry.set_first_champion(folder / "models", first.version)
         with process([sys.executable, __file__, "--serve", scratch]) as server:
             url = str(json.loads(server.stdout.readline())["url"]) if server.stdout else ""

@@ -13,7 +13,7 @@ import pandas as pd
 from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.settings import Settings
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 
 with warnings.catch_warnings():
     # Starlette prefers the successor of httpx, which this project does not need otherwise.
@@ -59,7 +59,7 @@ def mixed_rows(rows: int = 600, seed: int = 0) -> pd.DataFrame:
 
 def enthrone(artifacts: Path, model: Model) -> Model:
     """Store ``model`` in the registry under ``artifacts`` as its champion."""
-    registry.save_model(artifacts / "models", model)
+    registry_models.save_model(artifacts / "models", model)
     if not registry.set_first_champion(artifacts / "models", model.version):
         registry.promote_version(artifacts / "models", model.version, "test", None, forced=True)
     return model

@@ -46,9 +46,9 @@ API_CHECKS = Path("serving", "api_checks.json")
 POLICIES = Path("backtest", "policies.csv")
 RUNS_TABLE = Path("tracking", "runs.csv")
 MANIFEST = Path("manifest.json")
-# The folders that a run and a backtest replace as a whole.
-RUN_PARTS = ("metrics", "drift", "policy", "serving", "tracking")
-BACKTEST_PARTS = ("backtest",)
+REQUIRED_FILES = (TRAIN_EVAL_SUMMARY, DRIFT_REPORT, RECOMMENDATION, API_CHECKS, RUNS_TABLE)
+# The folders that a run or a backtest replaces as a whole, where it wrote to them.
+PUBLISHED_PARTS = ("metrics", "drift", "policy", "serving", "tracking", "backtest")
 
 # What the artifacts folder keeps beside them.
 MODELS = Path("models")
@@ -60,10 +60,13 @@ SCRATCH = Path("scratch")
 FAILED = Path("failed")
 CACHE = Path("cache")
 LOG = Path("log")
+MLFLOW_STORE = Path("tracking", "mlflow.db")
+MLFLOW_FILES = Path("tracking", "mlflow-files")
 # Within the folder of a run.
 RUN_NOTE = Path("run.json")
 RUN_SETTINGS = Path("settings.yaml")
 RUN_DATA = Path("data.json")
+RUN_TRACKING = Path("tracking.json")
 EXECUTED = Path("executed")
 PUBLISHED_MARK = Path(".published")
 

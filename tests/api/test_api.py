@@ -268,7 +268,7 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
     registered = registry.read_index(tmp_path / "models").versions[model.version]["files"]
     monkeypatch.setattr(
         registry,
-        "verified_bytes",
+        "read_verified_files",
         lambda *_: {n: (file.parent / n).read_bytes() for n in registered},
     )
     monkeypatch.setattr(registry, "load", lambda *_: model)

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 
 from driftbook.api.process import Server, running_server
 from driftbook.data import prediction_log
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 from serving_models import enthrone, mixed_model, numeric_model, settings_of
 
 pytestmark = pytest.mark.network
@@ -238,7 +238,7 @@ def test_a_promotion_is_taken_up_under_load_without_a_failed_request(tmp_path: P
 
         def promote(answers: list[dict[str, Any]]) -> None:
             nonlocal taken_up
-            registry.save_model(tmp_path / "models", second)
+            registry_models.save_model(tmp_path / "models", second)
             registry.promote_version(tmp_path / "models", second.version, "better", None)
             # Ten times what is promised, so that a slow machine does not decide the outcome.
             taken_up = eventually(lambda: answers[-1]["model_version"] == second.version, 20.0)
@@ -254,7 +254,7 @@ def test_a_promotion_is_taken_up_under_load_without_a_failed_request(tmp_path: P
 def test_a_broken_champion_does_not_replace_a_sound_one(tmp_path: Path) -> None:
     first, second = numeric_model(), numeric_model(seed=1)
     enthrone(tmp_path, first)
-    registry.save_model(tmp_path / "models", second)
+    registry_models.save_model(tmp_path / "models", second)
     (tmp_path / "models" / second.version / "scorer.json").write_text("{}")
     index = tmp_path / "models" / "index.json"
     with (

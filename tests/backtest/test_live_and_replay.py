@@ -19,7 +19,7 @@ from driftbook.data import windows as data
 from driftbook.decision import policy
 from driftbook.model.training import train
 from driftbook.settings import Settings
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 from driftbook.store import run as artifacts
 from driftbook.store.run import Run
 
@@ -120,7 +120,7 @@ def test_a_challenger_says_up_to_where_it_learnt(tmp_path: Path, delay: int) -> 
     run = Run("run", settings, tmp_path / "artifacts", tmp_path / "artifacts/run", "rows-0006")
     found = policy.assess(run.champion, run.split.current, settings, run.split.history)
     assert found.challenger is not None
-    stored = registry.load_model(run.models, run.save_challenger(found.challenger.model))
+    stored = registry_models.load_model(run.models, run.save_challenger(found.challenger.model))
     newest = 6 - delay
     assert stored.origin["stop_row"] == str(ROWS * newest)
     assert stored.origin["windows"] == f"up to rows-000{newest}"

@@ -18,10 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from driftbook import paths
 from driftbook.data import synthetic
+from driftbook.errors import UsageError
 from driftbook.model import design, training
 from driftbook.settings import Settings
-from driftbook.store import mlflow_spool, registry, runs_table
+from driftbook.store import mlflow as tracking
+from driftbook.store import registry, registry_models, runs_table
 
 pytest.importorskip("mlflow", reason="the tracking extra is not installed")
 
@@ -58,9 +61,9 @@ def artifacts(
     """Return an artifacts folder with one committed run, a champion and a challenger."""
     champion, challenger = models
     folder = tmp_path / "artifacts"
-    registry.save_model(folder / "models", champion)
+    registry_models.save_model(folder / "models", champion)
     registry.set_first_champion(folder / "models", champion.version)
-    registry.save_model(folder / "models", challenger)
+    registry_models.save_model(folder / "models", challenger)
     registry.nominate_challenger(folder / "models", challenger.version)
     commit_run(folder, RUN_ID, champion.version)
     shutil.copy(empty_store, folder / "tracking" / "mlflow.db")
@@ -70,13 +73,13 @@ def artifacts(
 def commit_run(artifacts: Path, run_id: str, version: str) -> Path:
     folder = artifacts / "runs" / run_id
     (folder / "policy").mkdir(parents=True)
-    (folder / "settings.yaml").write_text(settings_for().to_yaml(), encoding="utf-8")
+    (folder / paths.RUN_SETTINGS).write_text(settings_for().to_yaml(), encoding="utf-8")
     note = {"run_id": run_id, "started_utc": "2026-01-01T00:00:00+00:00", "notes": "a note"}
     (folder / "run.json").write_text(json.dumps(note), encoding="utf-8")
     (folder / "policy" / "retrain_recommendation.json").write_text(
         json.dumps(decision(version)), encoding="utf-8"
     )
-    runs_table.record_run(artifacts, folder, "demo rows-0007")
+    runs_table.record_run(artifacts, folder, "demo")
     (artifacts / "tracking").mkdir(exist_ok=True)
     shutil.copy(folder / "tracking" / "runs.csv", artifacts / "tracking")
     return folder
@@ -102,7 +105,7 @@ def decision(version: str) -> dict[str, Any]:
     }
 
 
-def settings_for(uri: str | None = None, timeout_s: float = 60.0) -> Settings:
+def settings_for(uri: str | None = None, timeout_s: float = 300.0) -> Settings:
     return Settings.parse(
         {
             "data": {"source": "synthetic:none"},
@@ -123,7 +126,7 @@ def check_run(client: Any, model: training.Model) -> None:
     experiment = client.get_experiment_by_name("demo")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "demo rows-0007"
+    assert run.info.run_name == "demo"
     assert run.info.start_time == 1767225600000
     assert run.data.params["data.source"] == "synthetic:none"
     assert run.data.params["model.name"] == "demo"
@@ -152,14 +155,13 @@ def aliases_of(client: Any) -> dict[str, str]:
 def test_a_run_in_the_sqlite_store(
     artifacts: Path, models: tuple[training.Model, training.Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from driftbook.store import mlflow_child
-
     champion, challenger = models
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    mlflow_spool.add(artifacts, artifacts / "runs" / RUN_ID, "demo rows-0007")
-    done = mlflow_spool.deliver(artifacts, settings_for())
-    assert (done.sent, done.waiting, done.problem) == (1, 0, None)
-    client = client_of(f"sqlite:///{artifacts}/tracking/mlflow.db")
+    done = tracking.track_run(artifacts, settings_for(), RUN_ID)
+    address = f"sqlite:///{artifacts}/tracking/mlflow.db"
+    assert done == tracking.TrackingResult(address, RUN_ID, None)
+    assert done.tell() == f"MLflow at {address} has run {RUN_ID} and the registry's aliases"
+    client = client_of(address)
     check_run(client, champion)
     assert aliases_of(client) == {
         "champion": champion.version,
@@ -167,19 +169,17 @@ def test_a_run_in_the_sqlite_store(
     }
     check_model(client, champion)
 
-    # The same run again, as after a crash between sending and forgetting it.
-    mlflow_spool.add(artifacts, artifacts / "runs" / RUN_ID, "demo rows-0007")
-    assert mlflow_child.send(artifacts, f"sqlite:///{artifacts}/tracking/mlflow.db") == []
+    # The same run again, as after a crash between sending and hearing that it was taken.
+    assert tracking.track_run(artifacts, settings_for(), RUN_ID).problem is None
     check_run(client, champion)
     assert len(client.search_model_versions("name = 'demo'")) == 2
 
     registry.promote_version(artifacts / "models", challenger.version, "test", None)
-    moved = mlflow_spool.follow_aliases(artifacts, settings_for())
-    assert moved is not None
-    assert moved.problem is None
+    moved = tracking.track_aliases(artifacts, settings_for())
+    assert moved == tracking.TrackingResult(address, None, None)
     assert aliases_of(client) == {"champion": challenger.version}
     registry.roll_back(artifacts / "models", None, "test")
-    mlflow_child.sync_aliases(client, artifacts)
+    tracking.sync_aliases(client, artifacts)
     assert aliases_of(client) == {"champion": champion.version}
 
 
@@ -227,7 +227,7 @@ def server(tmp_path: Path, empty_store: Path) -> Iterator[Server]:
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1"]
     command += ["--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", f"sqlite:///{store}", "--artifacts-destination", str(files)]
-    environment = {**mlflow_spool.environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {**tracking.child_environment(), "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     with (tmp_path / "server.log").open("w") as log:
         process = subprocess.Popen(
             command, stdout=log, stderr=log, env=environment, start_new_session=True
@@ -252,29 +252,32 @@ def test_a_lost_server_keeps_the_run_and_a_found_one_gets_it(
     artifacts: Path, models: tuple[training.Model, training.Model], server: Server
 ) -> None:
     champion, challenger = models
-    folder = artifacts / "runs" / RUN_ID
-    record = mlflow_spool.add(artifacts, folder, "demo rows-0007")
     with socket.socket() as silent:  # takes connections and never answers
         silent.bind(("127.0.0.1", 0))
         silent.listen()
         lost = f"http://user:secret@127.0.0.1:{silent.getsockname()[1]}"
-        done = mlflow_spool.deliver(artifacts, settings_for(lost, timeout_s=4))
-    assert (done.sent, done.waiting) == (0, 1)
+        started = time.monotonic()
+        done = tracking.track_run(artifacts, settings_for(lost, timeout_s=4), RUN_ID)
+        assert 4 <= time.monotonic() - started < 30
+        moved = tracking.track_aliases(artifacts, settings_for(lost, timeout_s=0.5))
     address = lost.replace("user:secret@", "")
-    assert str(done) == (
+    assert done.tell(" --settings b.yaml") == (
         f"MLflow at {address}: no end after 4 s; "
-        "the next run with tracking sends 1 run and the aliases"
+        f"send the run later with 'driftbook track {RUN_ID} --settings b.yaml'"
     )
-    assert record.exists()
+    assert moved is not None
+    assert moved.tell() == (
+        f"MLflow at {address}: no end after 0.5 s; the next run that is tracked sends the aliases"
+    )
+    waiting = json.loads((artifacts / "runs" / RUN_ID / "tracking.json").read_text())
+    assert (waiting["run_id"], waiting["metrics"]["realised/brier"]) == (RUN_ID, 0.2)
 
-    refused = mlflow_spool.deliver(artifacts, settings_for(lost))
-    assert (refused.sent, refused.waiting) == (0, 1)
+    refused = tracking.track_run(artifacts, settings_for(lost), RUN_ID)
     assert refused.problem == "the server does not answer"
-    assert "secret" not in str(refused)
+    assert "secret" not in refused.tell()
 
     address = server.address()
-    found = mlflow_spool.deliver(artifacts, settings_for(address))
-    assert (found.sent, found.waiting, found.problem) == (1, 0, None)
+    assert tracking.track_run(artifacts, settings_for(address), RUN_ID).problem is None
     check_run(client_of(address), champion)
     check_model(client_of(address), champion)
     assert aliases_of(client_of(address)) == {
@@ -283,27 +286,53 @@ def test_a_lost_server_keeps_the_run_and_a_found_one_gets_it(
     }
 
 
-def test_a_record_of_a_run_that_never_was_committed_is_dropped(
-    artifacts: Path, empty_store: Path
-) -> None:
-    from driftbook.store import mlflow_child
+def test_a_problem_of_mlflow_is_one_line(artifacts: Path) -> None:
+    done = tracking.track_run(artifacts, settings_for("nonsense://host"), RUN_ID)
+    assert done.problem is not None
+    assert "nonsense" in done.problem
+    assert "\n" not in done.problem
+    assert "Traceback" not in done.problem
 
-    folder = artifacts / "runs" / RUN_ID
-    note = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    (folder / "run.json").write_text(json.dumps({**note, "run_id": "ghost"}), encoding="utf-8")
-    record = mlflow_spool.add(artifacts, folder, "ghost")
-    client = client_of(f"sqlite:///{artifacts}/tracking/mlflow.db")
-    (artifacts / ".staging" / "ghost").mkdir(parents=True)
-    mlflow_child.send_run(client, artifacts, record)
-    assert record.exists()  # the run is still at work
-    (artifacts / ".staging" / "ghost").rmdir()
-    mlflow_child.send_run(client, artifacts, record)
-    assert not record.exists()
-    assert client.get_experiment_by_name("demo") is None
+
+@pytest.mark.parametrize("run_id", ["gone", "..", "../runs"])
+def test_only_a_finished_run_is_sent(artifacts: Path, run_id: str) -> None:
+    with pytest.raises(UsageError, match=f"no finished run '{run_id}' with a decision under"):
+        tracking.track_run(artifacts, settings_for(), run_id)
+
+
+@pytest.mark.parametrize("problem", [None, "the server does not answer"])
+def test_the_command_line_says_what_became_of_a_run(
+    artifacts: Path, monkeypatch: pytest.MonkeyPatch, problem: str | None
+) -> None:
+    from click.testing import CliRunner
+
+    from driftbook.runbook.cli import main
+
+    def send(_artifacts: Path, _settings: Settings, run_id: str | None) -> tracking.TrackingResult:
+        return tracking.TrackingResult("http://a", run_id, problem)
+
+    (artifacts.parent / "runbook.yaml").write_text(settings_for().to_yaml(), encoding="utf-8")
+    here = ["--settings", str(artifacts.parent / "runbook.yaml"), "--artifacts", str(artifacts)]
+    unknown = CliRunner().invoke(main, ["track", "gone", *here])
+    assert (unknown.exit_code, unknown.stdout) == (2, "")
+    assert "driftbook: no finished run 'gone'" in unknown.stderr
+
+    monkeypatch.setattr(tracking, "_send", send)
+    sent = CliRunner().invoke(main, ["track", RUN_ID, *here, "--json"])
+    promoted = CliRunner().invoke(main, ["promote", "--force", "--why", "because", *here])
+    assert promoted.exit_code == 0, promoted.stderr
+    if problem is None:
+        assert sent.exit_code == 0, sent.stderr
+        assert json.loads(sent.stdout) == {"run_id": RUN_ID, "uri": "http://a"}
+        assert "MLflow at http://a has the registry's aliases" in promoted.stderr
+    else:
+        assert (sent.exit_code, sent.stdout) == (1, "")
+        assert f"send the run later with 'driftbook track {RUN_ID} --settings" in sent.stderr
+        assert f"{problem}; the next run that is tracked sends the aliases" in promoted.stderr
 
 
 def test_without_a_tracked_run_a_promotion_leaves_mlflow_alone(tmp_path: Path) -> None:
-    assert mlflow_spool.follow_aliases(tmp_path, settings_for()) is None
+    assert tracking.track_aliases(tmp_path, settings_for()) is None
     assert list(tmp_path.iterdir()) == []
 
 
@@ -311,11 +340,11 @@ def test_the_store_is_the_setting_then_the_environment_then_a_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://b")
-    assert mlflow_spool.store_uri(tmp_path, settings_for("http://a")) == "http://a"
-    assert mlflow_spool.store_uri(tmp_path, settings_for()) == "http://b"
+    assert tracking.find_tracking_uri(tmp_path, settings_for("http://a")) == "http://a"
+    assert tracking.find_tracking_uri(tmp_path, settings_for()) == "http://b"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
     expected = f"sqlite:///{tmp_path}/tracking/mlflow.db"
-    assert mlflow_spool.store_uri(tmp_path, settings_for()) == expected
+    assert tracking.find_tracking_uri(tmp_path, settings_for()) == expected
 
 
 def test_the_row_of_a_run_tells_model_and_decision(

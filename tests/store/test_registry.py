@@ -18,7 +18,7 @@ from driftbook.errors import IntegrityError, UsageError
 from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.settings import Settings
-from driftbook.store import ledger, registry
+from driftbook.store import ledger, registry, registry_models
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
 
@@ -32,7 +32,7 @@ def versions() -> list[Model]:
 @pytest.fixture
 def models(tmp_path: Path, versions: list[Model]) -> Path:
     for model in versions:
-        registry.save_model(tmp_path, model)
+        registry_models.save_model(tmp_path, model)
     registry.set_first_champion(tmp_path, versions[0].version)
     return tmp_path
 
@@ -47,8 +47,8 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, estimator: str) -> None:
         {"data": {"source": "synthetic:none"}, "model": {"estimator": estimator}}
     )
     model = training.train(frame, settings, origin={"windows": "1 to 2"})
-    registry.save_model(tmp_path, model)
-    loaded = registry.load_model(tmp_path, model.version)
+    registry_models.save_model(tmp_path, model)
+    loaded = registry_models.load_model(tmp_path, model.version)
     np.testing.assert_array_equal(loaded.predict_proba(frame), model.predict_proba(frame))
     pd.testing.assert_frame_equal(loaded.reference, model.reference)
     pd.testing.assert_frame_equal(loaded.metrics, model.metrics)
@@ -58,9 +58,9 @@ def test_a_model_comes_back_as_it_was(tmp_path: Path, estimator: str) -> None:
 
 
 def test_saving_twice_makes_no_second_version(tmp_path: Path, versions: list[Model]) -> None:
-    registry.save_model(tmp_path, versions[0])
+    registry_models.save_model(tmp_path, versions[0])
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"}
-    registry.save_model(tmp_path, versions[0])
+    registry_models.save_model(tmp_path, versions[0])
     assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.name != ".lock"} == before
 
 
@@ -71,14 +71,14 @@ def test_one_flipped_byte_is_not_loaded(models: Path, versions: list[Model], nam
     content[len(content) // 2] ^= 1
     path.write_bytes(bytes(content))
     with pytest.raises(IntegrityError, match=name):
-        registry.load_model(models)
+        registry_models.load_model(models)
 
 
 @pytest.mark.parametrize("name", registry.VERSION_FILES)
 def test_a_missing_file_is_named(models: Path, versions: list[Model], name: str) -> None:
     (models / versions[0].version / name).unlink()
     with pytest.raises(IntegrityError, match=name):
-        registry.load_model(models)
+        registry_models.load_model(models)
 
 
 def test_a_type_outside_the_list_is_not_loaded(models: Path, versions: list[Model]) -> None:
@@ -91,19 +91,19 @@ def test_a_type_outside_the_list_is_not_loaded(models: Path, versions: list[Mode
     ).hexdigest()
     (models / "index.json").write_text(json.dumps(index), encoding="utf-8")
     with pytest.raises(IntegrityError, match="not trusted"):
-        registry.load_model(models)
+        registry_models.load_model(models)
 
 
 def test_a_folder_beside_the_index_is_no_version(models: Path) -> None:
     (models / "m00000000000").mkdir()
     with pytest.raises(UsageError, match="no model version 'm00000000000'"):
-        registry.load_model(models, "m00000000000")
+        registry_models.load_model(models, "m00000000000")
 
 
 def test_the_first_stays_champion_until_a_promotion(models: Path, versions: list[Model]) -> None:
     assert registry.read_index(models).aliases["champion"] == versions[0].version
     assert not registry.set_first_champion(models, versions[1].version)
-    assert registry.load_model(models).version == versions[0].version
+    assert registry_models.load_model(models).version == versions[0].version
 
 
 def test_promotion_and_rollback_are_ledger_lines(models: Path, versions: list[Model]) -> None:
@@ -192,7 +192,7 @@ def test_a_line_that_was_never_finished_took_no_effect(models: Path, versions: l
 def test_a_torn_index_is_an_error_not_an_empty_registry(models: Path) -> None:
     (models / "index.json").write_text('{"versions": {', encoding="utf-8")
     with pytest.raises(IntegrityError, match="cannot be read"):
-        registry.load_model(models)
+        registry_models.load_model(models)
 
 
 def test_readers_always_see_a_whole_index(models: Path, versions: list[Model]) -> None:
@@ -218,4 +218,4 @@ def test_adopting_copies_what_is_new(tmp_path: Path, models: Path, versions: lis
     other = tmp_path / "other"
     assert sorted(registry.adopt_versions(other, models)) == sorted(m.version for m in versions)
     assert registry.adopt_versions(other, models) == []
-    assert registry.load_model(other, versions[2].version).version == versions[2].version
+    assert registry_models.load_model(other, versions[2].version).version == versions[2].version

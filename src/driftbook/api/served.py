@@ -89,9 +89,15 @@ def load_served_model(models: Path, version: str) -> ServedModel:
         card=card,
         requests=build_request_models(features),
         loaded_at=time.time(),
-        scorer=scorer or ModelScorer(registry.load_model(models, version)),
+        scorer=scorer or _load_model_scorer(models, version),
         load_s=time.perf_counter() - started,
     )
+
+
+def _load_model_scorer(models: Path, version: str) -> ModelScorer:
+    from driftbook.store import registry_models
+
+    return ModelScorer(registry_models.load_model(models, version))
 
 
 def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:

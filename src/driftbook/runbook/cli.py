@@ -257,6 +257,27 @@ def open_run(project: Project, run_id: str, only_print: bool) -> None:
 
 
 @main.command()
+@click.argument("run_id")
+@reporting
+@on_project
+def track(project: Project, run_id: str, as_json: bool, quiet: bool) -> None:
+    """Send a finished run to MLflow, for example one that a lost server did not take.
+
+    Exit code 1 means that MLflow did not take it; the message says why.
+    """
+    from driftbook.store import mlflow
+
+    mlflow.require_mlflow()
+    terminal = Terminal(quiet)
+    with project.settled(terminal.say), terminal.step("tracking"):
+        sent = mlflow.track_run(project.artifacts, project.settings, run_id)
+    if sent.problem is not None:
+        raise DriftbookError(sent.tell(project.options))
+    found = {"run_id": run_id, "uri": sent.uri}
+    _print(found, lambda _found: [sent.tell(project.options)], as_json, quiet)
+
+
+@main.command()
 @reporting
 @on_project
 def verify(project: Project, as_json: bool, quiet: bool) -> None:
@@ -264,10 +285,10 @@ def verify(project: Project, as_json: bool, quiet: bool) -> None:
 
     Exit code 1 and a list when anything is off.
     """
-    from driftbook.store import manifest
+    from driftbook.store import verify as checks
 
     with project.settled(Terminal(quiet).say):
-        problems = manifest.verify_artifacts(project.artifacts)
+        problems = checks.verify_artifacts(project.artifacts)
     _print(
         {"ok": not problems, "problems": problems},
         lambda found: found["problems"] or ["every artifact is as the manifest says"],
@@ -290,16 +311,16 @@ def _executed(
     before = signal.signal(signal.SIGTERM, end)
     try:
         if job.tracked:
-            from driftbook.store import mlflow_spool
+            from driftbook.store import mlflow
 
-            mlflow_spool.require()
+            mlflow.require_mlflow()
         done = flow.perform_job(
             project, job, terminal, cell_timeout_s=cell_timeout_s, render_pages=render
         )
         if job.tracked:
             with terminal.step("tracking"):
-                delivery = mlflow_spool.deliver(project.artifacts, project.settings)
-            terminal.say(str(delivery))
+                sent = mlflow.track_run(project.artifacts, project.settings, done.run_id)
+            terminal.say(sent.tell(project.options))
     finally:
         signal.signal(signal.SIGTERM, before)
     return done
@@ -308,11 +329,11 @@ def _executed(
 def _moved(project: Project, line: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
     """Let MLflow's aliases follow, and say which model is served now."""
     from driftbook.runbook import summary
-    from driftbook.store import mlflow_spool
+    from driftbook.store import mlflow
 
-    delivery = mlflow_spool.follow_aliases(project.artifacts, project.settings)
-    if delivery is not None:
-        Terminal(quiet).say(str(delivery))
+    sent = mlflow.track_aliases(project.artifacts, project.settings)
+    if sent is not None:
+        Terminal(quiet).say(sent.tell(project.options))
     _print(line, summary.write_move_lines, as_json, quiet)
 
 

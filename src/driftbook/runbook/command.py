@@ -17,7 +17,7 @@ SECTIONS = {
     "Judge": ("run", "backtest"),
     "Decide": ("promote", "rollback"),
     "Serve": ("serve",),
-    "Read and check": ("report", "open", "verify"),
+    "Read and check": ("report", "open", "track", "verify"),
 }
 INTERRUPTED = 130
 

@@ -98,7 +98,7 @@ def perform_job(
         with _without("rfc3987_syntax"):
             from driftbook.runbook import notebooks as runner
         from driftbook.runbook import resume
-        from driftbook.store import manifest, transaction
+        from driftbook.store import transaction
 
         runner.check_parameters(notebooks, job.parameters(project, None, None))
         with _checked(project, job, kernel, terminal) as found:
@@ -120,10 +120,8 @@ def perform_job(
                     cell_timeout_s=cell_timeout_s,
                 )
                 if job.kind == "run":
-                    kernel.call(
-                        "driftbook.runbook.flow:record_job", **_record(project, job, staged)
-                    )
-                transaction.commit_run(staged, project.artifacts, manifest.PUBLISHED_PARTS)
+                    kernel.call("driftbook.runbook.flow:record_job", **_record(project, staged))
+                transaction.commit_run(staged, project.artifacts)
             transaction.publish_run(project.artifacts, staged.run_id)
             # The pages are about a decision; a backtest in an empty folder has none to show.
             decided = (project.artifacts / "policy" / "retrain_recommendation.json").is_file()
@@ -202,12 +200,11 @@ def _kept_whole(staged: StagedRun) -> Iterator[None]:
         raise
 
 
-def _record(project: Project, job: RunbookJob, staged: StagedRun) -> dict[str, Any]:
+def _record(project: Project, staged: StagedRun) -> dict[str, Any]:
     return {
         "artifacts": str(project.artifacts),
         "folder": str(staged.folder),
         "run_name": project.settings.model_name,
-        "tracked": job.tracked,
     }
 
 
@@ -243,13 +240,11 @@ def _refuse_another_model(name: str, artifacts: Path) -> None:
         )
 
 
-def record_job(artifacts: str, folder: str, run_name: str, tracked: bool) -> None:
-    """Write the row of ``runs.csv`` and the record for MLflow; called in the kernel."""
-    from driftbook.store import mlflow_spool, runs_table
+def record_job(artifacts: str, folder: str, run_name: str) -> None:
+    """Write the row of ``runs.csv``; called in the kernel."""
+    from driftbook.store import runs_table
 
     runs_table.record_run(Path(artifacts), Path(folder), run_name)
-    if tracked:
-        mlflow_spool.add(Path(artifacts), Path(folder), run_name)
 
 
 def render_job(artifacts: str, options: str) -> str:

@@ -12,11 +12,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+# Files and folders on their way to their names; what a stopped command left of them is worthless.
+PARTIAL = ".*.partial"
+
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, finds the old one or the new one, never a part."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
+    partial = partial_path(path)
     data = content.encode() if isinstance(content, str) else content
     try:
         with partial.open("wb") as stream:
@@ -27,6 +30,11 @@ def write_whole(path: Path, content: bytes | str) -> None:
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
+
+
+def partial_path(path: Path) -> Path:
+    """Return a free name beside ``path``, to be filled there and renamed to it."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")
 
 
 @contextmanager
@@ -48,8 +56,8 @@ def hash_bytes(content: bytes) -> str:
 
 
 def format_json(values: Mapping[str, Any]) -> str:
-    """Return ``values``, plain JSON values only, as text that equal values make equal."""
-    return json.dumps(values, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    """Return ``values``, plain JSON values only, as the text of a file, in the order given."""
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def read_json_object(path: Path) -> dict[str, Any]:

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
-from driftbook.store import registry
-
-RECOMMENDATION = Path("policy", "retrain_recommendation.json")
-MANIFEST = Path("manifest.json")
+from driftbook.store import files, registry
 
 
 class GateError(DriftbookError):
@@ -35,14 +32,14 @@ def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
         GateError: there is no recommendation, it is not the one in the manifest, it says something
             other than ``retrain``, or it is about another champion or another challenger.
     """
-    recommendation, digest = _evidence(artifacts)
+    recommendation, digest = _read_evidence(artifacts)
     run = recommendation.get("run_id")
     if recommendation["action"] != "retrain":
         raise GateError(
             f"run {run} recommends {recommendation['action']!r}, not 'retrain' "
             f"({recommendation['reason']}); wait, or override with --force --why TEXT"
         )
-    champion = registry.read_index(artifacts / "models").aliases["champion"]
+    champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
     if recommendation["model_version"] != champion:
         raise GateError(
             f"run {run} judged model {recommendation['model_version']}, but the champion is "
@@ -65,20 +62,20 @@ def force_promotion(artifacts: Path, version: str | None, why: str | None) -> Pr
     """
     if not why:
         raise UsageError("--force writes your reason into the ledger; give it with --why TEXT")
-    chosen = version or registry.read_index(artifacts / "models").aliases.get("challenger")
+    chosen = version or registry.read_index(artifacts / paths.MODELS).aliases.get("challenger")
     if chosen is None:
         raise UsageError("there is no challenger to promote; name a version with --to VERSION")
     try:
-        digest: str | None = _evidence(artifacts)[1]
+        digest: str | None = _read_evidence(artifacts)[1]
     except GateError:
         digest = None
     return Promotable(chosen, why, digest)
 
 
-def _evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
+def _read_evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
     try:
-        content = (artifacts / RECOMMENDATION).read_bytes()
-        listed = json.loads((artifacts / MANIFEST).read_text(encoding="utf-8"))["files"]
+        content = (artifacts / paths.RECOMMENDATION).read_bytes()
+        listed = files.read_json_object(artifacts / paths.MANIFEST)["files"]
         document: dict[str, Any] = json.loads(content)
     except FileNotFoundError as error:
         raise GateError(
@@ -89,7 +86,9 @@ def _evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
         raise GateError(
             f"the evidence under {artifacts} cannot be read ({error}); see 'driftbook verify'"
         ) from error
-    digest = hashlib.sha256(content).hexdigest()
-    if listed.get(RECOMMENDATION.as_posix(), {}).get("sha256") != digest:
-        raise GateError(f"{RECOMMENDATION} is not the one in the manifest; see 'driftbook verify'")
+    digest = files.hash_bytes(content)
+    if listed.get(paths.RECOMMENDATION.as_posix(), {}).get("sha256") != digest:
+        raise GateError(
+            f"{paths.RECOMMENDATION} is not the one in the manifest; see 'driftbook verify'"
+        )
     return document, digest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import getpass
-import hashlib
 import json
 import os
 from collections.abc import Sequence
@@ -11,9 +10,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from driftbook import paths
 from driftbook.errors import IntegrityError, UsageError
-
-LEDGER_FILE = "ledger.jsonl"
+from driftbook.store import files
 
 
 def read_ledger(models: Path) -> list[dict[str, Any]]:
@@ -24,10 +23,10 @@ def read_ledger(models: Path) -> list[dict[str, Any]]:
     Raises:
         IntegrityError: a line was altered or removed; each holds the hash of the one before.
     """
-    path = models / LEDGER_FILE
+    path = models / paths.LEDGER
     lines: list[dict[str, Any]] = []
     previous = ""
-    for number, text in enumerate(_finished(path).splitlines(), start=1):
+    for number, text in enumerate(_read_finished_lines(path), start=1):
         try:
             line = json.loads(text)
         except ValueError as error:
@@ -38,7 +37,7 @@ def read_ledger(models: Path) -> list[dict[str, Any]]:
             raise IntegrityError(
                 f"the ledger {path} was altered before line {number}; restore the file"
             )
-        previous = hashlib.sha256(text.encode()).hexdigest()
+        previous = files.hash_bytes(text.encode())
         lines.append(line)
     return lines
 
@@ -57,25 +56,22 @@ def append_ledger(
     Raises:
         IntegrityError: the lines so far are not in order.
     """
-    lines, kept = read_ledger(models), _finished(models / LEDGER_FILE)
-    last = kept.splitlines()[-1] if kept else None
+    read_ledger(models)
+    before = _read_finished_lines(models / paths.LEDGER)
     line = {
-        "seq": len(lines) + 1,
+        "seq": len(before) + 1,
         "event": event,
-        "who": _user(),
+        "who": _name_user(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
         "from": old,
         "to": new,
         "why": why,
         "evidence_sha256": evidence_sha256,
         "forced": forced,
-        "previous_sha256": "" if last is None else hashlib.sha256(last.encode()).hexdigest(),
+        "previous_sha256": files.hash_bytes(before[-1].encode()) if before else "",
     }
-    with (models / LEDGER_FILE).open("ab") as stream:
-        stream.truncate(len(kept.encode()))
-        stream.write((json.dumps(line, sort_keys=True) + "\n").encode())
-        stream.flush()
-        os.fsync(stream.fileno())
+    lines = [*before, json.dumps(line, sort_keys=True)]
+    files.write_whole(models / paths.LEDGER, "\n".join(lines) + "\n")
     return line
 
 
@@ -91,15 +87,12 @@ def find_previous_champion(lines: Sequence[dict[str, Any]], champion: str) -> st
     raise UsageError(f"model {champion} was the first champion; name another with --to")
 
 
-def _finished(path: Path) -> str:
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        return ""
-    return text[: text.rfind("\n") + 1]
+def _read_finished_lines(path: Path) -> list[str]:
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    return text.split("\n")[:-1]
 
 
-def _user() -> str:
+def _name_user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):

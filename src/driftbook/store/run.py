@@ -20,7 +20,7 @@ from driftbook.errors import UsageError
 from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.settings import Settings
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 
 SCRATCH_RUN = "scratch"
 
@@ -73,7 +73,7 @@ class Run:
             version = (
                 registry.read_index(self.models).aliases["champion"] or self._store_first().version
             )
-        return registry.load_model(self.registry_of(version), version)
+        return registry_models.load_model(self.registry_of(version), version)
 
     @cached_property
     def model(self) -> Model:
@@ -86,7 +86,7 @@ class Run:
         published = registry.read_index(self.published_models)
         if version in published.versions and self.champion.version != version:
             return self.champion
-        return registry.load_model(self.registry_of(version), version)
+        return registry_models.load_model(self.registry_of(version), version)
 
     def _store_first(self) -> Model:
         if self.settings.data.source == "predictions":
@@ -103,7 +103,7 @@ class Run:
         }
         model = training.train(self.dataset.frame.iloc[:stop], self.settings, origin=origin)
         if model.version not in registry.read_index(self.published_models).versions:
-            registry.save_model(self.models, model)
+            registry_models.save_model(self.models, model)
             if registry.read_index(self.published_models).aliases["champion"] is None:
                 registry.set_first_champion(self.models, model.version)
         return model
@@ -131,7 +131,7 @@ class Run:
         }
         stored = dataclasses.replace(model, origin=origin)
         if stored.version not in registry.read_index(self.published_models).versions:
-            registry.save_model(self.models, stored)
+            registry_models.save_model(self.models, stored)
         return stored.version
 
     def write_csv(self, path: str, frame: pd.DataFrame, model: Model | None = None) -> Path:
@@ -206,7 +206,7 @@ def check_run(settings: Settings, artifacts: Path, window: str | None) -> tuple[
         reference = dataset.frame.iloc[:stop].dropna(subset=dataset.target)
         after = _end_of(dataset, reference, stop) if len(reference) else stop
     else:
-        after = find_reference_end(dataset, registry.load_model(artifacts / "models"))
+        after = find_reference_end(dataset, registry_models.load_model(artifacts / "models"))
     return dataset, data.split_at_window(dataset, settings, window, after).window
 
 

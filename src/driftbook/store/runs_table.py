@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from driftbook import paths
 from driftbook.errors import UsageError
+from driftbook.store import files, registry
 
-RUNS_FILE = Path("tracking", "runs.csv")
-DECISION_FILE = Path("policy", "retrain_recommendation.json")
 RUNS_COLUMNS = (
     "run_id", "run_name", "timestamp_utc", "notes", "model_version", "roc_auc", "accuracy",
     "log_loss", "brier", "window", "action", "drift_ratio", "drifted_features", "challenger_gain",
@@ -30,22 +28,16 @@ def append_run_row(table: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
     Raises:
         UsageError: the row has no ``run_id``.
 
-    >>> append_run_row(pd.DataFrame({"run_id": ["a"]}), {"run_id": "b", "auc": 0.7}).to_dict("list")
+    >>> table = append_run_row(pd.DataFrame({"run_id": ["a"]}), {"run_id": "b", "auc": 0.7})
+    >>> table.to_dict("list")
     {'run_id': ['a', 'b'], 'auc': ['', '0.7']}
     """
     if not row.get("run_id"):
-        raise UsageError(f"a row of {RUNS_FILE.name} needs a run_id; it has {sorted(row)}")
+        raise UsageError(f"a row of {paths.RUNS_TABLE.name} needs a run_id; it has {sorted(row)}")
     if "run_id" in table.columns and row["run_id"] in set(table["run_id"]):
         return table
-    columns = list(dict.fromkeys([*table.columns, *row]))
-    added = pd.DataFrame([{name: _text(value) for name, value in row.items()}], dtype=str)
-    return pd.concat([table, added], ignore_index=True).reindex(columns=columns).fillna("")
-
-
-def _text(value: Any) -> str:
-    if value is None or (isinstance(value, float) and value != value):
-        return ""
-    return str(value)
+    cells = {name: "" if pd.isna(value) else str(value) for name, value in row.items()}
+    return pd.concat([table, pd.DataFrame([cells], dtype=str)], ignore_index=True).fillna("")
 
 
 def read_runs(path: Path) -> pd.DataFrame:
@@ -67,55 +59,32 @@ def read_runs(path: Path) -> pd.DataFrame:
 
 def record_run(artifacts: Path, folder: Path, run_name: str) -> Path:
     """Write the staged ``runs.csv`` of the run in ``folder``: the published rows and its own."""
-    table = append_run_row(
-        read_runs(artifacts / RUNS_FILE), describe_run(artifacts, folder, run_name)
-    )
-    path = folder / RUNS_FILE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table.to_csv(path, index=False, quoting=csv.QUOTE_MINIMAL, lineterminator="\n")
-    return path
+    row = describe_run(artifacts, folder, run_name)
+    table = append_run_row(read_runs(artifacts / paths.RUNS_TABLE), row)
+    files.write_whole(folder / paths.RUNS_TABLE, table.to_csv(index=False, lineterminator="\n"))
+    return folder / paths.RUNS_TABLE
 
 
 def describe_run(artifacts: Path, folder: Path, run_name: str) -> dict[str, Any]:
     """Return the row of the run in ``folder``: who it was, the model's holdout, the decision."""
-    note, decision = read_json(folder / "run.json"), read_json(folder / DECISION_FILE)
-    card = find_card(artifacts, folder, decision["model_version"])
-    holdout = {metric["metric"]: metric["value"] for metric in card["metrics"]}
-    counts = {name: int(value) for name, value in holdout.items() if name.startswith("n_")}
-    gain = (decision["evidence"].get("challenger") or {}).get("gain")
-    row = {
+    note = files.read_json_object(folder / paths.RUN_NOTE)
+    decision = files.read_json_object(folder / paths.RECOMMENDATION)
+    version = decision["model_version"]
+    card = registry.read_card(version, folder / paths.MODELS, artifacts / paths.MODELS)
+    holdout = {
+        row["metric"]: int(row["value"]) if row["metric"].startswith("n_") else row["value"]
+        for row in card["metrics"]
+    }
+    return {
         "run_id": note["run_id"],
         "run_name": run_name,
         "timestamp_utc": note["started_utc"],
         "notes": note["notes"],
-        "model_version": decision["model_version"],
+        "model_version": version,
         **holdout,
-        **counts,
         "window": decision["window"],
         "action": decision["action"],
         "drift_ratio": decision["drift_ratio"],
         "drifted_features": len(decision["drifted_features"]),
-        "challenger_gain": gain,
+        "challenger_gain": (decision["evidence"].get("challenger") or {}).get("gain"),
     }
-    ordered = [name for name in RUNS_COLUMNS if name in row] + [
-        n for n in row if n not in RUNS_COLUMNS
-    ]
-    return {name: row[name] for name in ordered}
-
-
-def find_card(artifacts: Path, folder: Path, version: str) -> dict[str, Any]:
-    """Return the card of a model version, from the run's own registry or the published one.
-
-    Raises:
-        UsageError: neither holds it.
-    """
-    for models in (folder / "models", artifacts / "models"):
-        if (models / version / "card.json").exists():
-            return read_json(models / version / "card.json")
-    raise UsageError(f"model {version} of the run is in no registry under {artifacts}")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object in a file."""
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values

@@ -7,24 +7,20 @@ Publishing copies its files to the paths users know, can be repeated at any poin
 
 from __future__ import annotations
 
-import fcntl
-import json
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
+from driftbook import paths
 from driftbook.errors import DriftbookError
 from driftbook.settings import Settings
-from driftbook.store import manifest, registry
-
-RUN_PARTS = ("metrics", "drift", "policy", "serving", "tracking")
-BACKTEST_PARTS = ("backtest",)
+from driftbook.store import files, manifest, registry
 
 
 @dataclass(frozen=True)
@@ -42,13 +38,12 @@ def lock_artifacts(artifacts: Path) -> Iterator[None]:
     Raises:
         DriftbookError: another command holds it.
     """
-    artifacts.mkdir(parents=True, exist_ok=True)
-    with (artifacts / ".lock").open("a+", encoding="utf-8") as stream:
+    path = artifacts / ".lock"
+    with ExitStack() as held:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            stream = held.enter_context(files.hold_lock(path, wait=False))
         except BlockingIOError as error:
-            stream.seek(0)
-            holder = stream.read().strip() or "unknown"
+            holder = path.read_text(encoding="utf-8").strip() or "unknown"
             raise DriftbookError(
                 f"another driftbook command (process {holder}) is at work on {artifacts}; wait "
                 "for it to end"
@@ -59,9 +54,9 @@ def lock_artifacts(artifacts: Path) -> Iterator[None]:
         yield
 
 
-def new_run_id(now: datetime | None = None) -> str:
+def new_run_id() -> str:
     """Return an id that sorts by time: UTC to the second and four random hex digits."""
-    return f"{(now or datetime.now(UTC)):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(2)}"
 
 
 def stage_run(
@@ -77,9 +72,8 @@ def stage_run(
     ``about_data`` (see :func:`driftbook.store.run.describe_data`) becomes the manifest's ``data``.
     """
     run_id = new_run_id()
-    folder = artifacts / ".staging" / run_id
-    folder.mkdir(parents=True)
-    (folder / "settings.yaml").write_text(settings.to_yaml(), encoding="utf-8")
+    folder = artifacts / paths.STAGING / run_id
+    files.write_whole(folder / paths.RUN_SETTINGS, settings.to_yaml())
     note = {
         "run_id": run_id,
         "kind": kind,
@@ -87,66 +81,62 @@ def stage_run(
         "bases": [str(base) for base in settings.bases],
         "window": window,
         "notes": notes,
-        "champion": registry.read_index(artifacts / "models").aliases["champion"],
+        "champion": registry.read_index(artifacts / paths.MODELS).aliases["champion"],
     }
-    (folder / "run.json").write_text(json.dumps(note, indent=2), encoding="utf-8")
+    files.write_whole(folder / paths.RUN_NOTE, files.format_json(note))
     if about_data is not None:
-        (folder / "data.json").write_text(json.dumps(about_data, indent=2), encoding="utf-8")
+        files.write_whole(folder / paths.RUN_DATA, files.format_json(about_data))
     return StagedRun(run_id, folder)
 
 
-def commit_run(staged: StagedRun, artifacts: Path, parts: Sequence[str] = RUN_PARTS) -> None:
+def commit_run(staged: StagedRun, artifacts: Path) -> None:
     """Complete the run with its manifest and commit it by one rename.
 
-    ``parts`` are the top folders that this run replaces, where it wrote to them; all others are
-    carried over from the manifest in force.
+    It replaces the published folders that it wrote to; all others are carried over from the
+    manifest in force.
 
     Raises:
         DriftbookError: an artifact that the run must leave is missing.
     """
-    written = [part for part in parts if (staged.folder / part).exists()]
-    document = manifest.build_manifest(staged.folder, staged.run_id, artifacts, written)
-    manifest.write_manifest(staged.folder / "manifest.json", document)
-    _sync(staged.folder)
-    target = artifacts / "runs" / staged.run_id
+    document = manifest.build_manifest(staged.folder, staged.run_id, artifacts)
+    files.write_whole(staged.folder / paths.MANIFEST, files.format_json(document))
+    _sync_tree(staged.folder)
+    target = artifacts / paths.RUNS / staged.run_id
     target.parent.mkdir(exist_ok=True)
     staged.folder.rename(target)
-    _sync_folder(target.parent)
+    _sync(target.parent)
 
 
 def publish_run(artifacts: Path, run_id: str) -> None:
     """Bring a committed run to the paths that users rely on; repeating it changes nothing."""
-    folder = artifacts / "runs" / run_id
-    document = manifest.read_manifest(folder / "manifest.json")
-    models = artifacts / "models"
-    if (folder / "models").exists():
-        registry.adopt_versions(models, folder / "models")
-        first = registry.read_index(folder / "models").aliases["champion"]
-        if first is not None:
-            registry.set_first_champion(models, first)
-    nominated = manifest.find_nominee(folder)
-    if (
-        nominated is not None
-        and nominated.version != registry.read_index(models).aliases["champion"]
-    ):
-        registry.nominate_challenger(models, nominated.version)
+    folder = artifacts / paths.RUNS / run_id
+    document = manifest.read_manifest(folder / paths.MANIFEST)
+    _publish_models(artifacts / paths.MODELS, folder)
     for path in document["files"]:
-        if (folder / path).is_file() and not path.startswith("runs/"):
-            _replace(folder / path, artifacts / path)
+        if path.partition("/")[0] in paths.PUBLISHED_PARTS and (folder / path).is_file():
+            files.write_whole(artifacts / path, (folder / path).read_bytes())
     for stale in manifest.find_unlisted(artifacts, document):
         stale.unlink()
-    _replace(folder / "manifest.json", artifacts / "manifest.json")
-    shutil.rmtree(folder / "models", ignore_errors=True)
-    (folder / ".published").touch()
+    files.write_whole(artifacts / paths.MANIFEST, (folder / paths.MANIFEST).read_bytes())
+    shutil.rmtree(folder / paths.MODELS, ignore_errors=True)
+    (folder / paths.PUBLISHED_MARK).touch()
 
 
-def drop_run(staged: StagedRun, keep: Path | None = None) -> None:
-    """Remove a run that failed; its ``executed`` notebooks are kept under ``keep``."""
-    executed = staged.folder / "executed"
-    if keep is not None and executed.exists():
-        keep.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(keep, ignore_errors=True)
-        executed.rename(keep)
+def _publish_models(models: Path, folder: Path) -> None:
+    """Adopt what the run trained; nominate whom it wants promoted, or nobody."""
+    registry.adopt_versions(models, folder / paths.MODELS)
+    first = registry.read_index(folder / paths.MODELS).aliases["champion"]
+    if first is not None:
+        registry.set_first_champion(models, first)
+    if (folder / paths.RECOMMENDATION).exists():
+        found = files.read_json_object(folder / paths.RECOMMENDATION)
+        nominee = found.get("challenger_version") if found["action"] == "retrain" else None
+        if nominee != registry.read_index(models).aliases["champion"]:
+            registry.nominate_challenger(models, nominee)
+
+
+def drop_run(staged: StagedRun) -> None:
+    """Remove a run that failed."""
     shutil.rmtree(staged.folder, ignore_errors=True)
 
 
@@ -156,41 +146,34 @@ def recover_artifacts(artifacts: Path) -> list[str]:
     The caller holds the lock.
     """
     messages = []
-    for folder in sorted((artifacts / ".staging").glob("*")):
+    for folder in sorted((artifacts / paths.STAGING).glob("*")):
         shutil.rmtree(folder)
         messages.append(f"dropped run {folder.name}, which had stopped before it was whole")
-    committed = sorted(path.parent for path in (artifacts / "runs").glob("*/manifest.json"))
-    for folder in committed:
-        if not (folder / ".published").exists():
-            publish_run(artifacts, folder.name)
-            messages.append(f"finished publishing run {folder.name}, which had stopped half-way")
-    for leftover in (*artifacts.glob("*/.*.publishing"), *artifacts.glob(".*.publishing")):
-        leftover.unlink()
-    settled = (
-        registry.settle_promotion(artifacts / "models") if (artifacts / "models").exists() else None
-    )
+    for path in sorted((artifacts / paths.RUNS).glob(f"*/{paths.MANIFEST}")):
+        if not (path.parent / paths.PUBLISHED_MARK).exists():
+            publish_run(artifacts, path.parent.name)
+            name = path.parent.name
+            messages.append(f"finished publishing run {name}, which had stopped half-way")
+    _drop_partials(artifacts)
+    settled = registry.settle_promotion(artifacts / paths.MODELS)
     return [*messages, *([settled] if settled else [])]
 
 
-def _replace(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.publishing")
-    shutil.copyfile(source, partial)
-    partial.replace(target)
+def _drop_partials(artifacts: Path) -> None:
+    folders = (artifacts, *(artifacts / part for part in (*paths.PUBLISHED_PARTS, paths.MODELS)))
+    for folder in folders:
+        for leftover in folder.glob(files.PARTIAL):
+            shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 
 
-def _sync(folder: Path) -> None:
-    """Bring a folder's files to the disk, so that the rename never commits an empty one."""
-    for path in folder.rglob("*"):
-        if path.is_file():
-            with path.open("rb") as stream:
-                os.fsync(stream.fileno())
-        else:
-            _sync_folder(path)
+def _sync_tree(folder: Path) -> None:
+    """Bring a folder to the disk, so that the rename never commits an empty one."""
+    for path in (folder, *folder.rglob("*")):
+        _sync(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:

@@ -1,0 +1,329 @@
+"""Runs in MLflow: what is sent, and the one bounded child process that sends it.
+
+``python -m driftbook.store.mlflow ARTIFACTS URI [RUN_ID]`` is that child and the only place that
+talks to MLflow. It can be interrupted and repeated: runs are found again by their run id, model
+versions by their version. A run that a server did not take waits in its folder.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from driftbook import paths
+from driftbook.errors import DriftbookError, UsageError
+from driftbook.settings import Settings
+from driftbook.store import files, registry
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+    from driftbook.model.training import Model
+
+RUN_TAG, VERSION_TAG = "driftbook.run_id", "driftbook.version"
+EXAMPLE_ROWS = 5
+REQUIREMENTS = ("numpy", "pandas", "scikit-learn", "skops")
+
+
+@dataclass(frozen=True)
+class TrackingResult:
+    """Whether MLflow took a run (none: the aliases alone), and why not."""
+
+    uri: str
+    run_id: str | None
+    problem: str | None = None
+
+    def tell(self, options: str = "") -> str:
+        """Return one sentence; ``options`` lead a command line back to the project."""
+        if self.problem is None:
+            taken = "" if self.run_id is None else f"run {self.run_id} and "
+            return f"MLflow at {self.uri} has {taken}the registry's aliases"
+        later = (
+            "the next run that is tracked sends the aliases"
+            if self.run_id is None
+            else f"send the run later with 'driftbook track {self.run_id}{options}'"
+        )
+        return f"MLflow at {self.uri}: {self.problem}; {later}"
+
+
+def require_mlflow() -> None:
+    """Return nothing where MLflow is installed.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        raise UsageError("MLflow is not installed; run `make sync-tracking` first")
+
+
+def find_tracking_uri(artifacts: Path, settings: Settings) -> str:
+    """Return where MLflow keeps things: the setting, else the environment, else a SQLite file."""
+    given = settings.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI")
+    return given or f"sqlite:///{(artifacts / paths.MLFLOW_STORE).resolve()}"
+
+
+def track_run(artifacts: Path, settings: Settings, run_id: str) -> TrackingResult:
+    """Send a finished run and the registry's aliases to MLflow, within a time limit.
+
+    What is sent is written to ``tracking.json`` in the run's folder first. Never raises for a
+    store that is lost, slow or broken.
+
+    Raises:
+        UsageError: there is no such run, or it made no decision.
+    """
+    folder = artifacts / paths.RUNS / run_id
+    if Path(run_id).name != run_id or not (folder / paths.RECOMMENDATION).is_file():
+        raise UsageError(f"no finished run {run_id!r} with a decision under {artifacts}")
+    record = describe_tracked_run(artifacts, folder)
+    files.write_whole(folder / paths.RUN_TRACKING, files.format_json(record))
+    return _send(artifacts, settings, run_id)
+
+
+def track_aliases(artifacts: Path, settings: Settings) -> TrackingResult | None:
+    """Send the registry's aliases after a promotion or rollback; None where MLflow is not used."""
+    used = any((artifacts / paths.RUNS).glob(f"*/{paths.RUN_TRACKING}"))
+    if not used or importlib.util.find_spec("mlflow") is None:
+        return None
+    return _send(artifacts, settings, None)
+
+
+def _send(artifacts: Path, settings: Settings, run_id: str | None) -> TrackingResult:
+    uri, limit = find_tracking_uri(artifacts, settings), settings.tracking.timeout_s
+    command = [sys.executable, "-m", __name__, str(artifacts.resolve()), uri]
+    problem = None
+    try:
+        # A process of its own, because nothing inside a process bounds a library's retries.
+        done = subprocess.run(
+            [*command, *([run_id] if run_id else [])],
+            env=child_environment(),
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+        if done.returncode != 0:
+            lines = done.stderr.strip().splitlines()
+            problem = lines[-1][:300] if lines else f"exit code {done.returncode}"
+    except subprocess.TimeoutExpired:
+        problem = f"no end after {limit:g} s"
+    return TrackingResult(_hide_password(uri), run_id, problem and _hide_password(problem))
+
+
+def _hide_password(text: str) -> str:
+    return re.sub(r"(?<=://)[^/@\s]*@", "", text)
+
+
+def child_environment() -> dict[str, str]:
+    """Return the child's environment: short waits, no telemetry, no bars; the user's own win."""
+    quiet = {
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+        "MLFLOW_LOGGING_LEVEL": "ERROR",
+        "GIT_PYTHON_REFRESH": "quiet",
+        "PYTHONWARNINGS": "ignore",
+    }
+    return {**quiet, **os.environ}
+
+
+def describe_tracked_run(artifacts: Path, folder: Path) -> dict[str, Any]:
+    """Return what MLflow is told about the finished run in ``folder``: plain JSON values only."""
+    note = files.read_json_object(folder / paths.RUN_NOTE)
+    settings = Settings.load(folder / paths.RUN_SETTINGS)
+    decision = files.read_json_object(folder / paths.RECOMMENDATION)
+    card = registry.read_card(decision["model_version"], artifacts / paths.MODELS)
+    started = datetime.fromisoformat(note["started_utc"])
+    started = started if started.tzinfo else started.replace(tzinfo=UTC)
+    return {
+        "run_id": note["run_id"],
+        "run_name": settings.model_name,
+        "experiment": settings.tracking.experiment or settings.model_name,
+        "started_ms": round(started.timestamp() * 1000),
+        "params": dict(flatten_settings(settings.model_dump(mode="json"))),
+        "metrics": list_tracked_metrics(card, decision),
+        "tags": {
+            RUN_TAG: note["run_id"],
+            "driftbook.model_version": decision["model_version"],
+            "driftbook.window": str(decision["window"]),
+            "driftbook.action": decision["action"],
+            "driftbook.notes": note["notes"],
+            "mlflow.note.content": f"{decision['action']}: {decision['reason']}",
+        },
+    }
+
+
+def flatten_settings(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield nested settings as dotted names with values as text.
+
+    >>> dict(flatten_settings({"data": {"source": "flights", "reference": 2}, "note": None}))
+    {'data.source': 'flights', 'data.reference': '2', 'note': 'None'}
+    """
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from flatten_settings(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)
+
+
+def list_tracked_metrics(card: Mapping[str, Any], decision: Mapping[str, Any]) -> dict[str, float]:
+    """Return what a run measured, by name: holdout, window and drift, with interval bounds.
+
+    ``roc_auc``, ``roc_auc_ci_low`` and ``roc_auc_ci_high`` are the model's holdout,
+    ``realised/…`` and ``estimated/…`` the window's, ``psi/<feature>`` its drift. A value that
+    does not exist is left out: MLflow has no missing metric.
+    """
+    evidence = decision["evidence"]
+    judged = {row["metric"]: row for row in card["metrics"]} | {
+        f"{row['basis']}/{row['metric']}": row
+        for row in evidence.get("performance") or []
+        if row.get("status") == "ok" and row.get("basis") != "alternative"
+    }
+    columns = {"": "value", "_ci_low": "ci_low", "_ci_high": "ci_high"}
+    gain = evidence.get("challenger") or {}
+    values = {
+        **{
+            name + end: row.get(key) for name, row in judged.items() for end, key in columns.items()
+        },
+        **{f"psi/{row['feature']}": row.get("psi") for row in evidence.get("drift") or []},
+        **{f"challenger/{name}": gain.get(name) for name in ("gain", "gain_low", "gain_high")},
+        "drift_ratio": decision.get("drift_ratio"),
+    }
+    return {
+        re.sub(r"[^\w\-. /]", "_", name): float(value)
+        for name, value in values.items()
+        if isinstance(value, int | float) and math.isfinite(value)
+    }
+
+
+def log_run(client: MlflowClient, artifacts: Path, folder: Path) -> None:
+    """Log what the run's record says, its files and its model, unless all is there already."""
+    from mlflow.entities import Metric, Param
+
+    record = files.read_json_object(folder / paths.RUN_TRACKING)
+    started, tags = record["started_ms"], record["tags"]
+    experiment = find_experiment(client, artifacts, record["experiment"])
+    found = client.search_runs([experiment], f"tags.`{RUN_TAG}` = '{record['run_id']}'")
+    if found and found[0].info.status == "FINISHED":
+        return
+    run = found[0] if found else client.create_run(experiment, started, tags, record["run_name"])
+    run_id = str(run.info.run_id)
+    # One time stamp for all: MLflow then takes a repeated metric for the same one.
+    metrics = [Metric(name, value, started, 0) for name, value in record["metrics"].items()]
+    params = [Param(name, value) for name, value in record["params"].items()]
+    client.log_batch(run_id, metrics, params)
+    client.log_artifacts(run_id, str(folder))
+    number = register_in_mlflow(client, artifacts, tags["driftbook.model_version"], run_id)
+    client.set_tag(run_id, "driftbook.registered_version", number)
+    client.set_terminated(run_id, "FINISHED")
+
+
+def find_experiment(client: MlflowClient, artifacts: Path, name: str) -> str:
+    """Return the id of the experiment, made where there is none.
+
+    Files go beside a SQLite store; a server says itself where its files go.
+    """
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        return str(found.experiment_id)
+    local = client.tracking_uri.startswith("sqlite:")
+    place = (artifacts / paths.MLFLOW_FILES).resolve().as_uri()
+    return str(client.create_experiment(name, place if local else None))
+
+
+def register_in_mlflow(
+    client: MlflowClient, artifacts: Path, version: str, run_id: str | None = None
+) -> str:
+    """Return the number of a Driftbook version in MLflow's registry, logged there if need be."""
+    import mlflow
+
+    from driftbook.store import registry_models
+
+    name = registry.read_card(version, artifacts / paths.MODELS)["name"]
+    for known in client.search_model_versions(f"name = '{name}'"):
+        if known.tags.get(VERSION_TAG) == version:
+            return str(known.version)
+    if run_id is None:  # the registry knew it before MLflow was used
+        experiment = find_experiment(client, artifacts, name)
+    else:
+        experiment = client.get_run(run_id).info.experiment_id
+    mlflow.set_experiment(experiment_id=experiment)
+    model = registry_models.load_model(artifacts / paths.MODELS, version)
+    made = mlflow.register_model(
+        _log_model(model, run_id), name, await_registration_for=30, tags={VERSION_TAG: version}
+    )
+    return str(made.version)
+
+
+def _log_model(model: Model, run_id: str | None) -> str:
+    """Return the address of the model logged without pickle, with signature and example."""
+    import mlflow.sklearn
+
+    from driftbook.store import registry_models
+
+    rows = design.model_inputs(model.holdout.head(EXAMPLE_ROWS), model.features)
+    info = mlflow.sklearn.log_model(
+        model.estimator,
+        name=model.name,
+        serialization_format="skops",
+        skops_trusted_types=list(registry_models.TRUSTED_TYPES),
+        pyfunc_predict_fn="predict_proba",
+        signature=mlflow.models.infer_signature(rows, model.estimator.predict_proba(rows)),
+        input_example=rows,
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        tags={VERSION_TAG: model.version},
+        run_id=run_id,
+    )
+    return str(info.model_uri)
+
+
+def sync_aliases(client: MlflowClient, artifacts: Path) -> None:
+    """Make MLflow's aliases champion and challenger point where the registry's do."""
+    aliases = registry.read_index(artifacts / paths.MODELS).aliases
+    if aliases["champion"] is None:
+        return
+    name = registry.read_card(aliases["champion"], artifacts / paths.MODELS)["name"]
+    found = client.search_registered_models(f"name = '{name}'")
+    before = found[0].aliases if found else {}
+    for alias, version in aliases.items():
+        if version is not None:
+            number = register_in_mlflow(client, artifacts, version)
+            client.set_registered_model_alias(name, alias, number)
+        elif alias in before:
+            client.delete_registered_model_alias(name, alias)
+
+
+def main(artifacts_dir: str, uri: str, run_id: str | None = None) -> None:
+    """Send a run, where one is given, and the aliases; end with a sentence where that fails."""
+    import mlflow
+    from mlflow.exceptions import MlflowException
+    from sqlalchemy.exc import SQLAlchemyError
+
+    artifacts = Path(artifacts_dir)
+    mlflow.set_tracking_uri(uri)
+    mlflow.set_registry_uri(uri)
+    client = mlflow.MlflowClient(uri, uri)
+    try:
+        with files.hold_lock(artifacts / paths.MLFLOW_STORE.with_name(".lock")):
+            if run_id is not None:
+                log_run(client, artifacts, artifacts / paths.RUNS / run_id)
+            sync_aliases(client, artifacts)
+    except (MlflowException, DriftbookError, SQLAlchemyError, OSError) as error:
+        text = str(error).strip() or type(error).__name__
+        # The whole story of a lost server's retries would hide the one fact.
+        lost = "ConnectionPool(" in text
+        sys.exit("the server does not answer" if lost else text.splitlines()[0])
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

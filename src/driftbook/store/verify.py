@@ -1,0 +1,104 @@
+"""Is what lies in the artifacts folder what the last run published? Reads files, changes none."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from driftbook import paths
+from driftbook.errors import DriftbookError
+from driftbook.store import files, ledger, registry
+from driftbook.store.manifest import find_unlisted, read_manifest
+
+
+def verify_artifacts(artifacts: Path) -> list[str]:
+    """Return a sentence for everything that is off: files, hashes, stale files, lineage, registry.
+
+    Raises:
+        DriftbookError: there is no manifest to check against.
+    """
+    document = read_manifest(artifacts / paths.MANIFEST)
+    listed = document["files"]
+    return [
+        *(
+            f"{path} is required but not in the manifest"
+            for path in document["required_files"]
+            if path not in listed
+        ),
+        *(
+            problem
+            for name, entry in listed.items()
+            for problem in _check_file(artifacts / name, name, entry)
+        ),
+        *(
+            f"{path.relative_to(artifacts).as_posix()} is stale: no run in the manifest made it"
+            for path in find_unlisted(artifacts, document)
+        ),
+        *_check_lineage(artifacts, document),
+        *_check_registry(artifacts, document),
+    ]
+
+
+def _check_file(path: Path, name: str, entry: Mapping[str, Any]) -> list[str]:
+    if not path.is_file():
+        return [f"{name} is missing"]
+    content = path.read_bytes()
+    if files.hash_bytes(content) == entry["sha256"]:
+        return []
+    if len(content) != entry["bytes"]:
+        return [
+            f"{name} has {len(content)} bytes, the manifest says {entry['bytes']}: it was altered"
+        ]
+    return [f"{name} was altered: its SHA-256 is not the manifest's"]
+
+
+def _check_lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
+    """Check that recommendation, drift report and tracked run name one run and one model."""
+    run_id = document["run_id"]
+    try:
+        named = {
+            "recommendation": [files.read_json_object(artifacts / paths.RECOMMENDATION)],
+            "drift report": _read_rows(artifacts / paths.DRIFT_REPORT),
+        }
+        tracked = _read_rows(artifacts / paths.RUNS_TABLE)
+    except (OSError, ValueError, csv.Error) as error:
+        return [f"lineage cannot be checked: {error}"]
+    own = [row for row in tracked if row.get("run_id") == run_id]
+    problems = []
+    if len(own) == 1:
+        named["runs.csv"] = own
+    else:
+        problems.append(f"runs.csv has {len(own)} rows of run {run_id}, not one")
+    for name, rows in named.items():
+        for key in ("run_id", "model_version"):
+            found = sorted({str(row.get(key)) for row in rows})
+            if found != [document[key]]:
+                told = ", ".join(found) or "none"
+                problems.append(f"{name} names {key} {told}, the manifest {document[key]}")
+    return problems
+
+
+def _read_rows(path: Path) -> list[dict[str, Any]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def _check_registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
+    models, judged = artifacts / paths.MODELS, document["model_version"]
+    try:
+        lines, champion = (
+            ledger.read_ledger(models),
+            registry.read_index(models).aliases["champion"],
+        )
+        registry.read_verified_files(models, "champion")
+    except DriftbookError as error:
+        return [str(error)]
+    last: Mapping[str, Any] = lines[-1] if lines else {}
+    if last.get("to") != champion:
+        return [f"the champion is {champion} but the ledger's last line names {last.get('to')}"]
+    evidence = document["files"].get(paths.RECOMMENDATION.as_posix(), {}).get("sha256")
+    if champion == judged or (last["from"], last["evidence_sha256"]) == (judged, evidence):
+        return []
+    return [f"the champion is {champion}, but the last run judged {judged}; run `make run-drift`"]
