@@ -269,6 +269,7 @@ def _log_model(model: Model, run_id: str | None) -> str:
     """Return the address of the model logged without pickle, with signature and example."""
     import mlflow.sklearn
 
+    from driftbook.model import design
     from driftbook.store import registry_models
 
     rows = design.model_inputs(model.holdout.head(EXAMPLE_ROWS), model.features)
