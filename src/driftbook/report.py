@@ -11,11 +11,10 @@ from typing import Any
 
 import yaml
 
-from driftbook import cells, chapters, frontpage, pages, run_page
+from driftbook import cells, chapters, frontpage, pages, paths, run_page
 from driftbook.cells import Cell
 from driftbook.errors import DriftbookError
 from driftbook.store import evidence
-from driftbook.store import run as runs
 from driftbook.store.evidence import NOTEBOOKS, PublishedRun
 from driftbook.theme import Picture
 
@@ -44,8 +43,8 @@ def render(
     Raises:
         DriftbookError: no run is published, a source is missing, or Quarto failed.
     """
-    artifacts = runs.resolve_path(artifacts_dir)
-    reports = folder_for(artifacts) if reports_dir is None else runs.resolve_path(reports_dir)
+    artifacts = paths.resolve_path(artifacts_dir)
+    reports = folder_for(artifacts) if reports_dir is None else paths.resolve_path(reports_dir)
     found = evidence.load_published_run(artifacts)
     build, html = reports / "executed-new", reports / "html-new"
     # What a stopped render may have left.
@@ -116,7 +115,7 @@ def assemble(found: PublishedRun, build: Path, options: str = "") -> dict[str, A
 
 def _project() -> Path:
     """Return the folder with the hand-written pages: the project at hand, else this package's."""
-    for root in (runs.find_project_root(), Path(__file__).resolve().parents[2]):
+    for root in (paths.find_project_root(), Path(__file__).resolve().parents[2]):
         if (root / "reports" / "index.qmd").is_file() and (root / "_quarto.yml").is_file():
             return root
     raise DriftbookError(

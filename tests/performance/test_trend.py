@@ -13,8 +13,8 @@ from driftbook.data.windows import Dataset
 from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.performance import realised, trend
+from driftbook.runbook.run import Run
 from driftbook.settings import Settings
-from driftbook.store import run as artifacts
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_only_the_newest_windows_are_judged(
 
 def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
     finished.publish(tmp_path / "artifacts", chosen, "rows-0005")
-    run = artifacts.Run("scratch", chosen, tmp_path / "artifacts", tmp_path / "scratch")
-    after = artifacts.find_reference_end(run.dataset, run.champion)
+    run = Run("scratch", chosen, tmp_path / "artifacts", tmp_path / "scratch")
+    after = run.reference_end
     table = trend.trace_performance(run.champion, run.dataset, chosen, run.split.window, after)
     assert table["window"].iloc[0] == "rows-0004"

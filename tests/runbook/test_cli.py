@@ -22,10 +22,11 @@ from nbformat.v4 import new_code_cell, new_notebook
 from tqdm import tqdm
 
 from driftbook.errors import UsageError
+from driftbook.paths import STEPS
 from driftbook.runbook import resume, summary
 from driftbook.runbook.cli import main
 from driftbook.runbook.flow import FinishedJob
-from driftbook.runbook.project import STEPS, Project
+from driftbook.runbook.project import Project
 from driftbook.runbook.terminal import Terminal
 from driftbook.store import registry
 
@@ -429,7 +430,7 @@ class TestFinishedRun:
 
     def test_failing_cell_leaves_the_published_run_whole(self, copied: Path) -> None:
         path = copied / "notebooks" / STEPS["drift"]
-        path.write_text(path.read_text().replace("quality.check(", "quality.no_such_check("))
+        path.write_text(path.read_text().replace("run.assessment.quality", "run.assessment.no_such"))
         before = (copied / "artifacts" / "manifest.json").read_bytes()
         done = driftbook("run", "--from", "drift", "--quiet", cwd=copied)
         assert done.returncode == 1

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 
 from driftbook.errors import DriftbookError, UsageError
+from driftbook.model import training
+from driftbook.runbook.run import open_run
 from driftbook.settings import Settings
 from driftbook.store import manifest, registry, transaction
-from driftbook.store import run as artifacts
 from driftbook.store.transaction import StagedRun
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none", "window": 800}})
@@ -26,7 +27,8 @@ class Crash(BaseException):
 def _write_run(root: Path, action: str = "hold", first: bool = True) -> StagedRun:
     """Stage a run and write by hand what the notebooks would write."""
     staged = transaction.stage_run(SETTINGS, root)
-    run = artifacts.open_run("unused.yaml", root, None, staged.run_id)
+    run = open_run("unused.yaml", root, None, staged.run_id)
+    run.write_data_note()
     champion = run.champion
     if first:
         run.write_csv("metrics/train_eval_summary.csv", champion.metrics, model=champion)
@@ -217,10 +219,10 @@ def test_a_report_of_another_run_is_named_even_with_its_hash_in_order(root: Path
 
 
 def test_a_champion_moved_without_this_evidence_is_named(root: Path) -> None:
-    run = artifacts.open_run(
+    run = open_run(
         "unused.yaml", root, None, manifest.read_manifest(root / "manifest.json")["run_id"]
     )
-    other = artifacts.training.train(run.model.reference, SETTINGS, recipe="other")
+    other = training.train(run.model.reference, SETTINGS, recipe="other")
     registry.save_model(root / "models", other)
     registry.promote_version(
         root / "models", other.version, why="x", evidence_sha256="none of this"
@@ -231,8 +233,8 @@ def test_a_champion_moved_without_this_evidence_is_named(root: Path) -> None:
 
 def test_a_promotion_on_this_evidence_is_in_order(root: Path) -> None:
     document = manifest.read_manifest(root / "manifest.json")
-    run = artifacts.open_run("unused.yaml", root, None, document["run_id"])
-    other = artifacts.training.train(run.model.reference, SETTINGS, recipe="other")
+    run = open_run("unused.yaml", root, None, document["run_id"])
+    other = training.train(run.model.reference, SETTINGS, recipe="other")
     registry.save_model(root / "models", other)
     evidence = document["files"]["policy/retrain_recommendation.json"]["sha256"]
     registry.promote_version(root / "models", other.version, why="x", evidence_sha256=evidence)
@@ -251,7 +253,7 @@ def test_without_a_readable_manifest_there_is_nothing_to_verify(
 
 def test_a_finished_run_opens_as_a_scratch_copy(root: Path) -> None:
     run_id = manifest.read_manifest(root / "manifest.json")["run_id"]
-    run = artifacts.open_run("unused.yaml", root, None, run_id)
+    run = open_run("unused.yaml", root, None, run_id)
     run.write_json("policy/retrain_recommendation.json", {"action": "retrain"})
     assert run.folder == root / "scratch" / run_id
     assert manifest.verify_artifacts(root) == []
@@ -260,12 +262,4 @@ def test_a_finished_run_opens_as_a_scratch_copy(root: Path) -> None:
 
 def test_an_unknown_run_is_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="no run 'gone'"):
-        artifacts.open_run("unused.yaml", root, None, "gone")
-
-
-def test_check_writes_nothing(tmp_path: Path) -> None:
-    dataset, window = artifacts.check_run(SETTINGS, tmp_path, None)
-    assert (window.name, len(dataset.frame)) == ("rows-0018", 14_400)
-    with pytest.raises(UsageError, match="unknown window"):
-        artifacts.check_run(SETTINGS, tmp_path, "rows-0001")
-    assert list(tmp_path.iterdir()) == []
+        open_run("unused.yaml", root, None, "gone")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -14,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.runbook.command import CommandGroup
+from driftbook.runbook.command import CommandGroup, skip_iri_grammar, stop_when_told
 from driftbook.runbook.terminal import Terminal
 
 if TYPE_CHECKING:
     from driftbook.runbook import flow
     from driftbook.runbook.project import Project
 
-FIRST_STEPS = ("train-eval", "drift", "decision", "serving")
 EPILOG = """
 \b
 Examples
@@ -103,12 +102,12 @@ def executing(command: Callable[..., None]) -> Callable[..., None]:
     )(command)
 
 
-@main.command()
+@main.command("run")
 @click.option(
     "--from",
     "first",
-    type=click.Choice(FIRST_STEPS),
-    default="train-eval",
+    type=click.Choice(tuple(paths.STEPS)),
+    default=paths.FIRST_STEP,
     show_default=True,
     help="First step; the results of earlier ones stay.",
 )
@@ -119,7 +118,7 @@ def executing(command: Callable[..., None]) -> Callable[..., None]:
 @executing
 @reporting
 @on_project
-def run(
+def run_command(
     project: Project,
     first: str,
     window: str | None,
@@ -140,34 +139,36 @@ def run(
     from driftbook.runbook import flow, summary
 
     started = perf_counter()
-    job = flow.RunbookJob.run(first, window, notes, tracking)
+    job = flow.RunbookJob("run", first, window, notes, tracking)
     done = _executed(project, job, Terminal(quiet), cell_timeout, render)
     found = summary.summarise_run(project, done, perf_counter() - started)
     _print(found, summary.write_run_lines, as_json, quiet)
 
 
-@main.command()
+@main.command("backtest")
 @click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
 @executing
 @reporting
 @on_project
-def backtest(project: Project, render: bool, cell_timeout: int, as_json: bool, quiet: bool) -> None:
+def backtest_command(
+    project: Project, render: bool, cell_timeout: int, as_json: bool, quiet: bool
+) -> None:
     """Replay every window of the data: would this policy have paid?"""
     from driftbook.runbook import flow, summary
 
     started = perf_counter()
-    done = _executed(project, flow.RunbookJob.backtest(), Terminal(quiet), cell_timeout, render)
+    done = _executed(project, flow.RunbookJob("backtest"), Terminal(quiet), cell_timeout, render)
     found = summary.summarise_backtest(project, done, perf_counter() - started)
     _print(found, summary.write_backtest_lines, as_json, quiet)
 
 
-@main.command()
+@main.command("promote")
 @click.option("--to", "version", metavar="VERSION", help="Promote this version.")
 @click.option("--force", is_flag=True, help="Promote without the evidence; needs --why.")
 @click.option("--why", metavar="TEXT", help="Your reason, kept in the ledger.")
 @reporting
 @on_project
-def promote(
+def promote_command(
     project: Project,
     version: str | None,
     force: bool,
@@ -181,14 +182,14 @@ def promote(
     """
     from driftbook.store import gate, registry
 
-    with project.settled(Terminal(quiet).say):
+    with project.hold_artifacts(Terminal(quiet).say):
         passed = (
             gate.force_promotion(project.artifacts, version, why)
             if force
             else gate.check_gate(project.artifacts, version)
         )
         line = registry.promote_version(
-            project.artifacts / "models",
+            project.artifacts / paths.MODELS,
             passed.version,
             why or passed.why,
             passed.evidence_sha256,
@@ -197,26 +198,28 @@ def promote(
     _moved(project, line, as_json, quiet)
 
 
-@main.command()
+@main.command("rollback")
 @click.option("--to", "version", metavar="VERSION", help="[default: the champion before]")
 @click.option("--why", default="rolled back by hand", metavar="TEXT", help="Kept in the ledger.")
 @reporting
 @on_project
-def rollback(project: Project, version: str | None, why: str, as_json: bool, quiet: bool) -> None:
+def rollback_command(
+    project: Project, version: str | None, why: str, as_json: bool, quiet: bool
+) -> None:
     """Make an earlier champion the champion again."""
     from driftbook.store import registry
 
-    with project.settled(Terminal(quiet).say):
-        line = registry.roll_back(project.artifacts / "models", version, why)
+    with project.hold_artifacts(Terminal(quiet).say):
+        line = registry.roll_back(project.artifacts / paths.MODELS, version, why)
     _moved(project, line, as_json, quiet)
 
 
-@main.command()
+@main.command("serve")
 @click.option("--host", help="Address to listen on.  [default: serving.host, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: serving.port, 8000]")
 @click.option("--no-auth", is_flag=True, help="Serve other machines without a token.")
 @on_project
-def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -> None:
+def serve_command(project: Project, host: str | None, port: int | None, no_auth: bool) -> None:
     """Answer requests with the champion, by default on 127.0.0.1:8000.
 
     A host that other machines can reach needs a token in DRIFTBOOK_API_TOKEN, or --no-auth.
@@ -227,15 +230,16 @@ def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -
         api.serve(project.settings, project.artifacts, host, port, require_auth=not no_auth)
 
 
-@main.command()
+@main.command("report")
 @reporting
 @on_project
-def report(project: Project, as_json: bool, quiet: bool) -> None:
+def report_command(project: Project, as_json: bool, quiet: bool) -> None:
     """Render the HTML pages of the last run again."""
+    skip_iri_grammar()
     from driftbook.report import render
 
     terminal = Terminal(quiet)
-    with project.settled(terminal.say), terminal.step("pages"):
+    with project.hold_artifacts(terminal.say), terminal.step("pages"):
         page = render(project.artifacts, options=project.options)
     _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
 
@@ -244,7 +248,7 @@ def report(project: Project, as_json: bool, quiet: bool) -> None:
 @click.argument("run_id")
 @click.option("--print", "only_print", is_flag=True, help="Print the folder; start nothing.")
 @on_project
-def open_run(project: Project, run_id: str, only_print: bool) -> None:
+def open_command(project: Project, run_id: str, only_print: bool) -> None:
     """Open a copy of a finished run's notebooks in JupyterLab."""
     from driftbook.runbook import reopen
 
@@ -254,17 +258,17 @@ def open_run(project: Project, run_id: str, only_print: bool) -> None:
         reopen.become_lab(folder)
 
 
-@main.command()
+@main.command("verify")
 @reporting
 @on_project
-def verify(project: Project, as_json: bool, quiet: bool) -> None:
+def verify_command(project: Project, as_json: bool, quiet: bool) -> None:
     """Hash every artifact again; check that all name one run and model.
 
     Exit code 1 and a list when anything is off.
     """
     from driftbook.store import manifest
 
-    with project.settled(Terminal(quiet).say):
+    with project.hold_artifacts(Terminal(quiet).say):
         problems = manifest.verify_artifacts(project.artifacts)
     _print(
         {"ok": not problems, "problems": problems},
@@ -279,14 +283,10 @@ def verify(project: Project, as_json: bool, quiet: bool) -> None:
 def _executed(
     project: Project, job: flow.RunbookJob, terminal: Terminal, cell_timeout_s: int, render: bool
 ) -> flow.FinishedJob:
-    """Perform a job so that being told to end stops it as Ctrl-C does: kernel and all."""
+    """Perform a job, and send it to MLflow where that was asked for."""
     from driftbook.runbook import flow
 
-    def end(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with stop_when_told():
         if job.tracked:
             from driftbook.store import mlflow_spool
 
@@ -298,8 +298,6 @@ def _executed(
             with terminal.step("tracking"):
                 delivery = mlflow_spool.deliver(project.artifacts, project.settings)
             terminal.say(str(delivery))
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return done
 
 

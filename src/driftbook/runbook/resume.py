@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from driftbook import paths
 from driftbook.errors import UsageError
 from driftbook.store import manifest, registry
 
@@ -36,8 +37,8 @@ def check_resume(
     parts, sections = CARRIED[first]
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / "manifest.json")
-    champion = registry.read_index(artifacts / "models").aliases["champion"]
+    before = manifest.read_manifest(artifacts / paths.MANIFEST)
+    champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
     pairs = {
         "window": (before["data"].get("window"), data["window"]),
         "data": (before["data"].get("sha256"), data["sha256"]),
@@ -57,7 +58,7 @@ def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> N
     parts, _ = CARRIED[first]
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / "manifest.json")
+    before = manifest.read_manifest(artifacts / paths.MANIFEST)
     for path in before["files"]:
         if path.partition("/")[0] in parts:
             content = (artifacts / path).read_bytes()

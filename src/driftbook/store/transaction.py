@@ -74,7 +74,7 @@ def stage_run(
 ) -> StagedRun:
     """Return a new staging folder holding the settings and what the run starts from.
 
-    ``about_data`` (see :func:`driftbook.store.run.describe_data`) becomes the manifest's ``data``.
+    ``about_data`` becomes the manifest's ``data``.
     """
     run_id = new_run_id()
     folder = artifacts / ".staging" / run_id
