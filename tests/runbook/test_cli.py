@@ -605,9 +605,8 @@ class TestTerminal:
     def test_plain_lines_where_there_is_no_terminal(
         self, capsys: pytest.CaptureFixture[str]
     ) -> None:
-        with Terminal().step("data") as clock:
+        with Terminal().step("data"):
             pass
-        assert clock.seconds >= 0
         assert re.fullmatch(r"driftbook: data done in 0\.\d s\n", capsys.readouterr().err)
 
     def test_a_step_that_fails_says_nothing_of_itself(
@@ -650,7 +649,7 @@ class TestSummary:
         rows = [f"{name},{k},0.1{k},{k}.5,{k / 100}" for k, name in enumerate(names)]
         header = "policy,retrains,mean_loss,total_cost,excess"
         (tmp_path / "backtest" / "policies.csv").write_text("\n".join([header, *reversed(rows)]))
-        found = summary.summarise_backtest(place, FinishedJob("r1", None), 12.34)
+        found = summary.summarise_backtest(place, FinishedJob("r1", None, 12.34))
         assert [row["policy"] for row in found["policies"]] == names
         assert found["policies"][1] == {
             "policy": "every 2",
@@ -678,7 +677,7 @@ class TestSummary:
         path = tmp_path / "policy" / "retrain_recommendation.json"
         path.write_text(json.dumps(document))
         place = Project(tmp_path / "mine.yaml", tmp_path, " --settings mine.yaml")
-        found = summary.summarise_run(place, FinishedJob("r1", tmp_path / "index.html"), 1.0)
+        found = summary.summarise_run(place, FinishedJob("r1", tmp_path / "index.html", 1.0))
         told = dict(line.split(maxsplit=1) for line in summary.write_run_lines(found))
         assert told["quality"] == "cannot be judged yet"
         assert told["drifted"] == "no feature"

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -84,22 +82,31 @@ def on_project(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose how it reports."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    quiet = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-    return as_json(quiet(command))
+    """Give a command the options that choose how it reports, and where it does."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+    @wraps(command)
+    def told(as_json: bool, quiet: bool, **options: Any) -> None:
+        command(terminal=Terminal(quiet, as_json), **options)
+
+    return told
 
 
 def executing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of executing notebooks."""
-    return click.option(
+    timeout = click.option(
         "--cell-timeout",
         type=click.IntRange(min=1),
         default=3600,
         show_default=True,
         metavar="SECONDS",
         help="Longest time for one cell.",
-    )(command)
+    )
+    render = click.option(
+        "--render/--no-render", default=True, help="Make the HTML pages.  [default: on]"
+    )
+    return render(timeout(command))
 
 
 @main.command("run")
@@ -114,20 +121,17 @@ def executing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--window", help="Window to judge, e.g. 2013-06.  [default: the latest complete one]")
 @click.option("--notes", default="", help="Text that stays with the run.")
 @click.option("--tracking", is_flag=True, help="Log the run to MLflow as well.")
-@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
 @executing
 @reporting
 @on_project
 def run_command(
     project: Project,
+    terminal: Terminal,
     first: str,
     window: str | None,
     notes: str,
     tracking: bool,
-    render: bool,
-    cell_timeout: int,
-    as_json: bool,
-    quiet: bool,
+    **how: Any,
 ) -> None:
     r"""Execute the notebooks, decide, publish, render the pages.
 
@@ -138,28 +142,20 @@ def run_command(
     """
     from driftbook.runbook import flow, summary
 
-    started = perf_counter()
-    job = flow.RunbookJob("run", first, window, notes, tracking)
-    done = _executed(project, job, Terminal(quiet), cell_timeout, render)
-    found = summary.summarise_run(project, done, perf_counter() - started)
-    _print(found, summary.write_run_lines, as_json, quiet)
+    done = _perform(project, flow.RunbookJob("run", first, window, notes, tracking), terminal, how)
+    terminal.print_result(summary.summarise_run(project, done), summary.write_run_lines)
 
 
 @main.command("backtest")
-@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
 @executing
 @reporting
 @on_project
-def backtest_command(
-    project: Project, render: bool, cell_timeout: int, as_json: bool, quiet: bool
-) -> None:
+def backtest_command(project: Project, terminal: Terminal, **how: Any) -> None:
     """Replay every window of the data: would this policy have paid?"""
     from driftbook.runbook import flow, summary
 
-    started = perf_counter()
-    done = _executed(project, flow.RunbookJob("backtest"), Terminal(quiet), cell_timeout, render)
-    found = summary.summarise_backtest(project, done, perf_counter() - started)
-    _print(found, summary.write_backtest_lines, as_json, quiet)
+    done = _perform(project, flow.RunbookJob("backtest"), terminal, how)
+    terminal.print_result(summary.summarise_backtest(project, done), summary.write_backtest_lines)
 
 
 @main.command("promote")
@@ -169,12 +165,7 @@ def backtest_command(
 @reporting
 @on_project
 def promote_command(
-    project: Project,
-    version: str | None,
-    force: bool,
-    why: str | None,
-    as_json: bool,
-    quiet: bool,
+    project: Project, terminal: Terminal, version: str | None, force: bool, why: str | None
 ) -> None:
     """Make the challenger the champion, if the last run says retrain.
 
@@ -182,7 +173,7 @@ def promote_command(
     """
     from driftbook.store import gate, registry
 
-    with project.hold_artifacts(Terminal(quiet).say):
+    with project.hold_artifacts(terminal.say):
         passed = (
             gate.force_promotion(project.artifacts, version, why)
             if force
@@ -195,7 +186,7 @@ def promote_command(
             passed.evidence_sha256,
             forced=force,
         )
-    _moved(project, line, as_json, quiet)
+    _finish_move(project, line, terminal)
 
 
 @main.command("rollback")
@@ -203,15 +194,13 @@ def promote_command(
 @click.option("--why", default="rolled back by hand", metavar="TEXT", help="Kept in the ledger.")
 @reporting
 @on_project
-def rollback_command(
-    project: Project, version: str | None, why: str, as_json: bool, quiet: bool
-) -> None:
+def rollback_command(project: Project, terminal: Terminal, version: str | None, why: str) -> None:
     """Make an earlier champion the champion again."""
     from driftbook.store import registry
 
-    with project.hold_artifacts(Terminal(quiet).say):
+    with project.hold_artifacts(terminal.say):
         line = registry.roll_back(project.artifacts / paths.MODELS, version, why)
-    _moved(project, line, as_json, quiet)
+    _finish_move(project, line, terminal)
 
 
 @main.command("serve")
@@ -233,15 +222,14 @@ def serve_command(project: Project, host: str | None, port: int | None, no_auth:
 @main.command("report")
 @reporting
 @on_project
-def report_command(project: Project, as_json: bool, quiet: bool) -> None:
+def report_command(project: Project, terminal: Terminal) -> None:
     """Render the HTML pages of the last run again."""
     skip_iri_grammar()
     from driftbook.report import render
 
-    terminal = Terminal(quiet)
     with project.hold_artifacts(terminal.say), terminal.step("pages"):
         page = render(project.artifacts, options=project.options)
-    _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
+    terminal.print_result({"page": str(page)}, lambda found: [found["page"]])
 
 
 @main.command("open")
@@ -261,27 +249,25 @@ def open_command(project: Project, run_id: str, only_print: bool) -> None:
 @main.command("verify")
 @reporting
 @on_project
-def verify_command(project: Project, as_json: bool, quiet: bool) -> None:
+def verify_command(project: Project, terminal: Terminal) -> None:
     """Hash every artifact again; check that all name one run and model.
 
     Exit code 1 and a list when anything is off.
     """
     from driftbook.store import manifest
 
-    with project.hold_artifacts(Terminal(quiet).say):
+    with project.hold_artifacts(terminal.say):
         problems = manifest.verify_artifacts(project.artifacts)
-    _print(
-        {"ok": not problems, "problems": problems},
-        lambda found: found["problems"] or ["every artifact is as the manifest says"],
-        as_json,
-        quiet and not problems,
+    found = {"ok": not problems, "problems": problems}
+    terminal.print_result(
+        found, lambda _: problems or ["every artifact is as the manifest says"], bool(problems)
     )
     if problems:
         raise DriftbookError(f"{len(problems)} problem(s) in {project.artifacts}; run it again")
 
 
-def _executed(
-    project: Project, job: flow.RunbookJob, terminal: Terminal, cell_timeout_s: int, render: bool
+def _perform(
+    project: Project, job: flow.RunbookJob, terminal: Terminal, how: Mapping[str, Any]
 ) -> flow.FinishedJob:
     """Perform a job, and send it to MLflow where that was asked for."""
     from driftbook.runbook import flow
@@ -291,9 +277,7 @@ def _executed(
             from driftbook.store import mlflow_spool
 
             mlflow_spool.require()
-        done = flow.perform_job(
-            project, job, terminal, cell_timeout_s=cell_timeout_s, render_pages=render
-        )
+        done = flow.perform_job(project, job, terminal, **how)
         if job.tracked:
             with terminal.step("tracking"):
                 delivery = mlflow_spool.deliver(project.artifacts, project.settings)
@@ -301,24 +285,12 @@ def _executed(
     return done
 
 
-def _moved(project: Project, line: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+def _finish_move(project: Project, line: Mapping[str, Any], terminal: Terminal) -> None:
     """Let MLflow's aliases follow, and say which model is served now."""
     from driftbook.runbook import summary
     from driftbook.store import mlflow_spool
 
     delivery = mlflow_spool.follow_aliases(project.artifacts, project.settings)
     if delivery is not None:
-        Terminal(quiet).say(str(delivery))
-    _print(line, summary.write_move_lines, as_json, quiet)
-
-
-def _print(
-    found: Mapping[str, Any],
-    lines: Callable[[Mapping[str, Any]], list[str]],
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    elif not quiet:
-        click.echo("\n".join(lines(found)))
+        terminal.say(str(delivery))
+    terminal.print_result(line, summary.write_move_lines)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from driftbook import paths
@@ -56,6 +57,7 @@ class FinishedJob:
 
     run_id: str
     page: Path | None
+    seconds: float
 
 
 def perform_job(
@@ -63,8 +65,8 @@ def perform_job(
     job: RunbookJob,
     terminal: Terminal,
     *,
-    cell_timeout_s: int,
-    render_pages: bool,
+    cell_timeout: int,
+    render: bool,
 ) -> FinishedJob:
     """Return the run that was executed, committed and published.
 
@@ -75,7 +77,7 @@ def perform_job(
         NotebookError: a cell failed; the last published run is as it was.
         DriftbookError: the run is published, but its pages could not be rendered.
     """
-    settings = project.settings
+    started, settings = perf_counter(), project.settings
     if job.first != paths.FIRST_STEP and not (project.artifacts / paths.MANIFEST).exists():
         terminal.say(f"nothing is published yet, so this run starts with {paths.FIRST_STEP}")
         job = replace(job, first=paths.FIRST_STEP)
@@ -98,7 +100,7 @@ def perform_job(
                     failed_dir=project.artifacts / paths.FAILED / staged.run_id,
                     kernel=kernel,
                     terminal=terminal,
-                    cell_timeout_s=cell_timeout_s,
+                    cell_timeout_s=cell_timeout,
                 )
                 if job.kind == "run":
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
@@ -106,8 +108,8 @@ def perform_job(
                     from driftbook.store import mlflow_spool
 
                     mlflow_spool.add(project.artifacts, staged.folder, settings.model_name)
-            page = _render(project, terminal) if render_pages else None
-    return FinishedJob(staged.run_id, page)
+            page = _render(project, terminal) if render else None
+    return FinishedJob(staged.run_id, page, perf_counter() - started)
 
 
 @contextmanager

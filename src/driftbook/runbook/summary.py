@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 POLICIES = 6
 
 
-def summarise_run(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the decision of a published run and where to read on, as plain JSON values."""
     found = json.loads((project.artifacts / paths.RECOMMENDATION).read_text(encoding="utf-8"))
     action = found["action"]
@@ -34,7 +34,7 @@ def summarise_run(project: Project, done: FinishedJob, seconds: float) -> dict[s
         "quality": _quality(found["evidence"].get("performance") or []),
         "page": None if done.page is None else str(done.page),
         "next": f"driftbook {step}{project.options}{when}",
-        "seconds": round(seconds, 1),
+        "seconds": round(done.seconds, 1),
     }
 
 
@@ -77,7 +77,7 @@ def _quality_text(quality: Mapping[str, Any] | None) -> str:
     return f"{quality['metric']} {quality['value']:.4f}{interval} ({quality['basis']}){against}"
 
 
-def summarise_backtest(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+def summarise_backtest(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the policies that a published backtest compared, the cheapest first."""
     with (project.artifacts / paths.POLICIES).open(newline="", encoding="utf-8") as stream:
         rows = [
@@ -94,7 +94,7 @@ def summarise_backtest(project: Project, done: FinishedJob, seconds: float) -> d
         "policies": sorted(rows, key=lambda row: row["total_cost"]),
         "run_id": done.run_id,
         "page": None if done.page is None else str(done.page),
-        "seconds": round(seconds, 1),
+        "seconds": round(done.seconds, 1),
     }
 
 
