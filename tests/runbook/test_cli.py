@@ -453,6 +453,16 @@ class TestFinishedRun:
         assert first(copied)["run_id"] not in drift
         assert invoke("verify", *here(copied)).exit_code == 0
 
+    def test_a_window_with_too_few_rows_to_judge_goes_all_the_way(self, copied: Path) -> None:
+        (copied / "runbook.yaml").write_text(SMALL + "policy: {min_rows: 5000}\n")
+        done = driftbook("run", "--from", "drift", "--no-render", "--json", cwd=copied)
+        assert done.returncode == 0, done.stderr
+        found = json.loads(done.stdout)
+        assert found["action"] == "monitor"
+        assert found["reason"].startswith("insufficient_data")
+        assert found["quality"] is None
+        assert invoke("verify", *here(copied)).exit_code == 0
+
     @pytest.mark.parametrize(
         ("first_step", "settings", "data", "changed"),
         [
