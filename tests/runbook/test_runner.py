@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 from collections.abc import Iterator
@@ -27,6 +28,13 @@ def write(path: Path, *cells: str, parameters: str | None = "x = 1") -> Path:
     notebook.cells += [new_code_cell(cell) for cell in cells]
     nbformat.write(notebook, path)
     return path
+
+
+@pytest.fixture(autouse=True)
+def collected() -> Iterator[None]:
+    """Collect what a test leaves open in that test, not in a later one that gets the blame."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="module")

@@ -60,40 +60,45 @@ def execute_notebooks(
     check_parameters(notebooks, parameters)
     papermill_engines.register(_ENGINE, _WarmEngine)
     out_dir.mkdir(parents=True, exist_ok=True)
-    executed = []
     for notebook in notebooks:
         output = out_dir / notebook.name
         with terminal.step(notebook.stem, ticking=False):
-            bar = terminal.papermill_bar(notebook.stem)
             try:
-                node = _papermill(notebook, output, parameters, kernel, bar, cell_timeout_s)
+                execute_notebook(
+                    _unformatted(notebook),
+                    _unformatted(output),
+                    parameters=dict(parameters),
+                    engine_name=_ENGINE,
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=terminal.papermill_bar(notebook.stem),
+                    # Saved once, at the end: papermill otherwise rewrites the file twice a cell.
+                    request_save_on_cell_execute=False,
+                    kernel=kernel,
+                    cell_timeout_s=cell_timeout_s,
+                )
             except PapermillExecutionError as error:
-                cause = " ".join(f"{error.ename}: {error.evalue}".split())
-                where = _name_cell(notebook, error.exec_count, error.source)
-                raise _failure(where, cause, output, failed_dir) from error
+                failed_dir.mkdir(parents=True, exist_ok=True)
+                kept = shutil.move(output, failed_dir / output.name)
+                raise NotebookError(
+                    f"{_describe(notebook, error)}; the notebook is kept at {kept}"
+                ) from error
             except KernelError as error:
                 raise NotebookError(f"{notebook.name} could not start: {error}") from error
-            # Papermill takes a cell that called exit() for the notebook's end.
-            for cell in node.cells:
-                if cell.metadata.papermill.exception:
-                    where = _name_cell(notebook, cell.execution_count, cell.source)
-                    cause = "SystemExit: the cell left the notebook before its end"
-                    raise _failure(where, cause, output, failed_dir)
-        executed.append(output)
-    return executed
+    return [out_dir / notebook.name for notebook in notebooks]
 
 
-def _name_cell(notebook: Path, count: int | None, source: str) -> str:
-    label = _LABEL.search(source)
-    return f"{notebook.name}, cell [{count or '?'}]" + (f" {label[1]}" if label else "")
-
-
-def _failure(where: str, cause: str, output: Path, failed_dir: Path) -> NotebookError:
-    """Return the error of a notebook that stopped, which is kept in ``failed_dir``."""
-    failed_dir.mkdir(parents=True, exist_ok=True)
-    kept = shutil.move(output, failed_dir / output.name)
+def _describe(notebook: Path, error: PapermillExecutionError) -> str:
+    label = _LABEL.search(error.source)
+    cell = f"cell [{error.exec_count or '?'}]" + (f" {label[1]}" if label else "")
+    cause = " ".join(f"{error.ename}: {error.evalue}".split())
     shown = cause if len(cause) <= 400 else f"{cause[:399]}…"
-    return NotebookError(f"{where}: {shown}; the notebook is kept at {kept}")
+    return f"{notebook.name}, {cell}: {shown}"
+
+
+def _unformatted(path: Path) -> str:
+    # Papermill calls str.format on its paths.
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def check_parameters(notebooks: Sequence[Path], parameters: Mapping[str, Any]) -> None:
@@ -165,35 +170,6 @@ def _literal(statement: ast.stmt, notebook: Path) -> tuple[str, Any]:
     )
 
 
-def _papermill(
-    notebook: Path,
-    output: Path,
-    parameters: Mapping[str, Any],
-    kernel: WarmKernel,
-    bar: dict[str, Any] | bool,
-    cell_timeout_s: int,
-) -> NotebookNode:
-    node: NotebookNode = execute_notebook(
-        _unformatted(notebook),
-        _unformatted(output),
-        parameters=dict(parameters),
-        engine_name=_ENGINE,
-        kernel_name="python3",
-        language="python",
-        progress_bar=bar,
-        # Saved once, at the end: papermill otherwise rewrites the file twice a cell.
-        request_save_on_cell_execute=False,
-        kernel=kernel,
-        cell_timeout_s=cell_timeout_s,
-    )
-    return node
-
-
-def _unformatted(path: Path) -> str:
-    # Papermill calls str.format on its paths.
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 class _WarmEngine(Engine):
     """A papermill engine that executes in a kernel that is already there."""
 
@@ -240,9 +216,15 @@ class _WarmClient(PapermillNotebookClient):
         try:
             super().execute_cell(cell, cell_index)
             return
+        except CellExecutionError as error:
+            if error.ename != "SystemExit":
+                raise
+            # Papermill takes a cell that calls exit() for the notebook's end.
+            name, cause = error.ename, "the cell left the notebook before its end"
+            reason: Exception = error
         except DeadKernelError as error:
             name, cause = "KernelDied", self.kernel.obituary()
-            reason: Exception = error
+            reason = error
         except CellTimeoutError as error:
             name, cause = "CellTimeout", f"the cell took longer than {self.timeout} s"
             reason = error
