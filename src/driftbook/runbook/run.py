@@ -26,6 +26,7 @@ from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 from driftbook.store import files, registry
+from driftbook.store.registry import RegistryIndex
 
 SCRATCH_RUN = "scratch"
 
@@ -56,21 +57,18 @@ class Run:
         return self.folder / paths.MODELS
 
     @property
-    def published_models(self) -> Path:
-        """Return the published registry."""
-        return self.artifacts / paths.MODELS
+    def _published(self) -> RegistryIndex:
+        return registry.read_index(self.artifacts / paths.MODELS)
 
     def registry_of(self, version: str) -> Path:
         """Return the registry that holds ``version``: the published one, else the run's own."""
-        return self.published_models if self._is_published(version) else self.models
-
-    def _is_published(self, version: str) -> bool:
-        return version in registry.read_index(self.published_models).versions
+        published = version in self._published.versions
+        return self.artifacts / paths.MODELS if published else self.models
 
     @cached_property
     def champion(self) -> Model:
         """Return the version being served; where there is none yet, the first one is trained."""
-        serving = registry.read_index(self.published_models).aliases["champion"]
+        serving = self._published.aliases["champion"]
         return self._load(self.pinned_champion or serving or self.own_version)
 
     @cached_property
@@ -80,8 +78,9 @@ class Run:
         That is the version these settings and this data make. Where it is registered already and
         another was promoted since, it is today's champion.
         """
-        known = self.own_version == self.champion.version or self._is_published(self.own_version)
-        return self.champion if known else self._load(self.own_version)
+        own = self.own_version
+        known = own == self.champion.version or own in self._published.versions
+        return self.champion if known else self._load(own)
 
     def _load(self, version: str) -> Model:
         return registry.load_model(self.registry_of(version), version)
@@ -105,7 +104,7 @@ class Run:
             }
             model = training.train(reference, self.settings, origin=origin)
             registry.save_model(self.models, model)
-            if registry.read_index(self.published_models).aliases["champion"] is None:
+            if self._published.aliases["champion"] is None:
                 registry.set_first_champion(self.models, version)
         return version
 
@@ -134,7 +133,7 @@ class Run:
             "stop_row": str(self.split.window.stop),
             "windows": f"up to {self.split.window.name}",
         }
-        if not self._is_published(model.version):
+        if model.version not in self._published.versions:
             registry.save_model(self.models, replace(model, origin=origin))
         return model.version
 
