@@ -30,6 +30,13 @@ STEPS: Mapping[str, str] = {
     "decision": "03-retrain-decision.ipynb",
     "serving": "04-serving.ipynb",
 }
+# The folder that each step fills.
+STEP_PARTS: Mapping[str, str] = {
+    "train-eval": "metrics",
+    "drift": "drift",
+    "decision": "policy",
+    "serving": "serving",
+}
 FIRST_STEP = next(iter(STEPS))
 BACKTEST_NOTEBOOK = "05-backtest.ipynb"
 
@@ -47,7 +54,7 @@ POLICIES = Path("backtest", "policies.csv")
 RUNS_TABLE = Path("tracking", "runs.csv")
 MANIFEST = Path("manifest.json")
 # The folders that a run and a backtest replace as a whole.
-RUN_PARTS = ("metrics", "drift", "policy", "serving", "tracking")
+RUN_PARTS = (*STEP_PARTS.values(), "tracking")
 BACKTEST_PARTS = ("backtest",)
 
 # What the artifacts folder keeps beside them.

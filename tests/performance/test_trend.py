@@ -62,7 +62,7 @@ def test_labels_that_were_not_there_yet_are_not_used(
 def test_only_the_newest_windows_are_judged(
     chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trend, "MOST", 2)
+    monkeypatch.setattr(trend, "MOST_TREND_WINDOWS", 2)
     table = trend.trace_performance(model, dataset, chosen, dataset.windows[7], 0)
     assert table["window"].tolist() == [w.name for w in dataset.windows[6:8]]
 

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from driftbook import paths
-from driftbook.data import windows
+from driftbook.data import synthetic, windows
 from driftbook.decision import policy
 from driftbook.errors import UsageError
 from driftbook.model import training
@@ -150,3 +152,25 @@ def test_what_the_manifest_says_about_the_data(artifacts: Path) -> None:
         "window": "rows-0012",
         "window_rows": 1200,
     }
+
+
+def test_a_window_that_shares_a_moment_with_the_reference_is_refused_before_the_notebooks(
+    tmp_path: Path,
+) -> None:
+    table = synthetic.make_scenario("none", rows=2400, seed=3)
+    # Seven rows an hour: row 900, where the reference ends, is amid rows of one timestamp.
+    hours = pd.to_timedelta(np.arange(len(table)) // 7, unit="h")
+    table.assign(at=pd.Timestamp("2024-01-01") + hours).to_csv(tmp_path / "rows.csv", index=False)
+    data = {"source": str(tmp_path / "rows.csv"), "target": "target", "timestamp": "at"}
+    chosen = Settings.parse({"data": {**data, "window": 300, "reference": 3}})
+
+    def stage(window: str) -> Run:
+        run_id = transaction.stage_run(chosen, tmp_path / "artifacts", window).run_id
+        return open_run("unused.yaml", tmp_path / "artifacts", None, run_id)
+
+    with pytest.raises(UsageError, match=r"unknown window 'rows-0004'.*rows-0005, rows-0006"):
+        stage("rows-0004").write_data_note()
+    run = stage("rows-0005")
+    run.write_data_note()
+    assert run.split.window.name == "rows-0005"
+    assert run.reference_end == 903

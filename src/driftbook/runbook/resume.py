@@ -14,14 +14,6 @@ from driftbook import paths
 from driftbook.errors import UsageError
 from driftbook.store import manifest, registry
 
-# For each first step: the folders carried over, and the settings that they depend on.
-CARRIED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "train-eval": ((), ()),
-    "drift": ((), ()),
-    "decision": (("drift",), ("data", "model", "drift")),
-    "serving": (("drift", "policy"), ("data", "model", "drift", "policy")),
-}
-
 
 def check_resume(
     artifacts: Path, first: str, settings: Mapping[str, Any], data: Mapping[str, Any]
@@ -34,11 +26,12 @@ def check_resume(
         UsageError: something differs; the message names it.
         DriftbookError: the published manifest cannot be read.
     """
-    parts, sections = CARRIED[first]
+    parts = _list_carried(first)
     if not parts:
         return
     before = manifest.read_manifest(artifacts / paths.MANIFEST)
     champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
+    sections = ("data", "model", *parts)
     pairs = {
         "window": (before["data"].get("window"), data["window"]),
         "data": (before["data"].get("sha256"), data["sha256"]),
@@ -55,7 +48,7 @@ def check_resume(
 
 def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> None:
     """Copy what the steps before ``first`` published into a staged run, under its id."""
-    parts, _ = CARRIED[first]
+    parts = _list_carried(first)
     if not parts:
         return
     before = manifest.read_manifest(artifacts / paths.MANIFEST)
@@ -65,3 +58,12 @@ def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> N
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content.replace(before["run_id"].encode(), run_id.encode()))
+
+
+def _list_carried(first: str) -> list[str]:
+    """Return the folders, named as the settings that they depend on, of the steps left out.
+
+    Those of the first step are not among them: it is about the model, not about a window.
+    """
+    steps = list(paths.STEPS)
+    return [paths.STEP_PARTS[step] for step in steps[1 : steps.index(first)]]
