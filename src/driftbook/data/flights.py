@@ -89,3 +89,5 @@ def _write_cache(path: Path, key: str, frame: pd.DataFrame, dropped: dict[str, i
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     pq.write_table(table, partial)
     partial.replace(path)
+
+
