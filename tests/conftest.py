@@ -16,6 +16,10 @@ from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
+# What `make test ARGS=-q` hands on is about this suite, not about the make that a test starts.
+for name in ("MAKEFLAGS", "MAKEOVERRIDES", "MFLAGS", "MAKELEVEL", "ARGS", "SETTINGS", "ARTIFACTS"):
+    os.environ.pop(name, None)
+
 settings.register_profile("repeatable", deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("repeatable")
 

@@ -9,12 +9,10 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data import synthetic
-from driftbook.decision import policy
-from driftbook.drift import quality, report
 from driftbook.performance import trend
+from driftbook.runbook import run as runs
 from driftbook.settings import Settings
 from driftbook.site import cells
-from driftbook.store import run as runs
 from driftbook.store import transaction
 from driftbook.store.evidence import NOTEBOOKS
 
@@ -40,20 +38,20 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     staged = transaction.stage_run(chosen, artifacts, window)
     run = runs.open_run("runbook.yaml", artifacts, window, staged.run_id)
     run = replace(run, settings=chosen)
-    split, champion = run.split, run.champion
-    assessment = policy.assess(champion, split.current, chosen, split.history)
+    run.write_data_note()
+    champion, assessment = run.champion, run.assessment
     proposed = (
         run.save_challenger(assessment.challenger.model)
         if assessment.challenger is not None and assessment.action == "retrain"
         else None
     )
     run.write_csv("metrics/train_eval_summary.csv", champion.metrics, champion)
-    run.write_csv("drift/drift_report.csv", report.report_drift(champion, split.current, chosen))
-    run.write_csv("drift/quality.csv", quality.check_quality(champion, split.current, chosen))
+    run.write_csv("drift/drift_report.csv", assessment.drift)
+    run.write_csv("drift/quality.csv", assessment.quality)
     run.write_csv("policy/performance.csv", assessment.performance)
     run.write_csv("policy/decomposition.csv", assessment.decomposition)
-    after = runs.find_reference_end(run.dataset, champion)
-    since = trend.trace_performance(champion, run.dataset, chosen, split.window, after)
+    last, after = run.split.window, run.reference_end
+    since = trend.trace_performance(champion, run.dataset, chosen, last, after)
     run.write_csv("policy/performance_by_window.csv", since, champion)
     document = assessment.to_dict() | {"challenger_version": proposed}
     run.write_json("policy/retrain_recommendation.json", document)

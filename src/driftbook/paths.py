@@ -30,6 +30,13 @@ STEPS: Mapping[str, str] = {
     "decision": "03-retrain-decision.ipynb",
     "serving": "04-serving.ipynb",
 }
+# The folder that each step fills.
+STEP_PARTS: Mapping[str, str] = {
+    "train-eval": "metrics",
+    "drift": "drift",
+    "decision": "policy",
+    "serving": "serving",
+}
 FIRST_STEP = next(iter(STEPS))
 BACKTEST_NOTEBOOK = "05-backtest.ipynb"
 
@@ -48,7 +55,7 @@ RUNS_TABLE = Path("tracking", "runs.csv")
 MANIFEST = Path("manifest.json")
 REQUIRED_FILES = (TRAIN_EVAL_SUMMARY, DRIFT_REPORT, RECOMMENDATION, API_CHECKS, RUNS_TABLE)
 # The folders that a run or a backtest replaces as a whole, where it wrote to them.
-PUBLISHED_PARTS = ("metrics", "drift", "policy", "serving", "tracking", "backtest")
+PUBLISHED_PARTS = (*STEP_PARTS.values(), "tracking", "backtest")
 
 # What the artifacts folder keeps beside them.
 MODELS = Path("models")

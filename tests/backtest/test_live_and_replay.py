@@ -16,12 +16,10 @@ from driftbook.backtest import policies
 from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data import synthetic
 from driftbook.data import windows as data
-from driftbook.decision import policy
 from driftbook.model.training import train
+from driftbook.runbook.run import Run, find_reference_end
 from driftbook.settings import Settings
 from driftbook.store import registry, registry_models
-from driftbook.store import run as artifacts
-from driftbook.store.run import Run
 
 WINDOWS, ROWS = 8, 240
 # Stream: rows a window or a calendar window, and the column of time.
@@ -69,18 +67,18 @@ def _live(folder: Path, settings: Settings) -> list[tuple[Any, ...]]:
     for position, window in enumerate(dataset.windows[settings.data.reference :]):
         folder_of_run = published / "runs" / str(position)
         run = Run(f"run-{position}", settings, published, folder_of_run, window.name)
-        found = policy.assess(run.champion, run.split.current, settings, run.split.history)
+        found = run.assessment
         decided.append((window.name, run.champion.version, found.action, found.reason))
         if found.action == "retrain":
             assert found.challenger is not None
             run.save_challenger(found.challenger.model)
-        registry.adopt_versions(run.published_models, run.models)
+        registry.adopt_versions(run.artifacts / "models", run.models)
         if position == 0:
-            registry.set_first_champion(run.published_models, run.champion.version)
+            registry.set_first_champion(run.artifacts / "models", run.champion.version)
         if found.action == "retrain":
             assert found.challenger is not None
             registry.promote_version(
-                run.published_models, found.challenger.model.version, "better", None
+                run.artifacts / "models", found.challenger.model.version, "better", None
             )
     return decided
 
@@ -118,13 +116,13 @@ def test_runs_decide_what_the_backtest_replays(tmp_path: Path, stream: str, dela
 def test_a_challenger_says_up_to_where_it_learnt(tmp_path: Path, delay: int) -> None:
     settings = _settings(tmp_path, "rows without time", delay)
     run = Run("run", settings, tmp_path / "artifacts", tmp_path / "artifacts/run", "rows-0006")
-    found = policy.assess(run.champion, run.split.current, settings, run.split.history)
+    found = run.assessment
     assert found.challenger is not None
     stored = registry_models.load_model(run.models, run.save_challenger(found.challenger.model))
     newest = 6 - delay
     assert stored.origin["stop_row"] == str(ROWS * newest)
     assert stored.origin["windows"] == f"up to rows-000{newest}"
-    assert artifacts.find_reference_end(run.dataset, stored) == ROWS * newest
+    assert find_reference_end(run.dataset, stored) == ROWS * newest
 
 
 @pytest.mark.parametrize("name", ["rows-0003", "rows-0005"])
@@ -132,14 +130,15 @@ def test_a_window_that_is_accepted_is_found(tmp_path: Path, name: str) -> None:
     """The reference ends amid rows of one hour, before and after there is a champion."""
     settings = _settings(tmp_path, "rows in tied hours", 0)
     published = tmp_path / "artifacts"
-    dataset, accepted = artifacts.check_run(settings, published, name)
-    times = dataset.frame["at"]
-    assert times[2 * ROWS - 1] == times[2 * ROWS]
     run = Run("run", settings, published, published / "runs" / "run", name)
-    assert run.split.window == accepted
-    registry.adopt_versions(run.published_models, run.models)
-    registry.set_first_champion(run.published_models, run.champion.version)
-    assert artifacts.check_run(settings, published, name)[1] == accepted
+    times = run.dataset.frame["at"]
+    assert times[2 * ROWS - 1] == times[2 * ROWS]
+    accepted = run.split.window
+    assert accepted.name == name
+    registry.adopt_versions(run.artifacts / "models", run.models)
+    registry.set_first_champion(run.artifacts / "models", run.champion.version)
+    later = Run("later", settings, published, published / "runs" / "later", name)
+    assert later.split.window == accepted
 
 
 def test_a_reference_is_found_again_after_older_rows_left_the_source(tmp_path: Path) -> None:
@@ -148,6 +147,6 @@ def test_a_reference_is_found_again_after_older_rows_left_the_source(tmp_path: P
     whole, champion = run.dataset, run.champion
     hour = whole.frame["at"][2 * ROWS - 1]
     shorter = dataclasses.replace(whole, frame=whole.frame.iloc[100:].reset_index(drop=True))
-    assert artifacts.find_reference_end(whole, champion) == 2 * ROWS
-    end = artifacts.find_reference_end(shorter, champion)
+    assert find_reference_end(whole, champion) == 2 * ROWS
+    end = find_reference_end(shorter, champion)
     assert shorter.frame["at"][end - 1] == hour < shorter.frame["at"][end]

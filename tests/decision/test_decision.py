@@ -160,6 +160,8 @@ def test_too_few_rows_say_nothing(rows: int) -> None:
     found = assess(model, frame.iloc[len(frame) - rows :], _settings())
     assert found.action == "monitor" and found.reason.startswith("insufficient_data")
     assert found.drifted_features == [] and found.challenger is None
+    assert list(found.drift["feature"]) == [*model.feature_names, "(prediction)", "(joint)"]
+    assert found.to_dict()["drift_ratio"] is None
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from driftbook.data.windows import Dataset
 from driftbook.model import training
 from driftbook.model.training import Model
 from driftbook.performance import realised, trend
+from driftbook.runbook.run import Run
 from driftbook.settings import Settings
-from driftbook.store import run as artifacts
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +65,15 @@ def test_labels_that_were_not_there_yet_are_not_used(
 def test_only_the_newest_windows_are_judged(
     chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trend, "MOST", 2)
+    monkeypatch.setattr(trend, "MOST_TREND_WINDOWS", 2)
     table = trend.trace_performance(model, dataset, chosen, dataset.windows[7], 0)
     assert table["window"].tolist() == [w.name for w in dataset.windows[6:8]]
 
 
 def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
     finished.publish(tmp_path / "artifacts", chosen, "rows-0005")
-    run = artifacts.Run("scratch", chosen, tmp_path / "artifacts", tmp_path / "scratch")
-    after = artifacts.find_reference_end(run.dataset, run.champion)
+    run = Run("scratch", chosen, tmp_path / "artifacts", tmp_path / "scratch")
+    after = run.reference_end
     table = trend.trace_performance(run.champion, run.dataset, chosen, run.split.window, after)
     assert table["window"].iloc[0] == "rows-0004"
 

@@ -124,6 +124,7 @@ def test_executed_copies_hold_results_and_no_html(finished_run: Path) -> None:
     for path in executed:
         text = path.read_text(encoding="utf-8")
         assert "text/html" not in text
+        assert all(isinstance(cell["source"], list) for cell in json.loads(text)["cells"])
         for cell in code(path):
             assert cell["execution_count"] is not None
             for output in cell["outputs"]:

@@ -8,8 +8,8 @@ from typing import Any
 import pandas as pd
 
 from driftbook import paths
+from driftbook.runbook import run as runs
 from driftbook.settings import Settings
-from driftbook.store import run as runs
 from driftbook.store import transaction
 from driftbook.store.transaction import StagedRun
 
@@ -20,6 +20,7 @@ def stage(root: Path, action: str = "hold", first: bool = True, **decided: Any) 
     """Stage a run and write by hand what the notebooks would write."""
     staged = transaction.stage_run(SETTINGS, root)
     run = runs.open_run("unused.yaml", root, None, staged.run_id)
+    run.write_data_note()
     champion = run.champion
     if first:
         run.write_csv(str(paths.TRAIN_EVAL_SUMMARY), champion.metrics, model=champion)

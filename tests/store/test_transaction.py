@@ -13,8 +13,9 @@ import staged_runs
 
 from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
+from driftbook.model import training
+from driftbook.runbook.run import open_run
 from driftbook.store import manifest, registry, registry_models, transaction, verify
-from driftbook.store import run as artifacts
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +141,10 @@ def test_a_report_of_another_run_is_named_even_with_its_hash_in_order(root: Path
 
 
 def test_a_champion_moved_without_this_evidence_is_named(root: Path) -> None:
-    run = artifacts.open_run(
+    run = open_run(
         "unused.yaml", root, None, manifest.read_manifest(root / "manifest.json")["run_id"]
     )
-    other = artifacts.training.train(run.model.reference, staged_runs.SETTINGS, recipe="other")
+    other = training.train(run.model.reference, staged_runs.SETTINGS, recipe="other")
     registry_models.save_model(root / "models", other)
     registry.promote_version(
         root / "models", other.version, why="x", evidence_sha256="none of this"
@@ -180,8 +181,8 @@ def test_the_code_is_described_as_git_knows_it() -> None:
 
 def test_a_promotion_on_this_evidence_is_in_order(root: Path) -> None:
     document = manifest.read_manifest(root / "manifest.json")
-    run = artifacts.open_run("unused.yaml", root, None, document["run_id"])
-    other = artifacts.training.train(run.model.reference, staged_runs.SETTINGS, recipe="other")
+    run = open_run("unused.yaml", root, None, document["run_id"])
+    other = training.train(run.model.reference, staged_runs.SETTINGS, recipe="other")
     registry_models.save_model(root / "models", other)
     evidence = document["files"]["policy/retrain_recommendation.json"]["sha256"]
     registry.promote_version(root / "models", other.version, why="x", evidence_sha256=evidence)
@@ -200,7 +201,7 @@ def test_without_a_readable_manifest_there_is_nothing_to_verify(
 
 def test_a_finished_run_opens_as_a_scratch_copy(root: Path) -> None:
     run_id = manifest.read_manifest(root / "manifest.json")["run_id"]
-    run = artifacts.open_run("unused.yaml", root, None, run_id)
+    run = open_run("unused.yaml", root, None, run_id)
     run.write_json("policy/retrain_recommendation.json", {"action": "retrain"})
     assert run.folder == root / "scratch" / run_id
     assert verify.verify_artifacts(root) == []
@@ -209,12 +210,4 @@ def test_a_finished_run_opens_as_a_scratch_copy(root: Path) -> None:
 
 def test_an_unknown_run_is_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="no run 'gone'"):
-        artifacts.open_run("unused.yaml", root, None, "gone")
-
-
-def test_check_writes_nothing(tmp_path: Path) -> None:
-    dataset, window = artifacts.check_run(staged_runs.SETTINGS, tmp_path, None)
-    assert (window.name, len(dataset.frame)) == ("rows-0018", 14_400)
-    with pytest.raises(UsageError, match="unknown window"):
-        artifacts.check_run(staged_runs.SETTINGS, tmp_path, "rows-0001")
-    assert list(tmp_path.iterdir()) == []
+        open_run("unused.yaml", root, None, "gone")

@@ -29,7 +29,7 @@ class ServingCheckError(DriftbookError):
 
 
 class Run(Protocol):
-    """What the checks need of a run; see :class:`driftbook.store.run.Run`."""
+    """What the checks need of a run; see :class:`driftbook.runbook.run.Run`."""
 
     @property
     def run_id(self) -> str:

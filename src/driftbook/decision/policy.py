@@ -55,11 +55,12 @@ class Assessment:
         """Return what ``retrain_recommendation.json`` holds; a value that cannot be had is null."""
         features = len(_features(self.drift))
         flagged = self.drifted_features
+        few = self.n_current < self.settings.policy.min_rows
         found: dict[str, Any] = {
             "action": self.action,
             "reason": self.reason,
             "drifted_features": flagged,
-            "drift_ratio": len(flagged) / features if features else None,
+            "drift_ratio": None if few or not features else len(flagged) / features,
             "threshold": self.settings.drift.psi_threshold,
             "threshold_meaning": THRESHOLD_MEANING,
             "window": self.window,
@@ -162,14 +163,16 @@ def examine_window(
     of a replay, so that none is made twice.
     """
     faults = quality.check_quality(model, current, settings)
+    report = drift.report_drift(model, current, settings)
     if len(current) < settings.policy.min_rows:
-        report = pd.DataFrame(columns=["feature", "kind", "drift_flag", "matters"])
+        # The numbers are shown; too few rows to judge flag nothing.
+        report = report.assign(drift_flag=False, matters=False)
         table = pd.DataFrame(columns=list(realised.PERFORMANCE_COLUMNS))
         parts = pd.DataFrame(columns=list(causes.CAUSE_COLUMNS))
         return WindowFindings(faults, report, table, None, current.iloc[:0], parts)
     found = WindowFindings(
         faults=faults,
-        report=drift.report_drift(model, current, settings),
+        report=report,
         table=realised.judge_performance(model, current, settings, history),
         trial=None,
         fresh=challengers.gather_labelled(model, current, history),

@@ -36,6 +36,7 @@ from driftbook.model.score_calibration import (
 )
 from driftbook.settings import ModelSettings, Settings
 
+FIRST_RECIPE = "first"
 IMPORTANCE_ROWS = 4000
 
 
@@ -168,7 +169,7 @@ def _probability(
 def train(
     reference: pd.DataFrame,
     settings: Settings,
-    recipe: str = "first",
+    recipe: str = FIRST_RECIPE,
     weights: NDArray[np.float64] | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> Model:
@@ -185,24 +186,10 @@ def train(
         UsageError: no target column, one class only, or too few rows to train and to hold out.
     """
     target = settings.data.target
-    if target not in reference.columns:
-        raise UsageError(
-            f"target {target!r} is no column of the reference; its columns are "
-            f"{list(reference.columns)}"
-        )
-    labelled = reference[target].notna().to_numpy()
-    rows = reference[labelled].reset_index(drop=True)
-    row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
+    rows, row_weights, features = _select_rows(reference, settings, weights)
     n_train = rows_before_holdout(len(rows), settings.model.holdout)
     labels = rows[target].to_numpy(dtype=np.int64)
     _check_trainable(labels, n_train, target)
-    features = columns.find_features(rows, settings)
-    kept = [
-        c
-        for c in (settings.data.timestamp, *(f.name for f in features), target)
-        if c in rows.columns
-    ]
-    rows = rows[kept]
     lesson = _Lesson(model_inputs(rows, features), labels, row_weights, features, settings.model)
     graded, served = _fit(lesson, n_train)
     held_out = graded.predict_proba(lesson.table[n_train:])[:, 1]
@@ -225,6 +212,34 @@ def train(
         held_out=held_out,
         graded=graded,
     )
+
+
+def find_version(reference: pd.DataFrame, settings: Settings) -> str:
+    """Return the version that :func:`train` gives its model of these rows, without fitting one.
+
+    Raises:
+        UsageError: no target column.
+    """
+    rows, _, features = _select_rows(reference, settings, None)
+    return _version(windows.hash_frame(rows), features, settings, FIRST_RECIPE, None)
+
+
+def _select_rows(
+    reference: pd.DataFrame, settings: Settings, weights: NDArray[np.float64] | None
+) -> tuple[pd.DataFrame, NDArray[np.float64] | None, tuple[Feature, ...]]:
+    """Return the labelled rows with the columns that a model keeps, their weights and features."""
+    target = settings.data.target
+    if target not in reference.columns:
+        raise UsageError(
+            f"target {target!r} is no column of the reference; its columns are "
+            f"{list(reference.columns)}"
+        )
+    labelled = reference[target].notna().to_numpy()
+    rows = reference[labelled].reset_index(drop=True)
+    row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
+    features = columns.find_features(rows, settings)
+    wanted = (settings.data.timestamp, *(f.name for f in features), target)
+    return rows[[c for c in wanted if c in rows.columns]], row_weights, features
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.runbook.command import CommandGroup
+from driftbook.runbook.command import CommandGroup, skip_iri_grammar, stop_when_told
 from driftbook.runbook.terminal import Terminal
 
 if TYPE_CHECKING:
     from driftbook.runbook import flow
     from driftbook.runbook.project import Project
 
-FIRST_STEPS = ("train-eval", "drift", "decision", "serving")
 EPILOG = """
 \b
 Examples
@@ -85,50 +82,56 @@ def on_project(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def reporting(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options that choose how it reports."""
-    as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-    quiet = click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
-    return as_json(quiet(command))
+    """Give a command the options that choose how it reports, and where it does."""
+
+    @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+    @click.option("--quiet", "-q", is_flag=True, help="Print nothing but errors.")
+    @wraps(command)
+    def told(as_json: bool, quiet: bool, **options: Any) -> None:
+        command(terminal=Terminal(quiet, as_json), **options)
+
+    return told
 
 
 def executing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of executing notebooks."""
-    return click.option(
+    timeout = click.option(
         "--cell-timeout",
         type=click.IntRange(min=1),
         default=3600,
         show_default=True,
         metavar="SECONDS",
         help="Longest time for one cell.",
-    )(command)
+    )
+    render = click.option(
+        "--render/--no-render", default=True, help="Make the HTML pages.  [default: on]"
+    )
+    return render(timeout(command))
 
 
-@main.command()
+@main.command("run")
 @click.option(
     "--from",
     "first",
-    type=click.Choice(FIRST_STEPS),
-    default="train-eval",
+    type=click.Choice(tuple(paths.STEPS)),
+    default=paths.FIRST_STEP,
     show_default=True,
     help="First step; the results of earlier ones stay.",
 )
 @click.option("--window", help="Window to judge, e.g. 2013-06.  [default: the latest complete one]")
 @click.option("--notes", default="", help="Text that stays with the run.")
 @click.option("--tracking", is_flag=True, help="Log the run to MLflow as well.")
-@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
 @executing
 @reporting
 @on_project
-def run(
+def run_command(
     project: Project,
+    terminal: Terminal,
     first: str,
     window: str | None,
     notes: str,
     tracking: bool,
-    render: bool,
-    cell_timeout: int,
-    as_json: bool,
-    quiet: bool,
+    **how: Any,
 ) -> None:
     r"""Execute the notebooks, decide, publish, render the pages.
 
@@ -139,41 +142,30 @@ def run(
     """
     from driftbook.runbook import flow, summary
 
-    started = perf_counter()
-    job = flow.RunbookJob.run(first, window, notes, tracking)
-    done = _executed(project, job, Terminal(quiet), cell_timeout, render)
-    found = summary.summarise_run(project, done, perf_counter() - started)
-    _print(found, summary.write_run_lines, as_json, quiet)
+    done = _perform(project, flow.RunbookJob("run", first, window, notes, tracking), terminal, how)
+    terminal.print_result(summary.summarise_run(project, done), summary.write_run_lines)
 
 
-@main.command()
-@click.option("--render/--no-render", default=True, help="Make the HTML pages.  [default: on]")
+@main.command("backtest")
 @executing
 @reporting
 @on_project
-def backtest(project: Project, render: bool, cell_timeout: int, as_json: bool, quiet: bool) -> None:
+def backtest_command(project: Project, terminal: Terminal, **how: Any) -> None:
     """Replay every window of the data: would this policy have paid?"""
     from driftbook.runbook import flow, summary
 
-    started = perf_counter()
-    done = _executed(project, flow.RunbookJob.backtest(), Terminal(quiet), cell_timeout, render)
-    found = summary.summarise_backtest(project, done, perf_counter() - started)
-    _print(found, summary.write_backtest_lines, as_json, quiet)
+    done = _perform(project, flow.RunbookJob("backtest"), terminal, how)
+    terminal.print_result(summary.summarise_backtest(project, done), summary.write_backtest_lines)
 
 
-@main.command()
+@main.command("promote")
 @click.option("--to", "version", metavar="VERSION", help="Promote this version.")
 @click.option("--force", is_flag=True, help="Promote without the evidence; needs --why.")
 @click.option("--why", metavar="TEXT", help="Your reason, kept in the ledger.")
 @reporting
 @on_project
-def promote(
-    project: Project,
-    version: str | None,
-    force: bool,
-    why: str | None,
-    as_json: bool,
-    quiet: bool,
+def promote_command(
+    project: Project, terminal: Terminal, version: str | None, force: bool, why: str | None
 ) -> None:
     """Make the challenger the champion, if the last run says retrain.
 
@@ -181,42 +173,42 @@ def promote(
     """
     from driftbook.store import gate, registry
 
-    with project.settled(Terminal(quiet).say):
+    with project.hold_artifacts(terminal.say):
         passed = (
             gate.force_promotion(project.artifacts, version, why)
             if force
             else gate.check_gate(project.artifacts, version)
         )
         line = registry.promote_version(
-            project.artifacts / "models",
+            project.artifacts / paths.MODELS,
             passed.version,
             why or passed.why,
             passed.evidence_sha256,
             forced=force,
         )
-    _moved(project, line, as_json, quiet)
+    _finish_move(project, line, terminal)
 
 
-@main.command()
+@main.command("rollback")
 @click.option("--to", "version", metavar="VERSION", help="[default: the champion before]")
 @click.option("--why", default="rolled back by hand", metavar="TEXT", help="Kept in the ledger.")
 @reporting
 @on_project
-def rollback(project: Project, version: str | None, why: str, as_json: bool, quiet: bool) -> None:
+def rollback_command(project: Project, terminal: Terminal, version: str | None, why: str) -> None:
     """Make an earlier champion the champion again."""
     from driftbook.store import registry
 
-    with project.settled(Terminal(quiet).say):
-        line = registry.roll_back(project.artifacts / "models", version, why)
-    _moved(project, line, as_json, quiet)
+    with project.hold_artifacts(terminal.say):
+        line = registry.roll_back(project.artifacts / paths.MODELS, version, why)
+    _finish_move(project, line, terminal)
 
 
-@main.command()
+@main.command("serve")
 @click.option("--host", help="Address to listen on.  [default: serving.host, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: serving.port, 8000]")
 @click.option("--no-auth", is_flag=True, help="Serve other machines without a token.")
 @on_project
-def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -> None:
+def serve_command(project: Project, host: str | None, port: int | None, no_auth: bool) -> None:
     """Answer requests with the champion, by default on 127.0.0.1:8000.
 
     A host that other machines can reach needs a token in DRIFTBOOK_API_TOKEN, or --no-auth.
@@ -229,24 +221,24 @@ def serve(project: Project, host: str | None, port: int | None, no_auth: bool) -
         )
 
 
-@main.command()
+@main.command("report")
 @reporting
 @on_project
-def report(project: Project, as_json: bool, quiet: bool) -> None:
+def report_command(project: Project, terminal: Terminal) -> None:
     """Render the HTML pages of the last run again."""
+    skip_iri_grammar()
     from driftbook.site.render import render_site
 
-    terminal = Terminal(quiet)
-    with project.settled(terminal.say), terminal.step("pages"):
+    with project.hold_artifacts(terminal.say), terminal.step("pages"):
         page = render_site(project.artifacts, options=project.options)
-    _print({"page": str(page)}, lambda found: [found["page"]], as_json, quiet)
+    terminal.print_result({"page": str(page)}, lambda found: [found["page"]])
 
 
 @main.command("open")
 @click.argument("run_id")
 @click.option("--print", "only_print", is_flag=True, help="Print the folder; start nothing.")
 @on_project
-def open_run(project: Project, run_id: str, only_print: bool) -> None:
+def open_command(project: Project, run_id: str, only_print: bool) -> None:
     """Open a copy of a finished run's notebooks in JupyterLab."""
     from driftbook.runbook import reopen
 
@@ -256,11 +248,11 @@ def open_run(project: Project, run_id: str, only_print: bool) -> None:
         reopen.become_lab(folder)
 
 
-@main.command()
+@main.command("track")
 @click.argument("run_id")
 @reporting
 @on_project
-def track(project: Project, run_id: str, as_json: bool, quiet: bool) -> None:
+def track_command(project: Project, run_id: str, terminal: Terminal) -> None:
     """Send a finished run to MLflow, for example one that a lost server did not take.
 
     Exit code 1 means that MLflow did not take it; the message says why.
@@ -268,82 +260,59 @@ def track(project: Project, run_id: str, as_json: bool, quiet: bool) -> None:
     from driftbook.store import mlflow
 
     mlflow.require_mlflow()
-    terminal = Terminal(quiet)
-    with project.settled(terminal.say), terminal.step("tracking"):
+    with project.hold_artifacts(terminal.say), terminal.step("tracking"):
         sent = mlflow.track_run(project.artifacts, project.settings, run_id)
     if sent.problem is not None:
         raise DriftbookError(sent.tell(project.options))
     found = {"run_id": run_id, "uri": sent.uri}
-    _print(found, lambda _found: [sent.tell(project.options)], as_json, quiet)
+    terminal.print_result(found, lambda _: [sent.tell(project.options)])
 
 
-@main.command()
+@main.command("verify")
 @reporting
 @on_project
-def verify(project: Project, as_json: bool, quiet: bool) -> None:
+def verify_command(project: Project, terminal: Terminal) -> None:
     """Hash every artifact again; check that all name one run and model.
 
     Exit code 1 and a list when anything is off.
     """
     from driftbook.store import verify as checks
 
-    with project.settled(Terminal(quiet).say):
+    with project.hold_artifacts(terminal.say):
         problems = checks.verify_artifacts(project.artifacts)
-    _print(
-        {"ok": not problems, "problems": problems},
-        lambda found: found["problems"] or ["every artifact is as the manifest says"],
-        as_json,
-        quiet and not problems,
+    found = {"ok": not problems, "problems": problems}
+    terminal.print_result(
+        found, lambda _: problems or ["every artifact is as the manifest says"], bool(problems)
     )
     if problems:
         raise DriftbookError(f"{len(problems)} problem(s) in {project.artifacts}; run it again")
 
 
-def _executed(
-    project: Project, job: flow.RunbookJob, terminal: Terminal, cell_timeout_s: int, render: bool
+def _perform(
+    project: Project, job: flow.RunbookJob, terminal: Terminal, how: Mapping[str, Any]
 ) -> flow.FinishedJob:
-    """Perform a job so that being told to end stops it as Ctrl-C does: kernel and all."""
+    """Perform a job, and send it to MLflow where that was asked for."""
     from driftbook.runbook import flow
 
-    def end(_signal: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
+    with stop_when_told():
         if job.tracked:
             from driftbook.store import mlflow
 
             mlflow.require_mlflow()
-        done = flow.perform_job(
-            project, job, terminal, cell_timeout_s=cell_timeout_s, render_pages=render
-        )
+        done = flow.perform_job(project, job, terminal, **how)
         if job.tracked:
             with terminal.step("tracking"):
                 sent = mlflow.track_run(project.artifacts, project.settings, done.run_id)
             terminal.say(sent.tell(project.options))
-    finally:
-        signal.signal(signal.SIGTERM, before)
     return done
 
 
-def _moved(project: Project, line: Mapping[str, Any], as_json: bool, quiet: bool) -> None:
+def _finish_move(project: Project, line: Mapping[str, Any], terminal: Terminal) -> None:
     """Let MLflow's aliases follow, and say which model is served now."""
     from driftbook.runbook import summary
     from driftbook.store import mlflow
 
     sent = mlflow.track_aliases(project.artifacts, project.settings)
     if sent is not None:
-        Terminal(quiet).say(sent.tell(project.options))
-    _print(line, summary.write_move_lines, as_json, quiet)
-
-
-def _print(
-    found: Mapping[str, Any],
-    lines: Callable[[Mapping[str, Any]], list[str]],
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    if as_json:
-        click.echo(json.dumps(found, indent=2))
-    elif not quiet:
-        click.echo("\n".join(lines(found)))
+        terminal.say(sent.tell(project.options))
+    terminal.print_result(line, summary.write_move_lines)

@@ -1,15 +1,13 @@
-"""Runs inside the shared kernel: imports the heavy packages once, forgets each notebook after it.
+"""An IPython extension of the warm kernel: imports once, and forgets a notebook when reloaded.
 
-The kernel is started with this module as an IPython extension, and :func:`forget` is called
-before each notebook, so that a notebook finds what it would find in a kernel of its own. What
-stays is what a notebook cannot see: imported packages and their caches.
+Loading it imports what notebooks need, while the command still checks its arguments, and notes the
+state to return to; unloading returns to that state, so that the next notebook finds what it would
+find in a kernel of its own. What stays is what a notebook cannot see: imported packages, and the
+data and findings of the run in progress (:func:`driftbook.runbook.run.open_run`).
 """
 
 from __future__ import annotations
 
-import gc
-import importlib
-import json
 import logging
 import os
 import random
@@ -19,68 +17,40 @@ from collections.abc import Iterator
 from contextlib import ExitStack, chdir, contextmanager
 from typing import TYPE_CHECKING
 
-from driftbook.errors import DriftbookError
-
 if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
-
-# What the notebooks import; imported while the parent still checks settings and data.
-PRELOADED = ("matplotlib.pyplot", "driftbook.store.run", "driftbook.plots")
 
 _notebook = ExitStack()
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Import the packages that notebooks need and remember the state to return to."""
-    # Imported packages live as long as the kernel: keep the collector from walking them.
-    gc.disable()
-    for name in PRELOADED:
-        importlib.import_module(name)
-    gc.freeze()
-    gc.enable()
-    _enter_notebook(shell)
-
-
-def forget(shell: InteractiveShell) -> None:
-    """Return names, figures, warnings and options to what they were when the kernel started."""
-    _notebook.close()
-    _enter_notebook(shell)
-
-
-def call(target: str, arguments: str) -> str:
-    """Return as JSON what the function ``module:name`` returns, or the error it ended with.
-
-    A package that is imported here already need not be imported by the command as well.
-    """
-    module, _, name = target.partition(":")
-    try:
-        value = getattr(importlib.import_module(module), name)(**json.loads(arguments))
-    except DriftbookError as error:
-        return json.dumps({"error": str(error), "exit_code": error.exit_code})
-    return json.dumps({"value": value})
-
-
-def _enter_notebook(shell: InteractiveShell) -> None:
-    import matplotlib as mpl
+    import matplotlib.pyplot as plt
     import numpy as np
+
+    import driftbook.runbook.run  # noqa: F401
 
     _notebook.callback(shell.reset, new_session=True)
     _notebook.enter_context(warnings.catch_warnings())
     _notebook.enter_context(chdir("."))
-    _notebook.enter_context(_process_state())
-    _notebook.enter_context(mpl.rc_context())
+    _notebook.enter_context(_kept_process_state())
+    _notebook.enter_context(plt.rc_context())
     _notebook.callback(np.seterr, **np.geterr())
     _notebook.callback(_reset_libraries)
 
 
+def unload_ipython_extension(shell: InteractiveShell) -> None:  # noqa: ARG001
+    """Return names, figures, warnings and options to what they were when this was loaded."""
+    _notebook.close()
+
+
 @contextmanager
-def _process_state() -> Iterator[None]:
+def _kept_process_state() -> Iterator[None]:
     environment, path = dict(os.environ), list(sys.path)
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     yield
-    for name in os.environ.keys() - environment.keys():
-        del os.environ[name]
+    os.environ.clear()
     os.environ.update(environment)
     sys.path[:] = path
     root.setLevel(level)

@@ -7,7 +7,6 @@ import json
 import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,6 @@ from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook.kernel import KernelError, WarmKernel
 from driftbook.runbook.terminal import Terminal
 
-CELL_TIMEOUT_S = 3600
 HIDDEN = "remove-cell"  # the tag by which the pages leave a cell out of a page
 _ENGINE = "driftbook-warm-kernel"
 _LABEL = re.compile(r"^#\|\s*label:\s*[\"']?([\w.-]+)", re.MULTILINE)
@@ -32,15 +30,6 @@ class NotebookError(DriftbookError):
     """A cell failed; the message names notebook, cell, cause and the kept notebook."""
 
 
-@dataclass(frozen=True)
-class ExecutedNotebook:
-    """A notebook that ran to its end."""
-
-    notebook: Path
-    output: Path
-    seconds: float
-
-
 def execute_notebooks(
     notebooks: Sequence[Path],
     parameters: Mapping[str, Any],
@@ -48,9 +37,9 @@ def execute_notebooks(
     *,
     failed_dir: Path,
     kernel: WarmKernel,
-    terminal: Terminal | None = None,
-    cell_timeout_s: int = CELL_TIMEOUT_S,
-) -> tuple[ExecutedNotebook, ...]:
+    terminal: Terminal,
+    cell_timeout_s: int,
+) -> list[Path]:
     """Return the notebooks as executed one after the other into ``out_dir``.
 
     Each starts with an empty namespace in the same ``kernel``, which stays the caller's to stop.
@@ -61,7 +50,7 @@ def execute_notebooks(
         out_dir: folder for the executed notebooks; made when absent.
         failed_dir: where a failed notebook is kept, with papermill's mark at the cell.
         kernel: a kernel that has been started; it need not have answered yet.
-        terminal: where progress is shown; nowhere by default.
+        terminal: where progress is shown.
         cell_timeout_s: seconds that one cell may take.
 
     Raises:
@@ -69,23 +58,47 @@ def execute_notebooks(
         NotebookError: a cell raised or took too long, or the kernel died in it.
     """
     check_parameters(notebooks, parameters)
+    papermill_engines.register(_ENGINE, _WarmEngine)
     out_dir.mkdir(parents=True, exist_ok=True)
-    terminal = terminal or Terminal(quiet=True)
-    executed = []
     for notebook in notebooks:
         output = out_dir / notebook.name
-        with terminal.step(notebook.stem, ticking=False) as clock:
-            bar = terminal.papermill_bar(notebook.stem)
+        with terminal.step(notebook.stem, ticking=False):
             try:
-                node = _papermill(notebook, output, parameters, kernel, bar, cell_timeout_s)
+                execute_notebook(
+                    _unformatted(notebook),
+                    _unformatted(output),
+                    parameters=dict(parameters),
+                    engine_name=_ENGINE,
+                    kernel_name="python3",
+                    language="python",
+                    progress_bar=terminal.papermill_bar(notebook.stem),
+                    # Saved once, at the end: papermill otherwise rewrites the file twice a cell.
+                    request_save_on_cell_execute=False,
+                    kernel=kernel,
+                    cell_timeout_s=cell_timeout_s,
+                )
             except PapermillExecutionError as error:
-                raise _failure(notebook, error, _keep(output, failed_dir)) from error
+                failed_dir.mkdir(parents=True, exist_ok=True)
+                kept = shutil.move(output, failed_dir / output.name)
+                raise NotebookError(
+                    f"{_describe(notebook, error)}; the notebook is kept at {kept}"
+                ) from error
             except KernelError as error:
                 raise NotebookError(f"{notebook.name} could not start: {error}") from error
-            if node.metadata.papermill.exception:
-                raise _left_early(notebook, node, _keep(output, failed_dir))
-        executed.append(ExecutedNotebook(notebook, output, clock.seconds))
-    return tuple(executed)
+    return [out_dir / notebook.name for notebook in notebooks]
+
+
+def _describe(notebook: Path, error: PapermillExecutionError) -> str:
+    label = _LABEL.search(error.source)
+    cell = f"cell [{error.exec_count or '?'}]" + (f" {label[1]}" if label else "")
+    cause = " ".join(f"{error.ename}: {error.evalue}".split())
+    shown = cause if len(cause) <= 400 else f"{cause[:399]}…"
+    return f"{notebook.name}, {cell}: {shown}"
+
+
+def _unformatted(path: Path) -> str:
+    # Papermill calls str.format on its paths.
+    return str(path).replace("{", "{{").replace("}", "}}")
 
 
 def check_parameters(notebooks: Sequence[Path], parameters: Mapping[str, Any]) -> None:
@@ -157,35 +170,6 @@ def _literal(statement: ast.stmt, notebook: Path) -> tuple[str, Any]:
     )
 
 
-def _papermill(
-    notebook: Path,
-    output: Path,
-    parameters: Mapping[str, Any],
-    kernel: WarmKernel,
-    bar: dict[str, Any] | bool,
-    cell_timeout_s: int,
-) -> NotebookNode:
-    node: NotebookNode = execute_notebook(
-        _unformatted(notebook),
-        _unformatted(output),
-        parameters=dict(parameters),
-        engine_name=_ENGINE,
-        kernel_name="python3",
-        language="python",
-        progress_bar=bar,
-        # Saved once, at the end: papermill otherwise rewrites the file twice a cell.
-        request_save_on_cell_execute=False,
-        kernel=kernel,
-        cell_timeout_s=cell_timeout_s,
-    )
-    return node
-
-
-def _unformatted(path: Path) -> str:
-    # Papermill calls str.format on its paths.
-    return str(path).replace("{", "{{").replace("}", "}}")
-
-
 class _WarmEngine(Engine):
     """A papermill engine that executes in a kernel that is already there."""
 
@@ -219,9 +203,12 @@ class _WarmClient(PapermillNotebookClient):
         super().__init__(nb_man, iopub_timeout=60, record_timing=False, **options)
 
     def execute(self, **_: Any) -> None:
+        # As papermill's own, but the language is asked for first: a kernel that died or still
+        # works on a cell that took too long does not answer at the end.
         self.reset_execution_trackers()
         self.kc = self.kernel.connect()
-        self.nb.metadata["language_info"] = self.kernel.language_info
+        reply = self.wait_for_reply(self.kc.kernel_info())
+        self.nb.metadata["language_info"] = reply["content"]["language_info"]
         self.papermill_execute_cells()
         self.set_widgets_metadata()
 
@@ -229,9 +216,15 @@ class _WarmClient(PapermillNotebookClient):
         try:
             super().execute_cell(cell, cell_index)
             return
+        except CellExecutionError as error:
+            if error.ename != "SystemExit":
+                raise
+            # Papermill takes a cell that calls exit() for the notebook's end.
+            name, cause = error.ename, "the cell left the notebook before its end"
+            reason: Exception = error
         except DeadKernelError as error:
             name, cause = "KernelDied", self.kernel.obituary()
-            reason: Exception = error
+            reason = error
         except CellTimeoutError as error:
             name, cause = "CellTimeout", f"the cell took longer than {self.timeout} s"
             reason = error
@@ -245,35 +238,6 @@ class _WarmClient(PapermillNotebookClient):
         if self.nb_man.pbar:
             self.nb_man.pbar.refresh()
         await super()._async_check_alive()
-
-
-papermill_engines.register(_ENGINE, _WarmEngine)
-
-
-def _keep(output: Path, failed_dir: Path) -> Path:
-    failed_dir.mkdir(parents=True, exist_ok=True)
-    return Path(shutil.move(output, failed_dir / output.name))
-
-
-def _failure(notebook: Path, error: PapermillExecutionError, kept: Path) -> NotebookError:
-    cause = " ".join(f"{error.ename}: {error.evalue}".split())
-    return _failed(notebook, error.exec_count, error.source, cause, kept)
-
-
-def _left_early(notebook: Path, node: NotebookNode, kept: Path) -> NotebookError:
-    """Return the failure of a cell that called ``exit()``, which papermill takes for an end."""
-    cell = next(cell for cell in node.cells if cell.metadata.papermill.exception)
-    cause = "SystemExit: the cell left the notebook before its end"
-    return _failed(notebook, cell.execution_count, cell.source, cause, kept)
-
-
-def _failed(
-    notebook: Path, count: int | None, source: str, cause: str, kept: Path
-) -> NotebookError:
-    label = _LABEL.search(source)
-    cell = f"cell [{count or '?'}]" + (f" {label[1]}" if label else "")
-    shown = cause if len(cause) <= 400 else f"{cause[:399]}…"
-    return NotebookError(f"{notebook.name}, {cell}: {shown}; the notebook is kept at {kept}")
 
 
 def _tags(cell: Mapping[str, Any]) -> list[str]:

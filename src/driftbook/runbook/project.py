@@ -9,17 +9,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
 from driftbook.settings import Settings
-
-SETTINGS_FILE = "runbook.yaml"
-STEPS = {
-    "train-eval": "01-train-eval.ipynb",
-    "drift": "02-drift.ipynb",
-    "decision": "03-retrain-decision.ipynb",
-    "serving": "04-serving.ipynb",
-}
-BACKTEST = "05-backtest.ipynb"
 
 
 @dataclass(frozen=True)
@@ -46,17 +38,19 @@ class Project:
         Raises:
             UsageError: there is none.
         """
-        checkout = Path(__file__).resolve().parents[2]
-        for folder in (*_upward(self.settings_file.parent), *_upward(Path.cwd()), checkout):
-            if (folder / "notebooks" / STEPS["train-eval"]).is_file():
-                return folder / "notebooks"
+        first = paths.NOTEBOOKS / paths.STEPS[paths.FIRST_STEP]
+        near, here = self.settings_file.parent, Path.cwd()
+        checkout = Path(__file__).resolve().parents[3]
+        for folder in (*paths.walk_upward(near), *paths.walk_upward(here), checkout):
+            if (folder / first).is_file():
+                return folder / paths.NOTEBOOKS
         raise UsageError(
-            f"no folder notebooks/ with {STEPS['train-eval']} above {self.settings_file.parent} "
-            f"or {Path.cwd()}; run from inside the project"
+            f"no folder {first.parent}/ with {first.name} above {near} or {here}; run from inside "
+            "the project"
         )
 
     @contextmanager
-    def settled(self, say: Callable[[str], None]) -> Iterator[None]:
+    def hold_artifacts(self, say: Callable[[str], None], create: bool = False) -> Iterator[None]:
         """Hold the artifacts folder, once what a stopped command left there is put right.
 
         Raises:
@@ -64,7 +58,7 @@ class Project:
         """
         from driftbook.store import transaction
 
-        if not self.artifacts.is_dir():
+        if not create and not self.artifacts.is_dir():
             raise DriftbookError(f"{self.artifacts} does not exist yet; run 'driftbook run' first")
         with transaction.lock_artifacts(self.artifacts):
             for message in transaction.recover_artifacts(self.artifacts):
@@ -83,20 +77,10 @@ def locate_project(settings_file: Path | None = None, artifacts: Path | None = N
     """
     given = {"--settings": settings_file, "--artifacts": artifacts}
     options = "".join(f" {name} {shlex.quote(str(path))}" for name, path in given.items() if path)
-    if settings_file is None:
-        found = (folder / SETTINGS_FILE for folder in _upward(Path.cwd()))
-        settings_file = next((path for path in found if path.is_file()), None)
-    if settings_file is None:
+    found = (settings_file or paths.find_project_root() / paths.SETTINGS_FILE).absolute()
+    if settings_file is None and not found.is_file():
         raise UsageError(
-            f"no {SETTINGS_FILE} in {Path.cwd()} or above it; go to the project's folder or give "
+            f"no {found.name} in {found.parent} or above it; go to the project's folder or give "
             "a file with --settings"
         )
-    settings_file = settings_file.absolute()
-    return Project(
-        settings_file, (artifacts or settings_file.parent / "artifacts").absolute(), options
-    )
-
-
-def _upward(folder: Path) -> Iterator[Path]:
-    folder = folder.absolute()
-    yield from (folder, *folder.parents)
+    return Project(found, (artifacts or found.parent / paths.ARTIFACTS).absolute(), options)

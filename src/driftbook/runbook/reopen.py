@@ -9,9 +9,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
+from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
-
-SCRATCH_FOLDER = "scratch"
 
 
 def copy_run(artifacts: Path, run_id: str) -> Path:
@@ -23,12 +22,12 @@ def copy_run(artifacts: Path, run_id: str) -> Path:
     Raises:
         UsageError: there is no such run; the message lists the latest ones.
     """
-    executed = artifacts / "runs" / run_id / "executed"
+    executed = artifacts / paths.RUNS / run_id / paths.EXECUTED
     if Path(run_id).name != run_id or not executed.is_dir():
-        known = sorted(path.parent.name for path in (artifacts / "runs").glob("*/executed"))
+        known = sorted(path.parent.name for path in executed.parents[1].glob(f"*/{paths.EXECUTED}"))
         listed = ", ".join(reversed(known[-5:])) or "none yet; run 'driftbook run' first"
         raise UsageError(f"no finished run {run_id!r} under {artifacts}; latest: {listed}")
-    folder = artifacts / SCRATCH_FOLDER / run_id / "notebooks"
+    folder = artifacts / paths.SCRATCH / run_id / paths.NOTEBOOKS
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(executed, folder)
     return folder

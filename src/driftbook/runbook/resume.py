@@ -10,16 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from driftbook import paths
 from driftbook.errors import UsageError
 from driftbook.store import manifest, registry
-
-# For each first step: the folders carried over, and the settings that they depend on.
-CARRIED: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "train-eval": ((), ()),
-    "drift": ((), ()),
-    "decision": (("drift",), ("data", "model", "drift")),
-    "serving": (("drift", "policy"), ("data", "model", "drift", "policy")),
-}
 
 
 def check_resume(
@@ -33,11 +26,12 @@ def check_resume(
         UsageError: something differs; the message names it.
         DriftbookError: the published manifest cannot be read.
     """
-    parts, sections = CARRIED[first]
+    parts = _list_carried(first)
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / "manifest.json")
-    champion = registry.read_index(artifacts / "models").aliases["champion"]
+    before = manifest.read_manifest(artifacts / paths.MANIFEST)
+    champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
+    sections = ("data", "model", *parts)
     pairs = {
         "window": (before["data"].get("window"), data["window"]),
         "data": (before["data"].get("sha256"), data["sha256"]),
@@ -54,13 +48,22 @@ def check_resume(
 
 def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> None:
     """Copy what the steps before ``first`` published into a staged run, under its id."""
-    parts, _ = CARRIED[first]
+    parts = _list_carried(first)
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / "manifest.json")
+    before = manifest.read_manifest(artifacts / paths.MANIFEST)
     for path in before["files"]:
         if path.partition("/")[0] in parts:
             content = (artifacts / path).read_bytes()
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes(content.replace(before["run_id"].encode(), run_id.encode()))
+
+
+def _list_carried(first: str) -> list[str]:
+    """Return the folders, named as the settings that they depend on, of the steps left out.
+
+    Those of the first step are not among them: it is about the model, not about a window.
+    """
+    steps = list(paths.STEPS)
+    return [paths.STEP_PARTS[step] for step in steps[1 : steps.index(first)]]

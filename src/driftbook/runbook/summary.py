@@ -7,24 +7,21 @@ import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from driftbook import paths
+
 if TYPE_CHECKING:
     from driftbook.runbook.flow import FinishedJob
     from driftbook.runbook.project import Project
 
-NEXT = {
-    "hold": "driftbook run --from drift{options}, when the next window is complete",
-    "monitor": "driftbook run --from drift{options}, when the next window is complete",
-    "retrain": "driftbook promote{options}",
-    "investigate": "driftbook open {run_id}{options}",
-}
 POLICIES = 6
 
 
-def summarise_run(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the decision of a published run and where to read on, as plain JSON values."""
-    path = project.artifacts / "policy" / "retrain_recommendation.json"
-    found = json.loads(path.read_text(encoding="utf-8"))
+    found = json.loads((project.artifacts / paths.RECOMMENDATION).read_text(encoding="utf-8"))
     action = found["action"]
+    step = paths.NEXT_STEPS[action].format(run_id=done.run_id)
+    when = ", when the next window is complete" if action in ("hold", "monitor") else ""
     return {
         "action": action,
         "reason": found["reason"],
@@ -36,21 +33,21 @@ def summarise_run(project: Project, done: FinishedJob, seconds: float) -> dict[s
         "drifted_features": found["drifted_features"],
         "quality": _quality(found["evidence"].get("performance") or []),
         "page": None if done.page is None else str(done.page),
-        "next": NEXT[action].format(run_id=done.run_id, options=project.options),
-        "seconds": round(seconds, 1),
+        "next": f"driftbook {step}{project.options}{when}",
+        "seconds": round(done.seconds, 1),
     }
 
 
 def _quality(performance: list[Mapping[str, Any]]) -> dict[str, Any] | None:
     """Return the window's Brier loss beside its baseline: realised if known, else estimated."""
-    judged = [
-        row
+    known = {
+        row["basis"]: row
         for row in performance
-        if row["metric"] == "brier" and row["value"] is not None and row["basis"] != "alternative"
-    ]
-    judged.sort(key=lambda row: row["basis"] != "realised")
+        if row["metric"] == "brier" and row["value"] is not None
+    }
+    counts = known.get("realised") or known.get("estimated")
     keys = ("metric", "basis", "value", "ci_low", "ci_high", "baseline", "worse")
-    return {key: judged[0].get(key) for key in keys} if judged else None
+    return {key: counts.get(key) for key in keys} if counts else None
 
 
 def write_run_lines(found: Mapping[str, Any]) -> list[str]:
@@ -80,10 +77,9 @@ def _quality_text(quality: Mapping[str, Any] | None) -> str:
     return f"{quality['metric']} {quality['value']:.4f}{interval} ({quality['basis']}){against}"
 
 
-def summarise_backtest(project: Project, done: FinishedJob, seconds: float) -> dict[str, Any]:
+def summarise_backtest(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the policies that a published backtest compared, the cheapest first."""
-    path = project.artifacts / "backtest" / "policies.csv"
-    with path.open(newline="", encoding="utf-8") as stream:
+    with (project.artifacts / paths.POLICIES).open(newline="", encoding="utf-8") as stream:
         rows = [
             {
                 "policy": row["policy"],
@@ -98,7 +94,7 @@ def summarise_backtest(project: Project, done: FinishedJob, seconds: float) -> d
         "policies": sorted(rows, key=lambda row: row["total_cost"]),
         "run_id": done.run_id,
         "page": None if done.page is None else str(done.page),
-        "seconds": round(seconds, 1),
+        "seconds": round(done.seconds, 1),
     }
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from shutil import get_terminal_size
 from threading import Event, Thread
 from time import perf_counter
 from typing import Any, TextIO
+
+import click
 
 TICK_S = 0.5
 _LABEL_WIDTH = 22
@@ -17,24 +19,14 @@ _WIDEST = 100
 _BAR_FORMAT = "{desc} {percentage:3.0f}%|{bar:24}| {n_fmt}/{total_fmt} {unit} [{elapsed}]"
 
 
-@dataclass
-class StepClock:
-    """Seconds of a step; they stop when it ends."""
-
-    started: float = field(default_factory=perf_counter)
-    stopped: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Return the seconds that the step took, or has taken so far."""
-        return (self.stopped or perf_counter()) - self.started
-
-
 class Terminal:
-    """Where a command says how far it is; ``quiet`` says nothing at all."""
+    """Where a command says how far it is and what it found; ``quiet`` says nothing at all."""
 
-    def __init__(self, quiet: bool = False, stream: TextIO | None = None) -> None:
+    def __init__(
+        self, quiet: bool = False, as_json: bool = False, stream: TextIO | None = None
+    ) -> None:
         self.quiet = quiet
+        self.as_json = as_json
         self.stream = stream or sys.stderr
         self.live = not quiet and self.stream.isatty()
 
@@ -43,18 +35,26 @@ class Terminal:
         if not self.quiet:
             print(f"driftbook: {line}", file=self.stream, flush=True)
 
+    def print_result(
+        self,
+        found: Mapping[str, Any],
+        write_lines: Callable[[Mapping[str, Any]], list[str]],
+        always: bool = False,
+    ) -> None:
+        """Print what a command found on stdout, as JSON or in lines; ``always``: even if quiet."""
+        if self.as_json:
+            click.echo(json.dumps(found, indent=2))
+        elif always or not self.quiet:
+            click.echo("\n".join(write_lines(found)))
+
     @contextmanager
-    def step(self, label: str, ticking: bool = True) -> Iterator[StepClock]:
+    def step(self, label: str, ticking: bool = True) -> Iterator[None]:
         """Time a step and show it: ticking on a terminal, as one line at its end elsewhere."""
-        clock = StepClock()
-        if self.live and ticking:
-            with self._ticking(label):
-                yield clock
-        else:
-            yield clock
-        clock.stopped = perf_counter()
+        started = perf_counter()
+        with self._ticking(label) if self.live and ticking else nullcontext():
+            yield
         if not self.live:
-            self.say(f"{label} done in {clock.seconds:.1f} s")
+            self.say(f"{label} done in {perf_counter() - started:.1f} s")
 
     def papermill_bar(self, label: str) -> dict[str, Any] | bool:
         """Return papermill's ``progress_bar`` argument: its bar in this terminal, or none."""

@@ -12,6 +12,7 @@ from typing import Any
 
 import yaml
 
+from driftbook import paths
 from driftbook.errors import DriftbookError
 from driftbook.site import cells, decision_page, pages, render_without_quarto
 from driftbook.site.cells import Cell
@@ -105,8 +106,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
 
 def _project() -> Path:
     """Return the folder with the hand-written pages: the project at hand, else this package's."""
-    checkout = Path(__file__).resolve().parents[3]
-    for root in (Path.cwd(), *Path.cwd().parents, checkout):
+    for root in (paths.find_project_root(), Path(__file__).resolve().parents[3]):
         if (root / "reports" / "index.qmd").is_file() and (root / "_quarto.yml").is_file():
             return root
     raise DriftbookError(

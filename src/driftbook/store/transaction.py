@@ -69,7 +69,7 @@ def stage_run(
 ) -> StagedRun:
     """Return a new staging folder holding the settings and what the run starts from.
 
-    ``about_data`` (see :func:`driftbook.store.run.describe_data`) becomes the manifest's ``data``.
+    ``about_data`` becomes the manifest's ``data``.
     """
     run_id = new_run_id()
     folder = artifacts / paths.STAGING / run_id
@@ -160,8 +160,8 @@ def recover_artifacts(artifacts: Path) -> list[str]:
 
 
 def _drop_partials(artifacts: Path) -> None:
-    folders = (artifacts, *(artifacts / part for part in (*paths.PUBLISHED_PARTS, paths.MODELS)))
-    for folder in folders:
+    parts = (artifacts / part for part in paths.PUBLISHED_PARTS)
+    for folder in (artifacts, artifacts / paths.MODELS, *parts):
         for leftover in folder.glob(files.PARTIAL):
             shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
 

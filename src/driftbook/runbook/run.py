@@ -1,0 +1,241 @@
+"""A run: the window that its notebooks are about, and the folder that they write to.
+
+Whatever several notebooks show is made once: the notebooks of one run share a kernel, and in it
+:func:`open_run` gives all of them the same :class:`Run`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from driftbook import paths
+from driftbook.data import windows
+from driftbook.data.plain_json import to_plain_json
+from driftbook.data.windows import Dataset, WindowSplit
+from driftbook.decision import policy
+from driftbook.decision.policy import Assessment
+from driftbook.errors import UsageError
+from driftbook.model import training
+from driftbook.model.training import Model
+from driftbook.settings import Settings
+from driftbook.store import files, registry, registry_models
+from driftbook.store.registry import RegistryIndex
+
+SCRATCH_RUN = "scratch"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One execution of the notebooks: its settings, its window, and the folder it writes to.
+
+    ``folder`` mirrors the artifacts folder (``metrics/``, ``drift/``, …). A staged run is published
+    when it is whole; a scratch run, as opened in JupyterLab, never is.
+    """
+
+    run_id: str
+    settings: Settings
+    artifacts: Path
+    folder: Path
+    window: str | None = None
+    pinned_champion: str | None = None
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """Return the data source, loaded and checked."""
+        return windows.load_dataset(self.settings, self.artifacts)
+
+    @property
+    def models(self) -> Path:
+        """Return the run's own registry, which holds what the published one does not."""
+        return self.folder / paths.MODELS
+
+    @property
+    def _published(self) -> RegistryIndex:
+        return registry.read_index(self.artifacts / paths.MODELS)
+
+    def registry_of(self, version: str) -> Path:
+        """Return the registry that holds ``version``: the published one, else the run's own."""
+        published = version in self._published.versions
+        return self.artifacts / paths.MODELS if published else self.models
+
+    @cached_property
+    def champion(self) -> Model:
+        """Return the version being served; where there is none yet, the first one is trained."""
+        serving = self._published.aliases["champion"]
+        return self._load(self.pinned_champion or serving or self.own_version)
+
+    @cached_property
+    def model(self) -> Model:
+        """Return the version that train and evaluation are about.
+
+        That is the version these settings and this data make. Where it is registered already and
+        another was promoted since, it is today's champion.
+        """
+        own = self.own_version
+        known = own == self.champion.version or own in self._published.versions
+        return self.champion if known else self._load(own)
+
+    def _load(self, version: str) -> Model:
+        return registry_models.load_model(self.registry_of(version), version)
+
+    @cached_property
+    def own_version(self) -> str:
+        """Return the version that these settings and this data make, trained if it is new."""
+        if self.settings.data.source == "predictions":
+            raise UsageError(
+                "source 'predictions' judges served traffic and needs a champion; train one "
+                "from labelled data first"
+            )
+        chosen = windows.find_reference_windows(self.dataset, self.settings)
+        reference = self.dataset.frame.iloc[: chosen[-1].stop]
+        version = training.find_version(reference, self.settings)
+        if version not in registry.read_index(self.registry_of(version)).versions:
+            origin = {
+                "source": self.dataset.source,
+                "windows": f"{chosen[0].name} to {chosen[-1].name}",
+                "stop_row": str(chosen[-1].stop),
+            }
+            model = training.train(reference, self.settings, origin=origin)
+            registry_models.save_model(self.models, model)
+            if self._published.aliases["champion"] is None:
+                registry.set_first_champion(self.models, version)
+        return version
+
+    @property
+    def reference_end(self) -> int:
+        """Return the first row of the data that is later than the champion's reference."""
+        return find_reference_end(self.dataset, self.champion)
+
+    @cached_property
+    def split(self) -> WindowSplit:
+        """Return the window under judgement and the mature history before it."""
+        return windows.split_at_window(self.dataset, self.settings, self.window, self.reference_end)
+
+    @cached_property
+    def assessment(self) -> Assessment:
+        """Return the one judgement of the window: quality, drift, performance and the action."""
+        split = self.split
+        found = policy.assess(self.champion, split.current, self.settings, split.history)
+        return replace(found, window=split.window.name)
+
+    def save_challenger(self, model: Model) -> str:
+        """Store a challenger trained on the labels known by now; return its version."""
+        newest = self.split.labelled
+        if newest is None:
+            raise ValueError("no label has matured since the champion's reference")
+        origin = {
+            **model.origin,
+            "source": self.dataset.source,
+            "stop_row": str(newest.stop),
+            "windows": f"up to {newest.name}",
+        }
+        if model.version not in self._published.versions:
+            registry_models.save_model(self.models, replace(model, origin=origin))
+        return model.version
+
+    def write_csv(self, path: str, frame: pd.DataFrame, model: Model | None = None) -> Path:
+        """Write ``frame`` under the run's folder with the run, the model version and the window."""
+        return _write(self.folder / path, frame.assign(**self._lineage(model)).to_csv(index=False))
+
+    def write_json(self, path: str, values: Mapping[str, Any], model: Model | None = None) -> Path:
+        """Write ``values`` likewise; NaN and infinities, which JSON lacks, become null."""
+        return _write_json(self.folder / path, {**values, **self._lineage(model)})
+
+    def write_data_note(self) -> None:
+        """Write what the manifest says about the data, and with it which window is judged.
+
+        Raises:
+            UsageError: whatever is wrong with the data, the reference or the window.
+        """
+        dataset, window = self.dataset, self.split.window
+        note = {
+            "source": dataset.source,
+            "sha256": dataset.fingerprint,
+            "rows": len(dataset.frame),
+            "dropped": dataset.dropped,
+            "features": [feature.name for feature in dataset.features],
+            "windows": [w.name for w in dataset.windows],
+            "window": window.name,
+            "window_rows": window.rows,
+        }
+        _write_json(self.folder / paths.RUN_DATA, note)
+
+    def _lineage(self, model: Model | None) -> dict[str, Any]:
+        chosen = self.champion if model is None else model
+        window = {} if model is not None else {"window": self.split.window.name}
+        return {"run_id": self.run_id, "model_version": chosen.version, **window}
+
+
+def find_reference_end(dataset: Dataset, model: Model) -> int:
+    """Return the first row of ``dataset`` that is later than the model's reference."""
+    if model.origin.get("source") != dataset.source:
+        return 0
+    return _end_of(dataset, model.reference, int(model.origin.get("stop_row", 0)))
+
+
+def _end_of(dataset: Dataset, reference: pd.DataFrame, stop: int) -> int:
+    """Return where ``reference``, which ended before row ``stop`` when it was made, ends now.
+
+    Time tells, because older rows may have left the source since. Where several rows share the
+    reference's last moment the recorded row decides, as long as it lies among or just after them.
+    """
+    if dataset.timestamp is None or dataset.timestamp not in reference.columns:
+        return stop
+    times, last = dataset.frame[dataset.timestamp], reference[dataset.timestamp].max()
+    first_tied, after_tied = (int(times.searchsorted(last, side=s)) for s in ("left", "right"))
+    return stop if first_tied < stop <= after_tied else after_tied
+
+
+def open_run(
+    settings_file: str | Path, artifacts_dir: str | Path, window: str | None, run_id: str | None
+) -> Run:
+    """Return the run a notebook belongs to.
+
+    ``run_id`` of a run in progress opens its staging folder, with the settings and the window it
+    was staged with. ``None``, as in a notebook opened by hand, opens a scratch run; the id of a
+    finished run opens a scratch copy of it, with the settings, window and champion that it had.
+
+    Raises:
+        UsageError: no such run, or wrong settings.
+    """
+    artifacts = paths.resolve_path(artifacts_dir)
+    if run_id is None:
+        settings = Settings.load(paths.resolve_path(settings_file))
+        return Run(SCRATCH_RUN, settings, artifacts, artifacts / paths.SCRATCH, window)
+    if (artifacts / paths.STAGING / run_id / paths.RUN_NOTE).exists():
+        return _open_staged(artifacts, run_id)
+    folder = artifacts / paths.RUNS / run_id
+    if not (folder / paths.RUN_NOTE).exists():
+        raise UsageError(f"no run {run_id!r} under {artifacts}; leave run_id = None to explore")
+    found = _open_folder(artifacts, folder)
+    judged = window or files.read_json_object(folder / paths.RUN_DATA)["window"]
+    return replace(found, folder=artifacts / paths.SCRATCH / run_id, window=judged)
+
+
+@lru_cache(maxsize=1)
+def _open_staged(artifacts: Path, run_id: str) -> Run:
+    """Return the run in progress: the same one for all notebooks of a kernel."""
+    return _open_folder(artifacts, artifacts / paths.STAGING / run_id)
+
+
+def _open_folder(artifacts: Path, folder: Path) -> Run:
+    note = files.read_json_object(folder / paths.RUN_NOTE)
+    settings = Settings.load(folder / paths.RUN_SETTINGS).based(*map(Path, note["bases"]))
+    return Run(folder.name, settings, artifacts, folder, note["window"], note["champion"])
+
+
+def _write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _write_json(path: Path, values: Mapping[str, Any]) -> Path:
+    return _write(path, json.dumps(to_plain_json(values), indent=2, allow_nan=False) + "\n")
