@@ -244,9 +244,9 @@ def mlflow(model: training.Model, folder: Path) -> Iterator[tuple[str, str]]:
     """Yield the URL and the body of a prediction by ``mlflow models serve``."""
     program = """
 import sys, mlflow
-from driftbook import registry
+from driftbook.store import registry_models
 from pathlib import Path
-model = registry.load(Path(sys.argv[1]) / "models")
+model = registry_models.load_model(Path(sys.argv[1]) / "models")
 trusted = list(registry_models.TRUSTED_TYPES)
 mlflow.sklearn.save_model(
     model.estimator, sys.argv[2], serialization_format="skops", skops_trusted_types=trusted

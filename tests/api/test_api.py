@@ -15,7 +15,7 @@ from driftbook.api.app import create_app
 from driftbook.errors import UsageError
 from driftbook.model.compilation import to_wire_rows
 from driftbook.model.training import Model
-from driftbook.store import registry
+from driftbook.store import registry, registry_models
 from serving_models import (
     TestClient,
     enthrone,
@@ -271,7 +271,7 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
         "read_verified_files",
         lambda *_: {n: (file.parent / n).read_bytes() for n in registered},
     )
-    monkeypatch.setattr(registry, "load", lambda *_: model)
+    monkeypatch.setattr(registry_models, "load_model", lambda *_: model)
     with TestClient(create_app(settings_of(), tmp_path)) as client:
         assert client.get("/model").json()["scorer"] == "scikit-learn"
         answer = client.post("/predict", json={"features": EIGHT}).json()

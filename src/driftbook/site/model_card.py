@@ -3,39 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
+from driftbook.settings import CardSettings
 from driftbook.words import render_words
 
-if TYPE_CHECKING:
-    from driftbook.model.training import Model
-    from driftbook.settings import Settings
+MEASURED = (
+    "name", "version", "target", "features", "origin", "rows_learnt", "metrics", "ranks_backwards",
+    "calibration", "importance",
+)  # fmt: skip
 
 
 def build_model_card(
-    model: Model, parts: pd.DataFrame, leaks: pd.DataFrame, settings: Settings
+    described: Mapping[str, Any], parts: pd.DataFrame, leaks: pd.DataFrame, stated: CardSettings
 ) -> dict[str, Any]:
-    """Return the card of a version as plain values: measured, or stated in the settings.
+    """Return the card of a version as plain values: measured, or stated by its owner.
 
-    ``parts`` and ``leaks`` are the tables of notebook 01: rows by part, and the leakage check.
+    ``described``: what the registry says about the version; ``parts`` and ``leaks``: the tables of
+    notebook 01, rows by part and the leakage check.
     """
     return {
-        "name": model.name,
-        "version": model.version,
-        "target": model.target,
-        "features": [{"name": f.name, "kind": f.kind} for f in model.features],
-        "origin": dict(model.origin),
-        "refit": model.rows_learnt > model.n_train,
-        "rows_learnt": model.rows_learnt,
-        **settings.card.model_dump(),
-        "metrics": _list_records(model.metrics),
+        **{key: described[key] for key in MEASURED},
+        "refit": described["rows_learnt"] > described["n_train"],
+        **stated.model_dump(),
         "parts": _list_records(parts),
-        "ranks_backwards": model.ranks_backwards,
-        "calibration": asdict(model.calibration),
-        "importance": model.importance,
         "suspicious_features": list(leaks.loc[leaks["suspicious"], "feature"]),
     }
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from driftbook.site.figures.theme import ShownColumn
 from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric, render_words
-
-if TYPE_CHECKING:
-    from driftbook.data.columns import Feature
 
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
@@ -80,7 +78,9 @@ def describe_drift(report: pd.DataFrame) -> str:
     return render_words("drift.md.j2", **summarise_drift(report))
 
 
-def select_flagged_features(report: pd.DataFrame, features: Sequence[Feature]) -> list[Feature]:
+def select_flagged_features(
+    report: pd.DataFrame, features: Sequence[ShownColumn]
+) -> list[ShownColumn]:
     """Return the model's features that the report flags, largest effect first."""
     known = {feature.name: feature for feature in features}
     order = _largest_first(_flagged(report))["feature"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,21 +10,15 @@ from typing import Any
 
 import pandas as pd
 
+from driftbook import paths
 from driftbook.errors import DriftbookError
+from driftbook.store import files, registry
 from driftbook.store import ledger as champions
-from driftbook.store import registry
 
 # Which published folder each notebook fills; the manifest says which run filled it last.
-NOTEBOOKS = {
-    "01-train-eval": "metrics",
-    "02-drift": "drift",
-    "03-retrain-decision": "policy",
-    "04-serving": "serving",
-    "05-backtest": "backtest",
+NOTEBOOKS = {Path(name).stem: paths.STEP_PARTS[step] for step, name in paths.STEPS.items()} | {
+    Path(paths.BACKTEST_NOTEBOOK).stem: "backtest"
 }
-
-
-EVIDENCE_DECISION = Path("policy", "retrain_recommendation.json")
 OVER_WINDOWS = (
     "run_id", "window", "action", "model_version", "drift_ratio", "baseline",
     "realised", "realised_low", "realised_high", "estimated", "estimated_low", "estimated_high",
@@ -75,7 +68,7 @@ class PublishedRun:
     def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
         run_id = self.manifest.get("parts", {}).get(NOTEBOOKS[notebook])
-        path = self.artifacts / "runs" / str(run_id) / "executed" / f"{notebook}.ipynb"
+        path = self.artifacts / paths.RUNS / str(run_id) / paths.EXECUTED / f"{notebook}.ipynb"
         return path if path.is_file() else None
 
 
@@ -87,25 +80,25 @@ def load_published_run(artifacts: Path) -> PublishedRun:
     Raises:
         DriftbookError: nothing has been published there yet, or no decision (a backtest alone).
     """
-    if not (artifacts / "manifest.json").is_file():
+    if not (artifacts / paths.MANIFEST).is_file():
         raise DriftbookError(
             f"{artifacts} holds no finished run to report on; start one with `driftbook run`"
         )
-    if not (artifacts / EVIDENCE_DECISION).is_file():
+    if not (artifacts / paths.RECOMMENDATION).is_file():
         raise DriftbookError(
             f"{artifacts} holds no decision to report on yet; make one with `driftbook run`"
         )
-    models = artifacts / "models"
+    models = artifacts / paths.MODELS
     return PublishedRun(
         artifacts=artifacts,
-        manifest=_json(artifacts / "manifest.json"),
-        recommendation=_json(artifacts / EVIDENCE_DECISION),
-        performance=_csv(artifacts / "policy" / "performance.csv"),
-        trend=_csv(artifacts / "policy" / "performance_by_window.csv"),
-        drift=_csv(artifacts / "drift" / "drift_report.csv"),
-        quality=_csv(artifacts / "drift" / "quality.csv"),
-        metrics=_csv(artifacts / "metrics" / "train_eval_summary.csv"),
-        checks=_json(artifacts / "serving" / "api_checks.json"),
+        manifest=_json(artifacts / paths.MANIFEST),
+        recommendation=_json(artifacts / paths.RECOMMENDATION),
+        performance=_csv(artifacts / paths.PERFORMANCE),
+        trend=_csv(artifacts / paths.PERFORMANCE_BY_WINDOW),
+        drift=_csv(artifacts / paths.DRIFT_REPORT),
+        quality=_csv(artifacts / paths.QUALITY),
+        metrics=_csv(artifacts / paths.TRAIN_EVAL_SUMMARY),
+        checks=_json(artifacts / paths.API_CHECKS),
         history=load_past_runs(artifacts),
         ledger=champions.read_ledger(models),
         champion=registry.read_index(models).aliases.get("champion"),
@@ -115,9 +108,9 @@ def load_published_run(artifacts: Path) -> PublishedRun:
 def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
     """Return every finished run that holds a recommendation, oldest first."""
     found = []
-    for path in sorted((artifacts / "runs").glob("*/policy/retrain_recommendation.json")):
+    for path in sorted((artifacts / paths.RUNS).glob(f"*/{paths.RECOMMENDATION}")):
         content = path.read_bytes()
-        found.append(PastRun(json.loads(content), hashlib.sha256(content).hexdigest()))
+        found.append(PastRun(json.loads(content), files.hash_bytes(content)))
     return tuple(found)
 
 
@@ -155,10 +148,7 @@ def choose_headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Seri
 
 
 def _json(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return values
+    return files.read_json_object(path) if path.is_file() else {}
 
 
 def _csv(path: Path) -> pd.DataFrame:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,9 @@ def describe_model(model: Model) -> dict[str, Any]:
         "metrics": metrics.to_dict(orient="records"),
         "importance": model.importance,
         "origin": dict(model.origin),
+        "rows_learnt": model.rows_learnt,
+        "ranks_backwards": model.ranks_backwards,
+        "calibration": asdict(model.calibration),
     }
 
 

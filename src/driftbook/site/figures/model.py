@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,6 @@ from numpy.typing import NDArray
 from driftbook.site.figures import theme
 from driftbook.words import format_number
 
-if TYPE_CHECKING:
-    from driftbook.data.columns import Feature
-
 # More panels than this and none can be read; the tables have them all.
 MOST_FEATURES = 24
 MOST_CATEGORIES = 8
@@ -24,7 +20,7 @@ BINS = 30
 
 def draw_distributions(
     reference: pd.DataFrame,
-    features: Sequence[Feature],
+    features: Sequence[theme.ShownColumn],
     current: pd.DataFrame | None = None,
     labels: tuple[str, str] = ("reference", "current"),
 ) -> theme.Picture:
@@ -57,7 +53,7 @@ def draw_distributions(
 
 
 def _distribution(
-    axes: Axes, feature: Feature, reference: pd.DataFrame, current: pd.DataFrame | None
+    axes: Axes, feature: theme.ShownColumn, reference: pd.DataFrame, current: pd.DataFrame | None
 ) -> None:
     name = feature.name
     sides = [reference[name]] + ([] if current is None else [current[name]])

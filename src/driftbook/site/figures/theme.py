@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import matplotlib as mpl
 import numpy as np
@@ -65,6 +65,18 @@ STYLE: Any = {
     "svg.hashsalt": "driftbook",
     "path.simplify": True,
 }
+
+
+class ShownColumn(Protocol):
+    """A feature as figures and sentences know it."""
+
+    @property
+    def name(self) -> str:
+        """Return the column's name."""
+
+    @property
+    def kind(self) -> str:
+        """Return ``numeric``, ``categorical`` or ``boolean``."""
 
 
 @dataclass(frozen=True)
