@@ -18,6 +18,8 @@ NEXT_STEPS: Mapping[Action, str] = {
     "retrain": "promote",
     "investigate": "open {run_id}",
 }
+# Where make has a target for such a step, its name.
+MAKE_TARGETS: Mapping[str, str] = {"run --from drift": "run-drift", "promote": "promote"}
 
 # The project.
 SETTINGS_FILE = Path("runbook.yaml")

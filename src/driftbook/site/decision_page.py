@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from driftbook import paths
 from driftbook.site.notebook_words import summarise_drift
 from driftbook.store.evidence import PublishedRun, choose_headline
 from driftbook.words import render_words
@@ -71,9 +72,6 @@ def _is_promoted_since(run: PublishedRun) -> bool:
 
 def choose_next_command(run: PublishedRun, command: CommandLine) -> str:
     """Return the one command that comes next after this decision."""
-    action = run.recommendation["action"]
-    if action == "retrain" and not _is_promoted_since(run):
-        return command.line("promote")
-    if action == "investigate" and not _is_promoted_since(run):
-        return command.line(f"open {run.run_id}")
-    return command.line("run --from drift", "run-drift")
+    action = "hold" if _is_promoted_since(run) else run.recommendation["action"]
+    step = paths.NEXT_STEPS[action]
+    return command.line(step.format(run_id=run.run_id), paths.MAKE_TARGETS.get(step))
