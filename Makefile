@@ -63,8 +63,8 @@ lab: $(ON)lab ## JupyterLab on the notebooks
 	@.venv/bin/jupyter lab notebooks $(ARGS)
 
 ##@ Development
-test: $(ON)dev ## tests
-	@.venv/bin/python -m pytest $(ARGS)
+test: $(ON)dev ## tests, on all cores, with their coverage
+	@.venv/bin/python -m pytest -n auto --dist worksteal --cov $(ARGS)
 
 lint: $(ON)dev ## ruff and mypy
 	@.venv/bin/ruff check .

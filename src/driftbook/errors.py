@@ -15,5 +15,11 @@ class UsageError(DriftbookError):
     exit_code = 2
 
 
+class BusyError(DriftbookError):
+    """Another command holds the folder: nothing was written, a later try may pass; exit code 75."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h, which schedulers try again
+
+
 class IntegrityError(DriftbookError):
     """A stored model or ledger is not the one that was registered; it is not used."""

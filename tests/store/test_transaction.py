@@ -12,7 +12,7 @@ import pytest
 import staged_runs
 
 from driftbook import paths
-from driftbook.errors import DriftbookError, UsageError
+from driftbook.errors import BusyError, DriftbookError, UsageError
 from driftbook.model import training
 from driftbook.runbook.run import open_run
 from driftbook.store import manifest, registry, registry_models, transaction, verify
@@ -89,7 +89,7 @@ def test_a_dropped_run_leaves_nothing(root: Path) -> None:
 def test_only_one_command_at_a_time(root: Path) -> None:
     with (
         transaction.lock_artifacts(root),
-        pytest.raises(DriftbookError, match="another driftbook command"),
+        pytest.raises(BusyError, match="another driftbook command"),
         transaction.lock_artifacts(root),
     ):
         pass

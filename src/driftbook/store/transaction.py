@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from driftbook import paths
-from driftbook.errors import DriftbookError
+from driftbook.errors import BusyError
 from driftbook.settings import Settings
 from driftbook.store import files, manifest, registry
 
@@ -36,7 +36,7 @@ def lock_artifacts(artifacts: Path) -> Iterator[None]:
     """Hold the artifacts folder; two commands never write to it at the same time.
 
     Raises:
-        DriftbookError: another command holds it.
+        BusyError: another command holds it.
     """
     path = artifacts / ".lock"
     with ExitStack() as held:
@@ -44,7 +44,7 @@ def lock_artifacts(artifacts: Path) -> Iterator[None]:
             stream = held.enter_context(files.hold_lock(path, wait=False))
         except BlockingIOError as error:
             holder = path.read_text(encoding="utf-8").strip() or "unknown"
-            raise DriftbookError(
+            raise BusyError(
                 f"another driftbook command (process {holder}) is at work on {artifacts}; wait "
                 "for it to end"
             ) from error
