@@ -432,7 +432,7 @@ def test_bends_are_the_prepared_inputs_and_the_squares_of_numbers() -> None:
 
 def test_large_windows_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
     model, current = model_of("none", 0, 1200)
-    monkeypatch.setattr(causes, "MOST_ROWS", 500)
+    monkeypatch.setattr(causes, "MOST_CAUSE_ROWS", 500)
     found = causes.explain_change(model, current, 30)
     assert (found["n"] == 400).all()
     pd.testing.assert_frame_equal(found, causes.explain_change(model, current[::3], 30))
