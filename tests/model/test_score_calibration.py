@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 
+from driftbook.data import windows
 from driftbook.model import compilation, design, score_calibration, scores, scoring, training
 from driftbook.model.score_calibration import (
     ScoreCalibration,
