@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+import tempfile
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -230,15 +231,6 @@ def test_a_rank_order_surely_below_chance_is_found(
 # Real streams
 
 
-@dataclass(frozen=True)
-class Graded:
-    """Outcomes of a stream's holdout with the bare and the calibrated probabilities."""
-
-    y: Floats
-    bare: Floats
-    found: Floats
-
-
 # Holdout Brier loss of a sigmoid on out-of-fold scores of five contiguous folds, for comparison.
 OUT_OF_FOLD = {
     "bank_additional": (0.0359, 0.0359),
@@ -261,9 +253,7 @@ UNKNOWABLE = {("steel_load", "hist_gradient_boosting")}
 def first_fifth(name: str) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return a stream's first fifth and what the settings say of its data."""
     if name == "flights":
-        frame = windows.load_dataset(
-            Settings(), Path(os.environ.get("TMPDIR", "/tmp")) / "driftbook"
-        ).frame
+        frame = windows.load_dataset(Settings(), Path(tempfile.gettempdir()) / "driftbook").frame
         return frame.iloc[: len(frame) // 5], {}
     path = STREAMS / f"{name}.parquet"
     if not path.is_file():
