@@ -19,6 +19,7 @@ from sklearn.linear_model import LogisticRegression
 
 from driftbook import model_card, narrative, score_calibration
 from driftbook.data import windows
+from driftbook.data.arrays import Floats
 from driftbook.model import compilation, design, scores, scoring, training
 from driftbook.model.score_calibration import (
     ScoreCalibration,
@@ -27,7 +28,6 @@ from driftbook.model.score_calibration import (
 )
 from driftbook.settings import Settings
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 STREAMS = Path(
     os.environ.get("DRIFTBOOK_STREAMS", Path(__file__).parents[2] / "shared" / "data")
 ).resolve()

@@ -10,6 +10,7 @@ import pytest
 from scipy import special
 
 from driftbook.data import synthetic
+from driftbook.data.arrays import Floats
 from driftbook.decision import policy
 from driftbook.model import scores
 from driftbook.model.training import Model, train
@@ -18,7 +19,6 @@ from driftbook.performance import realised as performance
 from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
 
-Floats = scores.Floats
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
 
 

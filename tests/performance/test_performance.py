@@ -10,6 +10,7 @@ import pytest
 from scipy import signal, stats
 
 from driftbook.data import synthetic
+from driftbook.data.arrays import Floats
 from driftbook.model import blocks, scores
 from driftbook.model.blocks import block_standard_error, difference_half_width
 from driftbook.model.training import Model, train
@@ -36,9 +37,9 @@ def part(table: pd.DataFrame, basis: str) -> pd.DataFrame:
     return table[table["basis"] == basis].set_index("metric")
 
 
-def autoregressive(seed: int, n: int, rho: float) -> scores.Floats:
+def autoregressive(seed: int, n: int, rho: float) -> Floats:
     noise = np.random.default_rng(seed).standard_normal(n + 200)
-    made: scores.Floats = signal.lfilter([1.0], [1.0, -rho], noise)[200:]
+    made: Floats = signal.lfilter([1.0], [1.0, -rho], noise)[200:]
     return made
 
 

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from driftbook.data.arrays import Floats
 from driftbook.decision import recipes
 from driftbook.model import design
 from driftbook.model.score_calibration import fit_rising_sigmoid
 from driftbook.model.training import Model
 from driftbook.performance import realised
-from driftbook.performance.realised import Floats
 from driftbook.settings import Settings
 
 BASE_RECIPE = "recent"

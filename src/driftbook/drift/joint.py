@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
+from driftbook.data.arrays import Flags, Floats, Ints
 from driftbook.data.columns import Feature
-from driftbook.drift.profile import ColumnValues, to_levels, to_numbers
+from driftbook.drift.profile import to_levels, to_numbers
 
 MAX_JOINT_ROWS = 5000
 # Levels of a category with at least this share of the reference take part, three at most.
@@ -36,7 +36,7 @@ class ScoreRules:
     """
 
     levels: Mapping[str, list[str]]
-    steps: Mapping[str, ColumnValues]
+    steps: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class RankScores:
     a column is the second polynomial of the ranks; ``label``: how a column is named in words.
     """
 
-    values: ColumnValues
-    present: ColumnValues
-    owner: NDArray[np.int64]
-    curved: NDArray[np.bool_]
+    values: Floats
+    present: Floats
+    owner: Ints
+    curved: Flags
     label: tuple[str, ...]
 
 
@@ -64,10 +64,10 @@ class Dependence:
     """
 
     scores: RankScores
-    correlation: ColumnValues
-    variance: ColumnValues
-    rows: ColumnValues
-    kurtosis: ColumnValues
+    correlation: Floats
+    variance: Floats
+    rows: Floats
+    kurtosis: Floats
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def score_ranks(
     """
     if len(frame) > MAX_JOINT_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MAX_JOINT_ROWS).astype(np.int64)]
-    parts: list[tuple[int, bool, str, ColumnValues]] = []
+    parts: list[tuple[int, bool, str, Floats]] = []
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
             values, steps = to_numbers(frame[feature.name]), rules.steps.get(feature.name)
@@ -211,9 +211,7 @@ def find_pair_changes(
     return found, sum(counted)
 
 
-def _sums(
-    squares: ColumnValues, here: ColumnValues
-) -> tuple[ColumnValues, ColumnValues, ColumnValues]:
+def _sums(squares: Floats, here: Floats) -> tuple[Floats, Floats, Floats]:
     """Return rows, and sums of squares and fourth powers of i over the rows where j is present."""
     if here.all():
         shape = (squares.shape[1],) * 2
@@ -226,14 +224,14 @@ def _sums(
     return here.T @ here, squares.T @ here, (squares**2).T @ here
 
 
-def _usable(reference: Dependence, current: Dependence) -> NDArray[np.bool_]:
+def _usable(reference: Dependence, current: Dependence) -> Flags:
     owner = reference.scores.owner
     kurtosis = np.fmax(reference.kurtosis, current.kurtosis) + 3.0
     rows = np.minimum(reference.rows, current.rows)
     with np.errstate(invalid="ignore"):
         enough = rows / np.outer(kurtosis, kurtosis) >= MIN_CORNER
     known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
-    usable: NDArray[np.bool_] = np.triu(owner[:, None] != owner[None, :]) & enough & known
+    usable: Flags = np.triu(owner[:, None] != owner[None, :]) & enough & known
     return usable
 
 
@@ -251,7 +249,7 @@ def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
     return names[:1] if len(shares) <= 2 else names
 
 
-def _ranks_among(values: ColumnValues, known: ColumnValues) -> ColumnValues:
+def _ranks_among(values: Floats, known: Floats) -> Floats:
     """Return the mid-ranks of ``values`` among the sorted ``known``, as shares inside (0, 1)."""
     below = np.searchsorted(known, values, side="left")
     up_to = np.searchsorted(known, values, side="right")
@@ -259,16 +257,16 @@ def _ranks_among(values: ColumnValues, known: ColumnValues) -> ColumnValues:
     return np.where(np.isnan(values), np.nan, shares)
 
 
-def _mid_ranks(values: ColumnValues) -> ColumnValues:
+def _mid_ranks(values: Floats) -> Floats:
     ranks = pd.Series(values).rank().to_numpy(dtype=np.float64)
-    shares: ColumnValues = ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
+    shares: Floats = ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
     return shares
 
 
-def _standardised(column: ColumnValues) -> ColumnValues:
+def _standardised(column: Floats) -> Floats:
     present = column[~np.isnan(column)]
     sd = float(present.std()) if len(present) else 0.0
     if sd <= 1e-12:
         return np.full(len(column), math.nan)
-    standardised: ColumnValues = (column - present.mean()) / sd
+    standardised: Floats = (column - present.mean()) / sd
     return standardised

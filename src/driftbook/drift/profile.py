@@ -10,13 +10,10 @@ from operator import add
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.columns import Kind
 from driftbook.errors import DriftbookError
-
-CountVector = NDArray[np.int64]
-ColumnValues = NDArray[np.float64]
 
 # Up to this many distinct reference values every rank statistic is exact; above it a cell between
 # two of the quantile edges holds at most 0.03% of the reference.
@@ -61,7 +58,7 @@ class ColumnBins:
     """
 
     kind: Kind
-    edges: ColumnValues = field(default_factory=lambda: np.empty(0))
+    edges: Floats = field(default_factory=lambda: np.empty(0))
     levels: tuple[str, ...] = ()
 
     @property
@@ -70,7 +67,7 @@ class ColumnBins:
         return 2 * len(self.edges) + 1 if self.kind == "numeric" else len(self.levels) + 1
 
     @cached_property
-    def values(self) -> ColumnValues:
+    def values(self) -> Floats:
         """Return a value for each numeric cell: the edge, or the middle between two edges."""
         if not len(self.edges):
             return np.zeros(1)
@@ -114,7 +111,7 @@ class ColumnProfile:
     """
 
     bins: ColumnBins
-    counts: CountVector
+    counts: Ints
     missing: int = 0
     invalid: int = 0
     infinite: int = 0
@@ -137,7 +134,7 @@ class ColumnProfile:
         return self.missing / self.rows if self.rows else 0.0
 
     @cached_property
-    def cumulative(self) -> CountVector:
+    def cumulative(self) -> Ints:
         """Return the number of present values in each cell and all cells before it."""
         return np.cumsum(self.counts)
 
@@ -163,7 +160,7 @@ class ColumnProfile:
         sd = self.summary.sd
         return min(2.0, max(1.0, _summary(self, 0.0).sd / sd)) if sd > 0.0 else 1.0
 
-    def quantiles(self, shares: ColumnValues) -> ColumnValues:
+    def quantiles(self, shares: Floats) -> Floats:
         """Return quantiles of a number column with n > 0; straight lines between two edges."""
         rank = shares * self.n
         cell = np.minimum(np.searchsorted(self.cumulative, rank - 1e-9), len(self.counts) - 1)
@@ -172,7 +169,7 @@ class ColumnProfile:
         above = edges[np.clip(cell // 2, 0, len(edges) - 1)]
         before = self.cumulative[cell] - self.counts[cell]
         inside = np.clip((rank - before) / np.maximum(self.counts[cell], 1), 0.0, 1.0)
-        found: ColumnValues = below + inside * (above - below)
+        found: Floats = below + inside * (above - below)
         return found
 
     def __add__(self, other: ColumnProfile) -> ColumnProfile:
@@ -244,11 +241,11 @@ def add_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
     return reduce(add, profiles)
 
 
-def to_numbers(values: pd.Series) -> ColumnValues:
+def to_numbers(values: pd.Series) -> Floats:
     """Return the values as float64, shape (n,); what is no number is NaN, infinities stay."""
     if not pd.api.types.is_numeric_dtype(values.dtype):
         values = pd.to_numeric(values.astype(object), errors="coerce")
-    found: ColumnValues = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    found: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
     return found
 
 
@@ -265,7 +262,7 @@ def to_levels(values: pd.Series, kind: Kind) -> pd.Series:
     return present
 
 
-def _edges(ordered: ColumnValues) -> ColumnValues:
+def _edges(ordered: Floats) -> Floats:
     """Return the distinct values or quantiles of sorted finite values, with guards around them."""
     if not len(ordered):
         return np.empty(0)
@@ -291,7 +288,7 @@ def _edges(ordered: ColumnValues) -> ColumnValues:
     return np.unique(edges[np.isfinite(edges)])
 
 
-def _off_values(distinct: ColumnValues, sd: float, outside: float) -> ColumnValues:
+def _off_values(distinct: Floats, sd: float, outside: float) -> Floats:
     """Return edges near each value, up to half a gap from it, or up to the first guard outside."""
     steps, halves = sd * _OFF_VALUES, np.diff(distinct) / 2.0
     above, below = np.append(halves, outside), np.insert(halves, 0, outside)

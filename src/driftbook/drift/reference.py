@@ -10,15 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from driftbook.data.arrays import Floats
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
-from driftbook.drift.profile import (
-    ColumnProfile,
-    ColumnValues,
-    find_bins,
-    profile_values,
-    to_numbers,
-)
+from driftbook.drift.profile import ColumnProfile, find_bins, profile_values, to_numbers
 from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
@@ -75,7 +70,7 @@ class ReferenceSide(ModelSide):
         }
 
     def prediction_changes(
-        self, scores: ColumnValues, settings: DriftSettings
+        self, scores: Floats, settings: DriftSettings
     ) -> tuple[ColumnChange, ColumnChange]:
         """Return the change of predicted log odds, shape (n,), since the holdout: by either fit.
 
@@ -123,7 +118,7 @@ class ReferenceSide(ModelSide):
         return odds / sd if sd else 1.0, chance
 
     @cached_property
-    def served_holdout(self) -> ColumnValues:
+    def served_holdout(self) -> Floats:
         """Return the served fit's probabilities on the holdout, from which it may have learnt."""
         return self.model.predict_proba(self.model.holdout)
 
@@ -146,9 +141,9 @@ def find_reference(model: Model) -> ReferenceSide:
     return ReferenceSide(model)
 
 
-def log_odds(probability: ColumnValues) -> ColumnValues:
+def log_odds(probability: Floats) -> Floats:
     """Return the log odds of probabilities, cut at one in a billion so that they stay finite."""
-    odds: ColumnValues = special.logit(np.clip(probability, 1e-9, 1.0 - 1e-9))
+    odds: Floats = special.logit(np.clip(probability, 1e-9, 1.0 - 1e-9))
     return odds
 
 

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
 from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
-from driftbook.drift.profile import ColumnProfile, ColumnValues, profile_values
+from driftbook.drift.profile import ColumnProfile, profile_values
 from driftbook.drift.reference import ReferenceSide, find_reference, log_odds
 from driftbook.model import threads
 from driftbook.model.training import Model
@@ -87,7 +88,7 @@ def compare_columns(
     return rows
 
 
-def holm_adjust(pvalues: ColumnValues, weights: ColumnValues) -> ColumnValues:
+def holm_adjust(pvalues: Floats, weights: Floats) -> Floats:
     """Return p-values corrected for the family; NaN stays NaN and takes no share of the budget.
 
     ``weights``: each test's share of the budget. The chance of any false rejection is at most

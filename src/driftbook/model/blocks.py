@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
-Floats = npt.NDArray[np.float64]
+from driftbook.data.arrays import Floats
 
 # At most this share of windows without any change is called worse, over all metrics together.
 FALSE_WORSE_RATE = 0.01

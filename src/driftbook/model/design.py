@@ -6,17 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
-
-Floats = npt.NDArray[np.float64]
 
 MAX_CATEGORIES = 50  # the rarer values of a column share the last place
 # Exchanged tables are scored together as long as they hold no more numbers than this (16 MB).

@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
+from driftbook.data.arrays import Flags, Floats
 from driftbook.data.columns import Feature
 from driftbook.model import design
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 KNOTS = (0.2, 0.4, 0.6, 0.8)
 TAILS = (0.005, 0.995)

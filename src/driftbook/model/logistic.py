@@ -7,11 +7,9 @@ and the general machinery costs ten times as much as the few matrix products.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, special
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from driftbook.data.arrays import Floats, Ints
 
 _STEPS = 50
 _TOLERANCE = 1e-6

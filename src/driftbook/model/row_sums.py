@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from driftbook.data.arrays import Floats
 from driftbook.model.blocks import block_variance
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

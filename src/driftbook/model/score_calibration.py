@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 from sklearn.calibration import (
     CalibratedClassifierCV,
@@ -15,9 +14,8 @@ from sklearn.calibration import (
 )
 from sklearn.pipeline import Pipeline
 
+from driftbook.data.arrays import Floats
 from driftbook.model import row_sums
-
-Floats = npt.NDArray[np.float64]
 
 SURE = 0.95
 _STEPS, _TOLERANCE = 50, 1e-10

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
-Floats = npt.NDArray[np.float64]
+from driftbook.data.arrays import Floats
 
 METRICS = ("roc_auc", "accuracy", "log_loss", "brier")
 # Metrics where a larger value is better; of the others a smaller one is.

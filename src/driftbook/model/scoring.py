@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from driftbook.data.arrays import Floats
+
 WireValue = float | bool | str | None
 WireRow = Sequence[Any]
 
@@ -167,11 +169,11 @@ class TreeScorer:
                 prepared[start] = (number - column["mean"]) / column["scale"]
         return prepared
 
-    def _raw(self, still_open: NDArray[np.uint64]) -> NDArray[np.float64]:
+    def _raw(self, still_open: NDArray[np.uint64]) -> Floats:
         """Return the sum of the exit leaves; the last axis of ``still_open`` are the trees."""
         lowest = still_open & (~still_open + self._one)
         leaf = self._np.bitwise_count(lowest - self._one)
-        exits: NDArray[np.float64] = self._values[self._numbers, leaf].sum(axis=-1)
+        exits: Floats = self._values[self._numbers, leaf].sum(axis=-1)
         return self._baseline + exits
 
     def _probability(self, raw: float) -> float:

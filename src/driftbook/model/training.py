@@ -10,12 +10,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import columns, windows
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.model import scores, threads
@@ -58,7 +58,7 @@ class Model:
     n_train: int
     seed: int
     origin: Mapping[str, str] = field(default_factory=dict)
-    held_out: NDArray[np.float64] | None = None
+    held_out: Floats | None = None
     graded: Pipeline | None = field(default=None, repr=False)  # the first fit; not kept on disk
 
     @property
@@ -81,7 +81,7 @@ class Model:
         """Return the sigmoid that the served probabilities went through."""
         return calibration_of(self.estimator)
 
-    def predict_proba(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+    def predict_proba(self, frame: pd.DataFrame) -> Floats:
         """Return the probability of ``target == 1`` for each row, shape (n,).
 
         Missing and infinite values are imputed as in training; text in a numeric column counts as
@@ -95,7 +95,7 @@ class Model:
         return _probability(self.estimator, frame, self.features)
 
     @cached_property
-    def holdout_scores(self) -> NDArray[np.float64]:
+    def holdout_scores(self) -> Floats:
         """Return probabilities on the holdout by the fit that never saw it, shape (rows of it,)."""
         return self.predict_proba(self.holdout) if self.held_out is None else self.held_out
 
@@ -157,10 +157,8 @@ class Model:
         return dict(zip(names, zip(means.tolist(), errors.tolist(), strict=True), strict=True))
 
 
-def _probability(
-    estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]
-) -> NDArray[np.float64]:
-    probability: NDArray[np.float64] = estimator.predict_proba(model_inputs(frame, features))[:, 1]
+def _probability(estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
+    probability: Floats = estimator.predict_proba(model_inputs(frame, features))[:, 1]
     return probability
 
 
@@ -169,7 +167,7 @@ def train(
     reference: pd.DataFrame,
     settings: Settings,
     recipe: str = "first",
-    weights: NDArray[np.float64] | None = None,
+    weights: Floats | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> Model:
     """Return the model fitted on ``reference``, graded on its newest share, the holdout.
@@ -232,8 +230,8 @@ class _Lesson:
     """Rows in time order as the estimator takes them, and what is fitted on them."""
 
     table: pd.DataFrame
-    labels: NDArray[np.int64]
-    weights: NDArray[np.float64] | None
+    labels: Ints
+    weights: Floats | None
     features: tuple[Feature, ...]
     settings: ModelSettings
 
@@ -293,7 +291,7 @@ def build_classifier(
     return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
 
 
-def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> None:
+def _check_trainable(labels: Ints, n_train: int, target: str) -> None:
     n_train = max(n_train, 0)
     for part, found, needed in (
         ("training", labels[:n_train], 2),
@@ -314,7 +312,7 @@ def _version(
     features: tuple[Feature, ...],
     settings: Settings,
     recipe: str,
-    weights: NDArray[np.float64] | None,
+    weights: Floats | None,
 ) -> str:
     parts = {
         "rows": digest,

@@ -17,10 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, special
 
+from driftbook.data.arrays import Floats
 from driftbook.drift.reference import log_odds
 from driftbook.model import scores
 from driftbook.model.training import Model
@@ -32,8 +32,6 @@ from driftbook.performance.influence import (
     average_reference,
     average_within,
 )
-
-Floats = npt.NDArray[np.float64]
 
 COVARIATE, PRIOR, CONCEPT = "covariate shift", "prior shift", "concept change"
 TOTAL_CHANGE = "total"

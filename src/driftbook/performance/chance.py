@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
+from driftbook.data.arrays import Floats, Ints
 from driftbook.model import logistic, scores
 from driftbook.model.blocks import block_variance
 from driftbook.model.encoding import Encoding, find_encoding
@@ -22,8 +22,6 @@ from driftbook.model.encoding import Encoding, find_encoding
 if TYPE_CHECKING:
     from driftbook.model.training import Model
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 FOLDS = 5
 MOST_FITTED = 20_000  # of longer references every k-th row is taken

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from driftbook.data.arrays import Flags, Floats
 from driftbook.model import blocks
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -89,7 +87,7 @@ def average_current(values: Floats, m: int) -> InfluencedNumber:
     return InfluencedNumber(middle, np.zeros(m), values - middle)
 
 
-def average_within(values: Floats, chosen: npt.NDArray[np.bool_], n: int) -> InfluencedNumber:
+def average_within(values: Floats, chosen: Flags, n: int) -> InfluencedNumber:
     """Return the mean of the reference's ``values`` over its ``chosen`` rows, both (m,)."""
     middle = float(values[chosen].mean())
     return InfluencedNumber(
