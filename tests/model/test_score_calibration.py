@@ -17,16 +17,24 @@ from hypothesis import strategies as st
 from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 
-from driftbook import model_card, narrative, score_calibration
 from driftbook.data import windows
 from driftbook.data.arrays import Floats
-from driftbook.model import compilation, design, scores, scoring, training
+from driftbook.model import (
+    compilation,
+    design,
+    score_calibration,
+    scores,
+    scoring,
+    training,
+)
 from driftbook.model.score_calibration import (
     ScoreCalibration,
     fit_rising_sigmoid,
     fit_score_calibration,
 )
 from driftbook.settings import Settings
+from driftbook.site import model_card, notebook_words
+from driftbook.words import render_words
 
 STREAMS = Path(
     os.environ.get("DRIFTBOOK_STREAMS", Path(__file__).parents[2] / "shared" / "data")
@@ -234,22 +242,30 @@ def test_notebook_and_card_say_that_a_model_ranks_backwards() -> None:
     settings = Settings.parse({"data": {"source": "synthetic:none"}})
     model = training.train(frame, settings)
     assert scores.find_backward_ranking(model.metrics)
-    assert narrative.ranking_text(model.metrics).startswith("**Finding: this model ranks backwards")
+    words = notebook_words.describe_ranking(model.metrics, model.ranks_backwards)
+    assert words.startswith("**Finding: this model ranks backwards")
     none = pd.DataFrame({"part": [], "feature": [], "suspicious": []})
-    card = model_card.model_card(model, none, none, settings)
+    card = model_card.build_model_card(model, none, none, settings)
     assert card["ranks_backwards"] is True
-    assert "*below* those without it" in model_card.card_text(card)
+    assert "*below* those without it" in model_card.describe_model_card(card)
     fine = training.train(frame[:1400], settings)
-    assert "puts the right rows first" in narrative.ranking_text(fine.metrics)
-    card = model_card.model_card(fine, none, none, settings)
-    assert card["ranks_backwards"] is False and "*below*" not in model_card.card_text(card)
+    words = notebook_words.describe_ranking(fine.metrics, fine.ranks_backwards)
+    assert "puts the right rows first" in words
+    card = model_card.build_model_card(fine, none, none, settings)
+    assert card["ranks_backwards"] is False and "*below*" not in model_card.describe_model_card(
+        card
+    )
 
 
 def test_the_card_says_in_plain_words_what_was_done_to_probabilities() -> None:
-    assert "are the estimator's own" in model_card.calibration_text(ScoreCalibration())
-    moved = model_card.calibration_text(ScoreCalibration(0.5, -1.25))
+    assert "are the estimator's own" in calibration_words(ScoreCalibration())
+    moved = calibration_words(ScoreCalibration(0.5, -1.25))
     assert "drawn together and lowered (log odds times 0.500, plus −1.25)" in moved
-    assert "spread apart and raised" in model_card.calibration_text(ScoreCalibration(1.5, 0.2))
+    assert "spread apart and raised" in calibration_words(ScoreCalibration(1.5, 0.2))
+
+
+def calibration_words(found: ScoreCalibration) -> str:
+    return render_words("calibration.md.j2", card={"calibration": vars(found)})
 
 
 # Real streams

@@ -347,7 +347,7 @@ def test_a_boosted_champion_is_calibrated_on_its_holdout_alone() -> None:
     model = train(frame[:1200], settings)
     base = find_baseline(model).calibration_rows
     assert len(base.y) == len(model.holdout)
-    np.testing.assert_allclose(base.inputs[:, 0], chance.log_odds(model.holdout_scores))
+    np.testing.assert_allclose(base.inputs[:, 0], scores.to_log_odds(model.holdout_scores))
     assert (
         counts(performance.judge_performance(model, frame[1200:], settings))["status"] == "ok"
     ).all()

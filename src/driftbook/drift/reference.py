@@ -8,12 +8,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from driftbook.data.arrays import Floats
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
 from driftbook.drift.profile import ColumnProfile, find_bins, profile_values, to_numbers
+from driftbook.model import scores
 from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
@@ -42,7 +42,7 @@ class ReferenceSide(ModelSide):
         the served fit may have learnt from them, and a flexible one is surer of rows it has seen.
         """
         both = (self.model.holdout_scores, self.served_holdout)
-        graded, later = (pd.Series(log_odds(p)) for p in both)
+        graded, later = (pd.Series(scores.to_log_odds(p)) for p in both)
         return (
             profile_values(graded, find_bins(graded, "numeric")),
             profile_values(later, find_bins(later, "numeric")),
@@ -113,7 +113,10 @@ class ReferenceSide(ModelSide):
         moved = still.exchanged((name, all_moved.table) for name in names)
         odds, chance = (
             float(np.abs(np.mean(after - before, axis=1)).sum()) / step
-            for after, before in ((log_odds(moved), log_odds(base)), (moved, base))
+            for after, before in (
+                (scores.to_log_odds(moved), scores.to_log_odds(base)),
+                (moved, base),
+            )
         )
         return odds / sd if sd else 1.0, chance
 
@@ -139,12 +142,6 @@ class ReferenceSide(ModelSide):
 def find_reference(model: Model) -> ReferenceSide:
     """Return the reference side of comparisons with ``model``."""
     return ReferenceSide(model)
-
-
-def log_odds(probability: Floats) -> Floats:
-    """Return the log odds of probabilities, cut at one in a billion so that they stay finite."""
-    odds: Floats = special.logit(np.clip(probability, 1e-9, 1.0 - 1e-9))
-    return odds
 
 
 def _longest_run(values: pd.Series, numeric: bool) -> int:

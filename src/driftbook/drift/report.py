@@ -15,8 +15,8 @@ from driftbook.data.columns import Feature
 from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
 from driftbook.drift.profile import ColumnProfile, profile_values
-from driftbook.drift.reference import ReferenceSide, find_reference, log_odds
-from driftbook.model import threads
+from driftbook.drift.reference import ReferenceSide, find_reference
+from driftbook.model import scores, threads
 from driftbook.model.training import Model
 from driftbook.settings import DriftSettings, Settings
 
@@ -143,8 +143,8 @@ def _prediction_row(
     row |= {"impact": math.nan, "noted": True}
     if window.empty:
         return row | vars(ColumnChange("absent", len(model.holdout), 0))
-    scores = log_odds(model.predict_proba(window))
-    changes = reference.prediction_changes(scores, settings)
+    odds = scores.to_log_odds(model.predict_proba(window))
+    changes = reference.prediction_changes(odds, settings)
     return row | vars(max(changes, key=lambda change: change.pvalue))
 
 

@@ -17,7 +17,7 @@ from sklearn.pipeline import Pipeline
 from driftbook.data.arrays import Floats
 from driftbook.model import row_sums
 
-SURE = 0.95
+CALIBRATION_CONFIDENCE = 0.95  # a convention
 _STEPS, _TOLERANCE = 50, 1e-10
 
 
@@ -68,7 +68,11 @@ def fit_score_calibration(
     fall = np.square(special.expit(later) - truth) - np.square(tried.probabilities(later) - truth)
     gained = row_sums.sum_rows(w[half:] * fall, w[half:])
     # Without any difference the error is 0: then there is nothing to keep either.
-    return fit_rising_sigmoid(scores, y, w) if gained.low(SURE) > 0.0 else ScoreCalibration()
+    return (
+        fit_rising_sigmoid(scores, y, w)
+        if gained.low(CALIBRATION_CONFIDENCE) > 0.0
+        else ScoreCalibration()
+    )
 
 
 def fit_rising_sigmoid(scores: Floats, y: Floats, weights: Floats) -> ScoreCalibration:

@@ -56,17 +56,26 @@ def keep_labelled(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
     return truth, chance
 
 
+def to_log_odds(probability: Floats, cut: float = 1e-9) -> Floats:
+    """Return the log odds of probabilities, cut that far from 0 and 1 so that they stay finite."""
+    return np.asarray(special.logit(np.clip(probability, cut, 1.0 - cut)), dtype=np.float64)
+
+
 def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
     """Return the chance that a positive outranks a negative, ties half; NaN with one class.
 
     Source: Hanley and McNeil (1982), Radiology 143(1): the Mann-Whitney statistic.
     """
-    truth, chance = keep_labelled(y, p)
-    positives = int(truth.sum())
-    negatives = len(truth) - positives
+    return measure_ranking(*keep_labelled(y, p))
+
+
+def measure_ranking(y: Floats, score: Floats) -> float:
+    """Return the ROC AUC of any score, whatever its scale; nothing may be missing."""
+    positives = int((y == 1).sum())
+    negatives = len(y) - positives
     if not positives or not negatives:
         return float("nan")
-    won = stats.rankdata(chance)[truth == 1].sum() - positives * (positives + 1) / 2
+    won = stats.rankdata(score)[y == 1].sum() - positives * (positives + 1) / 2
     return float(won / positives / negatives)
 
 
