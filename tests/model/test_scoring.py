@@ -110,7 +110,7 @@ def test_a_tree_scorer_by_hand() -> None:
 
 def test_what_cannot_be_compiled_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     model = training.train(numeric_rows(), settings_of())
-    monkeypatch.setattr(compilation, "largest_difference", lambda *_: 0.01)
+    monkeypatch.setattr(compilation, "measure_largest_difference", lambda *_: 0.01)
     document = compilation.compile_model(model)
     assert document["kind"] == "none"
     assert document["reason"] == "differs from scikit-learn by 1.0e-02"
@@ -120,7 +120,7 @@ def test_what_cannot_be_compiled_says_so(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_score_that_is_no_number_is_no_proof(monkeypatch: pytest.MonkeyPatch) -> None:
     model = training.train(numeric_rows(), settings_of())
-    monkeypatch.setattr(compilation, "largest_difference", lambda *_: math.nan)
+    monkeypatch.setattr(compilation, "measure_largest_difference", lambda *_: math.nan)
     assert compilation.compile_model(model)["kind"] == "none"
 
 

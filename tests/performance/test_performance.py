@@ -11,8 +11,8 @@ from scipy import signal, stats
 
 from driftbook.data import synthetic
 from driftbook.data.arrays import Floats
-from driftbook.model import blocks, scores
-from driftbook.model.blocks import block_standard_error, difference_half_width
+from driftbook.model import row_sums, scores
+from driftbook.model.row_sums import block_standard_error, difference_half_width
 from driftbook.model.training import Model, train
 from driftbook.performance import realised as performance
 from driftbook.performance.realised import ScoredRows
@@ -105,8 +105,8 @@ def test_difference_at_the_edges() -> None:
 
 
 def test_five_one_sided_calls_share_one_in_a_hundred() -> None:
-    assert blocks.find_worse_confidence(5) == pytest.approx(0.996)
-    assert 5 * (1 - blocks.find_worse_confidence(5)) / 2 == pytest.approx(0.01)
+    assert row_sums.find_worse_confidence(5) == pytest.approx(0.996)
+    assert 5 * (1 - row_sums.find_worse_confidence(5)) / 2 == pytest.approx(0.01)
 
 
 def test_the_table_without_any_change() -> None:

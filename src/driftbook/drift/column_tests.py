@@ -27,10 +27,7 @@ def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
 
     The statistic is exact where every reference value is an edge, ties included. The p-value is
     SciPy's: exact up to 2000 rows a side (unless it is near 1), asymptotic above; conservative
-    under ties.
-
-    Source: Hodges (1958), The significance probability of the Smirnov two-sample test; for equal
-    row counts the closed form of Gnedenko & Korolyuk (1951), Dokl. Akad. Nauk SSSR 80.
+    under ties. Source: Hodges (1958), The significance probability of the Smirnov two-sample test.
 
     >>> ks_test(np.array([2, 2, 0]), np.array([0, 2, 2]))[0]
     0.5
@@ -38,22 +35,12 @@ def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
     m, n = int(reference.sum()), int(current.sum())
     statistic = float(np.abs(np.cumsum(reference) / m - np.cumsum(current) / n).max())
     size = m * n / (m + n)
-    if m == n <= _EXACT_ROWS and statistic > 0.0:
-        return statistic, _ks_of_equals(n, round(statistic * n))
-    # Far below any doubt SciPy's exact sum can round past 1, and warns.
-    if max(m, n) <= _EXACT_ROWS and statistic * math.sqrt(size) > 0.4:
+    # Far below any doubt SciPy's exact sum for unequal sides can round past 1, and warns.
+    if max(m, n) <= _EXACT_ROWS and (m == n or statistic * math.sqrt(size) > 0.4):
         cells = np.arange(len(reference))
         samples = np.repeat(cells, reference), np.repeat(cells, current)
         return statistic, float(stats.ks_2samp(*samples, method="exact").pvalue)
     return statistic, float(stats.kstwo.sf(statistic, round(size)))
-
-
-def _ks_of_equals(n: int, steps: int) -> float:
-    """Return the chance of a distance of at least ``steps`` / n between two samples of n rows."""
-    turns = np.arange(1, n // steps + 1)
-    ways = special.gammaln(n - turns * steps + 1.0) + special.gammaln(n + turns * steps + 1.0)
-    terms = np.exp(2.0 * special.gammaln(n + 1.0) - ways)
-    return min(1.0, 2.0 * float(terms[::2].sum() - terms[1::2].sum()))
 
 
 def banded_ks_test(
@@ -69,7 +56,7 @@ def banded_ks_test(
     by Stephens (1970), JRSS B 32, small-sample form of Kolmogorov's limit.
     """
     m, n = reference.n, current.n
-    up_at, up_open, down_at, down_open = _band(reference, slack)
+    up_open, up_at, down_at, down_open = _band(reference, slack)
     through = current.cumulative / n
     at, open_below = through[1::2], through[:-1:2]
     risen = max((at - up_at).max(), (open_below - up_open).max())
@@ -80,10 +67,10 @@ def banded_ks_test(
 
 
 @functools.lru_cache(maxsize=512)
-def _band(reference: ColumnProfile, slack: float) -> tuple[Floats, Floats, Floats, Floats]:
+def _band(reference: ColumnProfile, slack: float) -> list[Floats]:
     """Return the bounds of the band at each edge and just beside it; kept, as windows share them.
 
-    They are the reference's shares up to and below edge + slack, then below and up to edge - slack.
+    They are the reference's shares below and up to edge + slack, then below and up to edge - slack.
     """
     edges = reference.bins.edges
     below = np.concatenate([[0], reference.cumulative]) / reference.n
@@ -91,8 +78,7 @@ def _band(reference: ColumnProfile, slack: float) -> tuple[Floats, Floats, Float
     for moved in (edges + slack, edges - slack):
         bounds.append(below[2 * np.searchsorted(edges, moved, side="left")])
         bounds.append(below[2 * np.searchsorted(edges, moved, side="right")])
-    up_open, up_at, down_at, down_open = bounds
-    return up_at, up_open, down_at, down_open
+    return bounds
 
 
 def rank_test(reference: Ints, current: Ints, scores: Floats) -> tuple[float, float]:
@@ -235,11 +221,8 @@ def _psi_of_chance(n: int, share: float) -> float:
 @functools.lru_cache(maxsize=4096)
 def _psi_of_few(n: int, share: float) -> float:
     counts = np.arange(min(n, int(n * share + 12.0 * math.sqrt(n * share) + 12.0)) + 1)
-    chance = np.exp(
-        special.gammaln(n + 1.0) - special.gammaln(counts + 1.0) - special.gammaln(n - counts + 1.0)
-        + special.xlogy(counts, share) + special.xlog1py(n - counts, -share)
-    )  # fmt: skip
-    return float(chance @ _psi_terms(np.full(len(counts), share), counts / n))
+    terms = _psi_terms(np.full(len(counts), share), counts / n)
+    return float(stats.binom.pmf(counts, n, share) @ terms)
 
 
 def find_noncentral_interval(statistic: float, df: int, level: float = 0.95) -> tuple[float, float]:
@@ -285,13 +268,11 @@ def chi_square_test(reference: Ints, current: Ints) -> tuple[float, int]:
 
     Source: Pearson (1900), Philosophical Magazine 50; no continuity correction.
     """
-    filled = (reference + current) > 0
-    reference, current = reference[filled], current[filled]
-    m, n = int(reference.sum()), int(current.sum())
-    if len(reference) < 2 or not m or not n:
+    table = np.vstack([reference, current])[:, (reference + current) > 0]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
         return 0.0, 0
-    expected = (reference + current) * (n / (m + n))
-    return float(np.sum((current - expected) ** 2 / expected) * (m + n) / m), len(reference) - 1
+    found = stats.chi2_contingency(table, correction=False)
+    return float(found.statistic), int(found.dof)
 
 
 def find_table_pvalue(statistic: float, df: int, m: int, n: int, minimum: float) -> float:

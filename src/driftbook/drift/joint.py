@@ -83,7 +83,7 @@ class PairChange:
     pvalue: float
 
 
-def score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> ScoreRules:
+def find_score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> ScoreRules:
     """Return how the reference's columns are scored, for the reference itself and every window.
 
     A number column of few values is known by its effective number of values, one over the chance
@@ -123,7 +123,7 @@ def score_ranks(
             shares = _mid_ranks(values) if steps is None else _ranks_among(values, steps)
             parts.append((position, False, feature.name, special.ndtri(shares)))
             if steps is None:
-                parts.append((position, True, feature.name, (shares - 0.5) ** 2))
+                parts.append((position, True, f"{feature.name} (extremes)", (shares - 0.5) ** 2))
             continue
         text = to_levels(frame[feature.name], feature.kind).reindex(frame.index)
         absent = frame[feature.name].isna().to_numpy()
@@ -150,7 +150,11 @@ def measure_dependence(scores: RankScores) -> Dependence:
     """
     z, here = scores.values, scores.present
     squares = z**2
-    rows, left, fourths = _sums(squares, here)
+    # Sums of i over the rows where j is present; where nothing is missing every j gives the same.
+    seen, shape = here[:, :1] if here.all() else here, (here.shape[1],) * 2
+    rows, left, fourths = (
+        np.broadcast_to(part.T @ seen, shape) for part in (here, squares, squares**2)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         left, fourths = left / rows, fourths / rows
         scale = np.sqrt(left * left.T)
@@ -178,8 +182,8 @@ def find_pair_changes(
     testing, JASA 108; rank scores as in Kallenberg & Ledwina (1999), Data-driven rank tests for
     independence, JASA 94.
     """
-    usable = _usable(reference, current)
-    curved = reference.scores.curved[:, None] | reference.scores.curved[None, :]
+    usable, scores = _usable(reference, current), reference.scores
+    curved = scores.curved[:, None] | scores.curved[None, :]
     counted = [int((usable & ~curved).sum()), int((usable & curved).sum())]
     if not sum(counted):
         return [], 0
@@ -195,13 +199,13 @@ def find_pair_changes(
     order = np.lexsort((-np.where(usable, z, -np.inf).ravel(), pvalue.ravel()))
     found = []
     for flat in order[: min(top, sum(counted))]:
-        i, j = np.unravel_index(int(flat), pvalue.shape)
+        i, j = (int(place) for place in np.unravel_index(int(flat), pvalue.shape))
         r = float(current.correlation[i, j])
         found.append(
             PairChange(
-                left=int(reference.scores.owner[i]),
-                right=int(reference.scores.owner[j]),
-                label=_pair_label(reference.scores, int(i), int(j)),
+                left=int(scores.owner[i]),
+                right=int(scores.owner[j]),
+                label=f"{scores.label[i]} with {scores.label[j]}",
                 reference=float(reference.correlation[i, j]),
                 current=r,
                 error=float(error[i, j]) * (1.0 - r**2),
@@ -209,19 +213,6 @@ def find_pair_changes(
             )
         )
     return found, sum(counted)
-
-
-def _sums(squares: Floats, here: Floats) -> tuple[Floats, Floats, Floats]:
-    """Return rows, and sums of squares and fourth powers of i over the rows where j is present."""
-    if here.all():
-        shape = (squares.shape[1],) * 2
-        second, fourth = squares.sum(0)[:, None], (squares**2).sum(0)[:, None]
-        return (
-            np.full(shape, float(len(squares))),
-            np.broadcast_to(second, shape),
-            np.broadcast_to(fourth, shape),
-        )
-    return here.T @ here, squares.T @ here, (squares**2).T @ here
 
 
 def _usable(reference: Dependence, current: Dependence) -> Flags:
@@ -233,13 +224,6 @@ def _usable(reference: Dependence, current: Dependence) -> Flags:
     known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
     usable: Flags = np.triu(owner[:, None] != owner[None, :]) & enough & known
     return usable
-
-
-def _pair_label(scores: RankScores, i: int, j: int) -> str:
-    names = [
-        f"{scores.label[k]} (extremes)" if scores.curved[k] else scores.label[k] for k in (i, j)
-    ]
-    return " with ".join(names)
 
 
 def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
@@ -266,7 +250,4 @@ def _mid_ranks(values: Floats) -> Floats:
 def _standardised(column: Floats) -> Floats:
     present = column[~np.isnan(column)]
     sd = float(present.std()) if len(present) else 0.0
-    if sd <= 1e-12:
-        return np.full(len(column), math.nan)
-    standardised: Floats = (column - present.mean()) / sd
-    return standardised
+    return (column - present.mean()) / sd if sd > 1e-12 else np.full(len(column), math.nan)

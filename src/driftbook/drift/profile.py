@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -169,8 +167,7 @@ class ColumnProfile:
         above = edges[np.clip(cell // 2, 0, len(edges) - 1)]
         before = self.cumulative[cell] - self.counts[cell]
         inside = np.clip((rank - before) / np.maximum(self.counts[cell], 1), 0.0, 1.0)
-        found: Floats = below + inside * (above - below)
-        return found
+        return np.asarray(below + inside * (above - below))
 
     def __add__(self, other: ColumnProfile) -> ColumnProfile:
         if not self.bins.same_as(other.bins):
@@ -232,13 +229,9 @@ def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
     return ColumnProfile(bins, counts, missing=len(values) - len(text))
 
 
-def add_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
-    """Return the sum of the profiles of chunks; the same to the bit in any order and grouping.
-
-    Raises:
-        TypeError: there is no chunk.
-    """
-    return reduce(add, profiles)
+def profile_reference(values: pd.Series, kind: Kind) -> ColumnProfile:
+    """Return the counts of the reference's ``values`` on their own cells."""
+    return profile_values(values, find_bins(values, kind))
 
 
 def to_numbers(values: pd.Series) -> Floats:
@@ -304,16 +297,15 @@ def _profile_numbers(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
         equal = bins.edges[np.minimum(cell, len(bins.edges) - 1)] == present
         cell = 2 * cell + equal
     counts = np.bincount(cell, minlength=bins.cells).astype(np.int64)
-    missing = len(found) - len(present)
-    finite = present[np.isfinite(present)]
+    missing, finite = len(found) - len(present), present[np.isfinite(present)]
     return ColumnProfile(
         bins,
         counts,
         missing=missing,
         invalid=missing - int(values.isna().sum()),
         infinite=len(present) - len(finite),
-        low=float(finite.min()) if len(finite) else math.inf,
-        high=float(finite.max()) if len(finite) else -math.inf,
+        low=float(finite.min(initial=math.inf)),
+        high=float(finite.max(initial=-math.inf)),
     )
 
 

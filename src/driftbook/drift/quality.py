@@ -84,39 +84,43 @@ def check_quality(model: Model, current: pd.DataFrame, settings: Settings) -> pd
 
 def find_column_faults(column: ProfiledColumn) -> list[QualityFinding]:
     """Return the faults that the two profiles of one column show."""
-    if not column.current.rows or not column.reference.n:
+    before, after = column.reference, column.current
+    if not after.rows or not before.n:
         return []
-    found = [*_text(column), *_missing(column)]
-    if not column.current.n:
+    text = _strange(column, "text", "text instead of numbers", before.invalid, after.invalid)
+    found = [*text, *_missing(column)]
+    if not after.n:
         return found
     found += _constant(column)
-    if column.reference.bins.kind != "numeric":
+    if before.bins.kind != "numeric":
         return found + [*_unseen(column)]
-    found += _infinite(column)
+    found += _strange(column, "infinite", "infinite", before.infinite, after.infinite)
     return found + ([*_unit(column)] or [*_sentinel(column)] or [*_range(column)])
 
 
-def _text(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    share = column.current.invalid / column.current.rows
-    if not share or column.reference.invalid:
-        return
-    detail = f"text instead of numbers in {share:.1%} of rows"
-    yield QualityFinding(
-        column.name, "text", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
-    )
+def _strange(
+    column: ProfiledColumn, fault: str, words: str, before: int, after: int
+) -> Iterator[QualityFinding]:
+    """Yield values of a sort that the reference never had, from their counts on either side."""
+    share = after / column.current.rows
+    if share and not before:
+        shown = f"{share:.1%}"
+        severity, detail = _severity(share, NOTED), f"{words} in {shown} of rows"
+        yield QualityFinding(column.name, fault, severity, "0.0%", shown, detail)
 
 
 def _missing(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    before, after = column.reference.missing_share, column.current.missing_share
-    values = f"{before:.1%}", f"{after:.1%}"
-    if not column.current.n:
-        if not column.current.invalid:
-            detail = f"all missing (reference {before:.1%})"
-            yield QualityFinding(column.name, "all_missing", "broken", *values, detail)
-        return
     known, now = column.reference, column.current
+    before, after = known.missing_share, now.missing_share
+    values = f"{before:.1%}", f"{after:.1%}"
+    if now.invalid:
+        return
+    if not now.n:
+        detail = f"all missing (reference {before:.1%})"
+        yield QualityFinding(column.name, "all_missing", "broken", *values, detail)
+        return
     chance = column_tests.share_test(known.missing, known.rows, now.missing, now.rows, minimum=0.0)
-    if after - before < NOTED or chance > CHANCE or column.current.invalid:
+    if after - before < NOTED or chance > CHANCE:
         return
     broken = after - before >= BROKEN and after >= 2.0 * before
     detail = f"missing in {after:.1%} of rows (reference {before:.1%})"
@@ -148,27 +152,14 @@ def _only_value(current: ColumnProfile) -> str | None:
     return repr(levels[cells[0]]) if len(cells) == 1 and cells[0] < len(levels) else None
 
 
-def _infinite(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    share = column.current.infinite / column.current.rows
-    if not share or column.reference.infinite:
-        return
-    detail = f"infinite in {share:.1%} of rows"
-    yield QualityFinding(
-        column.name, "infinite", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
-    )
-
-
 def _unit(column: ProfiledColumn) -> Iterator[QualityFinding]:
     found = units.find_unit_change(column.reference, column.current)
     if found is None:
         return
-    before, after = (
-        float(side.quantiles(np.array([0.5]))[0]) for side in (column.reference, column.current)
-    )
-    yield QualityFinding(
-        column.name, "unit", "broken" if found.certain else "note",
-        f"median {before:.4g}", f"median {after:.4g}", f"unit changed: {found.words}",
-    )  # fmt: skip
+    sides = column.reference, column.current
+    medians = [f"median {side.quantiles(np.array([0.5]))[0]:.4g}" for side in sides]
+    severity, detail = "broken" if found.certain else "note", f"unit changed: {found.words}"
+    yield QualityFinding(column.name, "unit", severity, *medians, detail)
 
 
 def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
@@ -181,7 +172,7 @@ def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
         far = value < low - width / 2.0 or value > high + width / 2.0
         if share >= NOTED and far and current.n > share * current.n:
             words = f"{low:.4g} to {high:.4g}", f"{value:g} in {share:.1%}"
-            detail = f"{value:g} in {share:.1%} of rows, never in the reference"
+            detail = f"{words[1]} of rows, never in the reference"
             yield QualityFinding(column.name, "sentinel", "broken", *words, detail)
 
 
@@ -191,9 +182,9 @@ def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
     Broken when they are a cluster apart while other rows stand; a note when the whole column went.
     """
     low, high, width = _span(column.reference)
-    values, current = column.reference.bins.values, column.current
-    far = (values > high + width) | (values < low - width)
-    inside = (values >= low) & (values <= high)
+    place, current = column.reference.bins.values, column.current
+    far = (place > high + width) | (place < low - width)
+    inside = (place >= low) & (place <= high)
     count = int(current.counts[far].sum())
     share, kept = count / current.n, int(current.counts[inside].sum()) / current.n
     if share < NOTED or count < 5:
@@ -201,10 +192,8 @@ def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
     between = 1.0 - share - kept
     apart = kept >= 0.2 and between < share / 4.0 and not column.settled
     detail = f"{share:.1%} of values lie far outside the reference's {low:.4g} to {high:.4g}"
-    yield QualityFinding(
-        column.name, "range", "broken" if apart else "note",
-        f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside", detail,
-    )  # fmt: skip
+    values = f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside"
+    yield QualityFinding(column.name, "range", "broken" if apart else "note", *values, detail)
 
 
 def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
@@ -236,12 +225,11 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     # three pairs more bound a chance that produced none.
     pairs = float((sizes * (sizes - 1.0)).sum()) / 2.0 + 3.0
     usual = max(1.0 - len(sizes) / m, pairs / (m * (m - 1.0)) * (n - 1.0))
-    excess = repeats - usual
-    if excess < NOTED:
+    if repeats - usual < NOTED:
         return
-    severity = _severity(excess, DUPLICATES_BROKEN)
+    severity = _severity(repeats - usual, DUPLICATES_BROKEN)
     values = f"{min(usual, 1.0):.1%}", f"{repeats:.1%}"
-    detail = f"{repeats:.1%} of rows repeat another row (expected at most {min(usual, 1.0):.1%})"
+    detail = f"{values[1]} of rows repeat another row (expected at most {values[0]})"
     yield QualityFinding("(rows)", "duplicates", severity, *values, detail)
 
 

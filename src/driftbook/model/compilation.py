@@ -43,18 +43,13 @@ def compile_model(model: Model) -> dict[str, Any]:
     }
     try:
         document = _document(model)
-        difference = measure_largest_difference(
-            scoring.build_scorer(document), rows, expected.tolist()
-        )
+        scorer = scoring.build_scorer(document)
+        difference = measure_largest_difference(scorer, rows, expected.tolist())
         if not difference <= SCORER_TOLERANCE:
             raise NotCompiledError(f"differs from scikit-learn by {difference:.1e}")
     except NotCompiledError as error:
-        return {
-            "format": scoring.SCORER_FORMAT,
-            "kind": "none",
-            "reason": str(error),
-            "probe": probe,
-        }
+        document = {"format": scoring.SCORER_FORMAT, "kind": "none", "reason": str(error)}
+        return {**document, "probe": probe}
     proof = {"rows": len(rows), "largest_difference": difference}
     return {**document, "proof": proof, "probe": probe}
 
@@ -79,10 +74,9 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
         values = table[feature.name].tolist()
         if feature.kind == "categorical":
             columns.append([value or None for value in values])
-        elif feature.kind == "boolean":
-            columns.append([None if math.isnan(value) else bool(value) for value in values])
         else:
-            columns.append([None if math.isnan(value) else value for value in values])
+            sent = bool if feature.kind == "boolean" else float
+            columns.append([None if math.isnan(value) else sent(value) for value in values])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -115,19 +109,15 @@ def _columns(prepare: Any, features: Sequence[Feature]) -> tuple[list[Mapping[st
     found: dict[str, Mapping[str, Any]] = {}
     for part, step, names in prepare.transformers_:
         for j, name in enumerate(names):
-            learnt = _codes(step, j) if part == "categorical" else _number(step, j)
+            learnt = _codes(step, j) if part == "categorical" else _number(step[0], step[1], j)
             found[name] = {"start": places[name].start, **learnt}
     return [found[f.name] for f in features], max(place.stop for place in places.values())
 
 
-def _number(step: Any, position: int) -> Mapping[str, Any]:
+def _number(impute: Any, scale: Any, position: int) -> Mapping[str, Any]:
     """Return what fills a number's gaps, and how it is scaled."""
-    scale = step.named_steps["scale"]
-    return {
-        "fill": float(step.named_steps["impute"].statistics_[position]),
-        "mean": float(scale.mean_[position]),
-        "scale": float(scale.scale_[position]),
-    }
+    learnt = {"fill": impute.statistics_, "mean": scale.mean_, "scale": scale.scale_}
+    return {name: float(values[position]) for name, values in learnt.items()}
 
 
 def _codes(encoder: Any, position: int) -> Mapping[str, Any]:

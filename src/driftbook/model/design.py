@@ -29,17 +29,13 @@ def model_inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataF
     """
     absent = [f.name for f in features if f.name not in frame.columns]
     if absent:
-        raise UsageError(
-            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the "
-            "model needs"
-        )
-    return pd.DataFrame(
-        {
-            f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
-            for f in features
-        },
-        index=frame.index,
-    )
+        names = ", ".join(map(repr, absent))
+        raise UsageError(f"the rows lack the feature column(s) {names} that the model needs")
+    columns = {
+        f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
+        for f in features
+    }
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
@@ -53,12 +49,8 @@ def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
 
 def build_preparation(features: tuple[Feature, ...]) -> ColumnTransformer:
     """Return the unfitted first step of a model: impute and scale numbers, one-hot text."""
-    numbers = Pipeline(
-        [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-            ("scale", StandardScaler()),
-        ]
-    )
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    numbers = Pipeline([("impute", impute), ("scale", StandardScaler())])
     names, text = split_names(features)
     parts = [("numeric", numbers, names), ("categorical", build_one_hot(), text)]
     return ColumnTransformer([part for part in parts if part[2]])
@@ -183,9 +175,8 @@ def fit_block_scaling(numbers: Floats) -> BlockScaling:
 
 
 def _numbers(values: pd.Series) -> Floats:
-    if not (
-        pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
-    ):
+    kind = values.dtype  # a category of booleans is boolean to pandas, one of numbers not numeric
+    if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
         values = pd.to_numeric(values, errors="coerce")
     numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
     return np.where(np.isfinite(numbers), numbers, np.nan)

@@ -111,9 +111,8 @@ def score_metric(
 
 def summarise_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
     """Return every metric as :func:`score_metric` does: metric, value, ci_low, ci_high."""
-    rows = [score_metric(metric, y, p, confidence) for metric in METRICS]
-    columns = ["metric", "value", "ci_low", "ci_high"]
-    return pd.DataFrame([{c: getattr(row, c) for c in columns} for row in rows], columns=columns)
+    rows = pd.DataFrame([vars(score_metric(metric, y, p, confidence)) for metric in METRICS])
+    return rows[["metric", "value", "ci_low", "ci_high"]]
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
@@ -168,19 +167,16 @@ def _student(
 
 
 def _squared(y: Floats, p: Floats) -> Floats:
-    squared: Floats = np.square(p - y)
-    return squared
+    return (p - y) ** 2
 
 
 def _surprise(y: Floats, p: Floats) -> Floats:
     clipped = np.clip(p, _CLIP, 1 - _CLIP)
-    nats: Floats = -np.log(np.where(y == 1, clipped, 1 - clipped))
-    return nats
+    return np.asarray(-np.log(np.where(y == 1, clipped, 1 - clipped)))
 
 
 def _hits(y: Floats, p: Floats) -> Floats:
-    hits: Floats = ((p >= CLASS_THRESHOLD) == (y == 1)).astype(np.float64)
-    return hits
+    return np.asarray((p >= CLASS_THRESHOLD) == (y == 1), dtype=np.float64)
 
 
 PER_ROW_LOSSES = {"accuracy": _hits, "log_loss": _surprise, "brier": _squared}

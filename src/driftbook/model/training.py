@@ -39,7 +39,7 @@ from driftbook.settings import ModelSettings, Settings
 IMPORTANCE_ROWS = 4000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """One version: the fitted pipeline, its reference, and where both came from.
 
@@ -103,13 +103,9 @@ class Model:
     def metrics(self) -> pd.DataFrame:
         """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
         table = scores.summarise_metrics(self.holdout[self.target].to_numpy(), self.holdout_scores)
-        counts = pd.DataFrame(
-            {
-                "metric": ["n_train", "n_test"],
-                "value": [float(self.n_train), float(len(self.holdout))],
-            }
-        )
-        return pd.concat([table, counts], ignore_index=True)
+        counts = {"n_train": float(self.n_train), "n_test": float(len(self.holdout))}
+        added = pd.DataFrame(counts.items(), columns=["metric", "value"])
+        return pd.concat([table, added], ignore_index=True)
 
     @property
     def ranks_backwards(self) -> bool:
@@ -149,12 +145,12 @@ class Model:
         labels = rows[self.target].to_numpy(dtype=np.float64)
         grader = self.estimator if self.graded is None else self.graded
         whole = prepare_rows(grader, model_inputs(rows, self.features))
-        names = self.feature_names
-        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in names)
+        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in self.feature_names)
         base = (_probability(grader, rows, self.features) - labels) ** 2
         rises = (whole.exchanged(mixed) - labels) ** 2 - base
-        means, errors = rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5
-        return dict(zip(names, zip(means.tolist(), errors.tolist(), strict=True), strict=True))
+        found = zip(rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5, strict=True)
+        pairs = [(float(mean), float(error)) for mean, error in found]
+        return dict(zip(self.feature_names, pairs, strict=True))
 
 
 def _probability(estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
@@ -182,11 +178,10 @@ def train(
     Raises:
         UsageError: no target column, one class only, or too few rows to train and to hold out.
     """
-    target = settings.data.target
-    if target not in reference.columns:
+    target, given = settings.data.target, list(reference.columns)
+    if target not in given:
         raise UsageError(
-            f"target {target!r} is no column of the reference; its columns are "
-            f"{list(reference.columns)}"
+            f"target {target!r} is no column of the reference; its columns are {given}"
         )
     labelled = reference[target].notna().to_numpy()
     rows = reference[labelled].reset_index(drop=True)
@@ -195,16 +190,13 @@ def train(
     labels = rows[target].to_numpy(dtype=np.int64)
     _check_trainable(labels, n_train, target)
     features = columns.find_features(rows, settings)
-    kept = [
-        c
-        for c in (settings.data.timestamp, *(f.name for f in features), target)
-        if c in rows.columns
-    ]
-    rows = rows[kept]
+    wanted = (settings.data.timestamp, *(f.name for f in features), target)
+    rows = rows[[name for name in wanted if name in rows.columns]]
     lesson = _Lesson(model_inputs(rows, features), labels, row_weights, features, settings.model)
     graded, served = _fit(lesson, n_train)
     held_out = graded.predict_proba(lesson.table[n_train:])[:, 1]
     digest = windows.hash_frame(rows)
+    made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
         version=_version(digest, features, settings, recipe, row_weights),
         name=settings.model_name,
@@ -214,12 +206,7 @@ def train(
         reference=rows,
         n_train=n_train,
         seed=settings.model.seed,
-        origin={
-            **(origin or {}),
-            "recipe": recipe,
-            "estimator": settings.model.estimator,
-            "input_sha256": digest,
-        },
+        origin={**(origin or {}), **made},
         held_out=held_out,
         graded=graded,
     )
@@ -272,12 +259,8 @@ def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
 def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings) -> Pipeline:
     """Return the unfitted pipeline: preparation, then the estimator of the settings."""
     width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
-    return Pipeline(
-        [
-            ("prepare", build_preparation(features)),
-            ("classifier", build_classifier(settings, width)),
-        ]
-    )
+    classifier = build_classifier(settings, width)
+    return Pipeline([("prepare", build_preparation(features)), ("classifier", classifier)])
 
 
 def build_classifier(
@@ -293,17 +276,14 @@ def build_classifier(
 
 def _check_trainable(labels: Ints, n_train: int, target: str) -> None:
     n_train = max(n_train, 0)
-    for part, found, needed in (
-        ("training", labels[:n_train], 2),
-        ("holdout", labels[n_train:], 1),
-    ):
+    parts = ("training", labels[:n_train], 2), ("holdout", labels[n_train:], 1)
+    for part, found, needed in parts:
         counts = np.bincount(found, minlength=2)
         if counts.min() < needed:
             raise UsageError(
                 f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and "
-                f"{counts[1]} with 1, "
-                f"but needs at least {needed} of each; give a longer reference (data.reference "
-                "or data.window)"
+                f"{counts[1]} with 1, but needs at least {needed} of each; give a longer reference "
+                "(data.reference or data.window)"
             )
 
 

@@ -16,8 +16,8 @@ from scipy import special, stats
 
 from driftbook.data.arrays import Floats, Ints
 from driftbook.model import logistic, scores
-from driftbook.model.blocks import block_variance
 from driftbook.model.encoding import Encoding, find_encoding
+from driftbook.model.row_sums import block_variance
 
 if TYPE_CHECKING:
     from driftbook.model.training import Model

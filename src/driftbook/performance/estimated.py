@@ -11,7 +11,7 @@ from scipy import stats
 
 from driftbook.data.arrays import Floats
 from driftbook.model import scores
-from driftbook.model.blocks import (
+from driftbook.model.row_sums import (
     BLOCKS,
     block_standard_error,
     difference_half_width,

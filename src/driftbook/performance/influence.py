@@ -8,7 +8,7 @@ import numpy as np
 from scipy import special
 
 from driftbook.data.arrays import Flags, Floats
-from driftbook.model import blocks
+from driftbook.model import row_sums
 
 
 @dataclass(frozen=True)
@@ -65,10 +65,10 @@ class InfluencedNumber:
         """Return half the width of its interval; rows may depend on their neighbours in time.
 
         Source: means of contiguous blocks, Ibragimov and Müller (2010), and Welch (1947), as in
-        :func:`driftbook.model.blocks.block_standard_error` and ``difference``.
+        :func:`driftbook.model.row_sums.block_standard_error` and ``difference``.
         """
-        now, before = map(blocks.block_standard_error, (self.current, self.reference))
-        return blocks.difference_half_width(now, before, confidence)
+        now, before = map(row_sums.block_standard_error, (self.current, self.reference))
+        return row_sums.difference_half_width(now, before, confidence)
 
 
 def average_reference(values: Floats, n: int) -> InfluencedNumber:

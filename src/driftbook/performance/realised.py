@@ -11,7 +11,7 @@ from scipy import stats
 from driftbook.data.arrays import Floats
 from driftbook.drift.reference import find_reference
 from driftbook.model import scores, threads
-from driftbook.model.blocks import (
+from driftbook.model.row_sums import (
     FALSE_WORSE_RATE,
     block_standard_error,
     difference_half_width,
