@@ -125,16 +125,16 @@ def test_it_is_kept_only_where_the_newer_half_surely_gains() -> None:
     # The older half asks for it, the newer half does not.
     fine, right = drawn(1000, seed=4)
     mixed = np.concatenate([values[:1000], fine]), np.concatenate([y[:1000], right])
-    assert fit_score_calibration(*mixed).is_identity
+    assert fit_score_calibration(*mixed) == ScoreCalibration()
 
 
 def test_it_is_seldom_kept_where_probabilities_are_right_and_few_rows_prove_nothing() -> None:
-    kept = [not fit_score_calibration(*drawn(400, seed)).is_identity for seed in range(200)]
+    kept = [fit_score_calibration(*drawn(400, seed)) != ScoreCalibration() for seed in range(200)]
     # At most 5% by the test itself; 24 of 200 would be six standard errors too many.
     assert sum(kept) < 24
     wrong = drawn(15, seed=5, slope=0.0, intercept=3.0)
-    assert fit_score_calibration(*wrong).is_identity
-    assert fit_score_calibration(np.empty(0), np.empty(0)).is_identity
+    assert fit_score_calibration(*wrong) == ScoreCalibration()
+    assert fit_score_calibration(np.empty(0), np.empty(0)) == ScoreCalibration()
 
 
 def test_weights_count_as_rows_in_the_check_too() -> None:
@@ -189,7 +189,7 @@ def test_each_fit_is_calibrated_on_rows_later_than_its_stand_in(estimator: str) 
     served = fit_score_calibration(scored(n_train, slice(n_train, None)), y[n_train:])
     assert model.calibration.slope == pytest.approx(served.slope, abs=1e-9)
     # A boosted fit of so weak a signal is far too sure of itself, a penalised linear one is not.
-    assert served.is_identity is (estimator == "logistic_regression")
+    assert (served == ScoreCalibration()) is (estimator == "logistic_regression")
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)

@@ -228,9 +228,8 @@ def _usable(reference: Dependence, current: Dependence) -> Flags:
 
 def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
     shares = to_levels(values, feature.kind).value_counts(normalize=True)
-    frequent = sorted(shares[shares >= MIN_SHARE].items(), key=lambda i: (-i[1], str(i[0])))
-    names = [str(level) for level, _ in frequent[:MAX_SHOWN]]
-    return names[:1] if len(shares) <= 2 else names
+    frequent = shares[shares >= MIN_SHARE].sort_index().sort_values(ascending=False, kind="stable")
+    return list(frequent.index[: 1 if len(shares) <= 2 else MAX_SHOWN])
 
 
 def _ranks_among(values: Floats, known: Floats) -> Floats:

@@ -205,9 +205,9 @@ def find_bins(reference: pd.Series, kind: Kind) -> ColumnBins:
             return ColumnBins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
     if kind == "boolean":
         return ColumnBins(kind, levels=("False", "True"))
-    tally = to_levels(reference, kind).value_counts()
-    ordered = sorted(tally.items(), key=lambda item: (-int(item[1]), str(item[0])))
-    return ColumnBins(kind, levels=tuple(str(level) for level, _ in ordered[:MAX_LEVELS]))
+    counts = to_levels(reference, kind).value_counts().sort_index()
+    ordered = counts.sort_values(ascending=False, kind="stable")
+    return ColumnBins(kind, levels=tuple(ordered.index[:MAX_LEVELS]))
 
 
 def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
@@ -259,7 +259,7 @@ def _edges(ordered: Floats) -> Floats:
     """Return the distinct values or quantiles of sorted finite values, with guards around them."""
     if not len(ordered):
         return np.empty(0)
-    distinct = ordered[np.concatenate([[True], ordered[1:] > ordered[:-1]])]
+    distinct = np.unique(ordered)
     if len(distinct) > MAX_EDGES:
         ranks = np.ceil(np.linspace(0.0, 1.0, MAX_EDGES) * len(ordered)).astype(np.int64) - 1
         distinct = np.unique(ordered[np.maximum(ranks, 0)])

@@ -26,6 +26,8 @@ CHANCE = 1e-6
 NOTED, BROKEN, REPLACED = 0.05, 0.1, 0.5
 DUPLICATES_BROKEN = 0.3
 
+Severity = Literal["broken", "note"]
+
 
 @dataclass(frozen=True)
 class QualityFinding:
@@ -33,7 +35,7 @@ class QualityFinding:
 
     feature: str
     fault: str
-    severity: Literal["broken", "note"]
+    severity: Severity
     reference_value: str
     current_value: str
     detail: str
@@ -156,10 +158,13 @@ def _unit(column: ProfiledColumn) -> Iterator[QualityFinding]:
     found = units.find_unit_change(column.reference, column.current)
     if found is None:
         return
-    sides = column.reference, column.current
-    medians = [f"median {side.quantiles(np.array([0.5]))[0]:.4g}" for side in sides]
-    severity, detail = "broken" if found.certain else "note", f"unit changed: {found.words}"
-    yield QualityFinding(column.name, "unit", severity, *medians, detail)
+    before, after = (
+        f"median {side.quantiles(np.array([0.5]))[0]:.4g}"
+        for side in (column.reference, column.current)
+    )
+    severity: Severity = "broken" if found.certain else "note"
+    detail = f"unit changed: {found.words}"
+    yield QualityFinding(column.name, "unit", severity, before, after, detail)
 
 
 def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
@@ -247,7 +252,7 @@ def _row_keys(model: Model, frame: pd.DataFrame) -> NDArray[np.uint64]:
     return keys
 
 
-def _severity(share: float, limit: float) -> Literal["broken", "note"]:
+def _severity(share: float, limit: float) -> Severity:
     return "broken" if share >= limit else "note"
 
 

@@ -37,10 +37,7 @@ def compile_model(model: Model) -> dict[str, Any]:
     rows = to_wire_rows(model.reference, model.features)
     expected = model.predict_proba(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
-    probe = {
-        "rows": [rows[i] for i in chosen],
-        "probabilities": [float(expected[i]) for i in chosen],
-    }
+    probe = {"rows": [rows[i] for i in chosen], "probabilities": expected[chosen].tolist()}
     try:
         document = _document(model)
         scorer = scoring.build_scorer(document)
@@ -145,11 +142,9 @@ def _classifier(estimator: Any) -> dict[str, Any]:
     parts = vars(estimator)
     if "_predictors" not in parts:
         raise NotCompiledError(f"unknown classifier {type(estimator).__name__}")
-    return {
-        "kind": "trees",
-        "baseline": float(np.ravel(parts["_baseline_prediction"])[0]),
-        "trees": [_tree(predictors[0].nodes) for predictors in parts["_predictors"]],
-    }
+    baseline = float(np.ravel(parts["_baseline_prediction"])[0])
+    trees = [_tree(predictors[0].nodes) for predictors in parts["_predictors"]]
+    return {"kind": "trees", "baseline": baseline, "trees": trees}
 
 
 def _tree(nodes: Any) -> dict[str, Any]:

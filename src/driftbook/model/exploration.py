@@ -28,12 +28,13 @@ def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.Dat
 
 def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
     present = values.dropna()
-    numeric = feature.kind == "numeric" and len(present) > 0
-    low, typical, high = (
-        np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95]) if numeric else [np.nan] * 3
-    )
-    # A commonest number says little about a continuous column.
-    shares = present.astype(str).value_counts(normalize=True) if not numeric else pd.Series()
+    low = typical = high = np.nan
+    common = ""  # a commonest number says little about a continuous column
+    if len(present) and feature.kind == "numeric":
+        low, typical, high = np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95])
+    elif len(present):
+        shares = present.astype(str).value_counts(normalize=True)
+        common = f"{shares.index[0]} ({shares.iloc[0]:.0%})"
     return {
         "feature": feature.name,
         "kind": feature.kind,
@@ -44,7 +45,7 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
         "low": low,
         "typical": typical,
         "high": high,
-        "most_common": f"{shares.index[0]} ({shares.iloc[0]:.0%})" if len(shares) else "",
+        "most_common": common,
     }
 
 
@@ -81,7 +82,8 @@ def _correlate(
     if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return np.nan, np.nan, np.nan
     found = stats.pearsonr(x, y)
-    return float(found.statistic), *map(float, found.confidence_interval(confidence))
+    low, high = found.confidence_interval(confidence)
+    return float(found.statistic), float(low), float(high)
 
 
 def _cramers_v(values: pd.Series, target: pd.Series) -> float:
@@ -113,9 +115,8 @@ def find_leaks(
     rows = []
     for feature in features:
         score, label = _single_score(train, holdout, feature, target)
-        auc = measure_ranking(label, score)
-        rows.append({"feature": feature.name, "auc_alone": auc, "n": len(label)})
-    table = pd.DataFrame(rows)
+        rows.append((feature.name, measure_ranking(label, score), len(label)))
+    table = pd.DataFrame(rows, columns=["feature", "auc_alone", "n"])
     table["suspicious"] = table["auc_alone"] >= limit
     return table.sort_values("auc_alone", ascending=False, ignore_index=True)
 
@@ -132,8 +133,7 @@ def _single_score(
         return score.to_numpy(dtype=float), label
     # The direction comes from training rows only; the holdout must not choose it.
     direction = _correlate(known[feature.name], known[target])[0]
-    values = pair[feature.name].to_numpy(dtype=float)
-    return (-values if direction < 0 else values), label
+    return pair[feature.name].to_numpy(dtype=float) * (-1.0 if direction < 0 else 1.0), label
 
 
 def count_shared_rows(
@@ -145,14 +145,11 @@ def count_shared_rows(
     missing value. Keys: ``rows`` (holdout), ``shared`` and ``share`` (NaN without rows).
     """
     # Hashes instead of a join: memory stays at eight bytes a row.
-    seen = set(pd.util.hash_pandas_object(train[list(columns)], index=False))
-    hashes = pd.util.hash_pandas_object(holdout[list(columns)], index=False)
-    shared = int(hashes.isin(seen).sum())
-    return {
-        "rows": len(holdout),
-        "shared": shared,
-        "share": shared / len(holdout) if len(holdout) else float("nan"),
-    }
+    seen, held = (
+        pd.util.hash_pandas_object(part[list(columns)], index=False) for part in (train, holdout)
+    )
+    twins = held.isin(seen)
+    return {"rows": len(twins), "shared": int(twins.sum()), "share": float(twins.mean())}
 
 
 def describe_parts(

@@ -28,11 +28,6 @@ class ScoreCalibration:
     slope: float = 1.0
     intercept: float = 0.0
 
-    @property
-    def is_identity(self) -> bool:
-        """Return whether probabilities are the estimator's own."""
-        return (self.slope, self.intercept) == (1.0, 0.0)
-
     def probabilities(self, scores: Floats) -> Floats:
         """Return the chance that each of ``scores`` (n,) stands for, in the same order of rows."""
         chance: Floats = special.expit(self.slope * scores + self.intercept)
