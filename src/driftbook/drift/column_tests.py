@@ -59,9 +59,8 @@ def banded_ks_test(
     up_open, up_at, down_at, down_open = _band(reference, slack)
     through = current.cumulative / n
     at, open_below = through[1::2], through[:-1:2]
-    risen = max((at - up_at).max(), (open_below - up_open).max())
-    fallen = max((down_at - open_below).max(), (down_open - at).max())
-    distance = max(0.0, float(risen), float(fallen))
+    gaps = at - up_at, open_below - up_open, down_at - open_below, down_open - at
+    distance = max(0.0, *(float(gap.max()) for gap in gaps))
     root = math.sqrt(m * n / (m + n))
     return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
@@ -114,8 +113,7 @@ def rank_test(reference: Ints, current: Ints, scores: Floats) -> tuple[float, fl
 def find_mid_ranks(pooled: Ints) -> Floats:
     """Return the mid-rank of each non-empty cell over n + 1, values in (0, 1)."""
     ranks = np.cumsum(pooled) - (pooled - 1) / 2.0
-    shares: Floats = ranks / (int(pooled.sum()) + 1.0)
-    return shares
+    return np.asarray(ranks / (int(pooled.sum()) + 1.0))
 
 
 def share_test(ref: int, m: int, cur: int, n: int, minimum: float) -> float:
@@ -183,8 +181,7 @@ def measure_psi(reference: Floats, current: Floats) -> float:
 def _psi_terms(reference: Floats, current: Floats) -> Floats:
     p = (1.0 - PSI_SKEW) * reference + PSI_SKEW * current
     q = (1.0 - PSI_SKEW) * current + PSI_SKEW * reference
-    terms: Floats = (q - p) * np.log(q / p) / (1.0 - 2.0 * PSI_SKEW) ** 2
-    return terms
+    return np.asarray((q - p) * np.log(q / p) / (1.0 - 2.0 * PSI_SKEW) ** 2)
 
 
 def find_psi_interval(
@@ -230,12 +227,12 @@ def find_noncentral_interval(statistic: float, df: int, level: float = 0.95) -> 
 
     Source: Steiger (2004), Beyond the F test, Psychological Methods 9.
     """
-    tail = (1.0 - level) / 2.0
-    bounds = []
-    for share in (1.0 - tail, tail):
-        reached = float(special.chdtr(df, statistic)) <= share
-        bounds.append(0.0 if reached else float(special.chndtrinc(statistic, df, share)))
-    return bounds[0], bounds[1]
+    tail, reached = (1.0 - level) / 2.0, float(special.chdtr(df, statistic))
+    low, high = (
+        0.0 if reached <= share else float(special.chndtrinc(statistic, df, share))
+        for share in (1.0 - tail, tail)
+    )
+    return low, high
 
 
 def pool_rare_levels(reference: Ints, current: Ints) -> tuple[Ints, Ints, int, int]:

@@ -11,8 +11,8 @@ import pandas as pd
 from scipy import special
 
 from driftbook.data.arrays import Flags, Floats, Ints
-from driftbook.data.columns import Feature
-from driftbook.drift.profile import to_levels, to_numbers
+from driftbook.data.columns import Feature, to_numbers
+from driftbook.drift.profile import to_levels
 
 MAX_JOINT_ROWS = 5000
 # Levels of a category with at least this share of the reference take part, three at most.
@@ -222,8 +222,7 @@ def _usable(reference: Dependence, current: Dependence) -> Flags:
     with np.errstate(invalid="ignore"):
         enough = rows / np.outer(kurtosis, kurtosis) >= MIN_CORNER
     known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
-    usable: Flags = np.triu(owner[:, None] != owner[None, :]) & enough & known
-    return usable
+    return np.asarray(np.triu(owner[:, None] != owner[None, :]) & enough & known)
 
 
 def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
@@ -242,8 +241,7 @@ def _ranks_among(values: Floats, known: Floats) -> Floats:
 
 def _mid_ranks(values: Floats) -> Floats:
     ranks = pd.Series(values).rank().to_numpy(dtype=np.float64)
-    shares: Floats = ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
-    return shares
+    return ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
 
 
 def _standardised(column: Floats) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats, Ints
-from driftbook.data.columns import Kind
+from driftbook.data.columns import Kind, to_numbers
 from driftbook.errors import DriftbookError
 
 # Up to this many distinct reference values every rank statistic is exact; above it a cell between
@@ -232,14 +232,6 @@ def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
 def profile_reference(values: pd.Series, kind: Kind) -> ColumnProfile:
     """Return the counts of the reference's ``values`` on their own cells."""
     return profile_values(values, find_bins(values, kind))
-
-
-def to_numbers(values: pd.Series) -> Floats:
-    """Return the values as float64, shape (n,); what is no number is NaN, infinities stay."""
-    if not pd.api.types.is_numeric_dtype(values.dtype):
-        values = pd.to_numeric(values.astype(object), errors="coerce")
-    found: Floats = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return found
 
 
 def to_levels(values: pd.Series, kind: Kind) -> pd.Series:

@@ -12,8 +12,9 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 
+from driftbook.data.columns import to_numbers
 from driftbook.drift import column_tests, units
-from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values, to_numbers
+from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values
 from driftbook.drift.reference import find_reference
 from driftbook.model.training import Model
 from driftbook.settings import Settings

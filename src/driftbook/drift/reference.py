@@ -10,15 +10,10 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Kind
+from driftbook.data.columns import Kind, to_numbers
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
-from driftbook.drift.profile import (
-    ColumnProfile,
-    profile_reference,
-    profile_values,
-    to_numbers,
-)
+from driftbook.drift.profile import ColumnProfile, profile_reference, profile_values
 from driftbook.model import scores
 from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.model_side import ModelSide, keep_while_model_lives

@@ -45,10 +45,9 @@ def find_unit_change(reference: ColumnProfile, current: ColumnProfile) -> UnitCh
     likely. Zeros, which no factor moves, are left out where they are common. The cut-offs are
     conventions of this project: a drift of 3 sd, or a season, reaches none of them.
     """
-    sides = [_quantiles(side, reference) for side in (reference, current)]
-    if sides[0] is None or sides[1] is None:
+    before, after = (_quantiles(side, reference) for side in (reference, current))
+    if before is None or after is None:
         return None
-    before, after = sides[0], sides[1]
     if after[_HIGH] <= after[_LOW] or before[_HIGH] <= before[_LOW]:
         return None
     factor = float(before @ after / (before @ before))  # least squares through the origin

@@ -13,7 +13,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Feature
+from driftbook.data.columns import Feature, to_numbers
 from driftbook.errors import UsageError
 
 MAX_CATEGORIES = 50  # the rarer values of a column share the last place
@@ -175,16 +175,12 @@ def fit_block_scaling(numbers: Floats) -> BlockScaling:
 
 
 def _numbers(values: pd.Series) -> Floats:
-    kind = values.dtype  # a category of booleans is boolean to pandas, one of numbers not numeric
-    if not (pd.api.types.is_numeric_dtype(kind) or pd.api.types.is_bool_dtype(kind)):
-        values = pd.to_numeric(values, errors="coerce")
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = to_numbers(values)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _text(values: pd.Series) -> pd.Series:
-    text = values.astype(object)
-    return text.where(values.notna(), "").map(str).astype(object)
+    return values.astype(object).where(values.notna(), "").map(str).astype(object)
 
 
 def _widths(encoder: OneHotEncoder) -> list[int]:

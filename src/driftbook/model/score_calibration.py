@@ -30,8 +30,7 @@ class ScoreCalibration:
 
     def probabilities(self, scores: Floats) -> Floats:
         """Return the chance that each of ``scores`` (n,) stands for, in the same order of rows."""
-        chance: Floats = special.expit(self.slope * scores + self.intercept)
-        return chance
+        return np.asarray(special.expit(self.slope * scores + self.intercept))
 
 
 def rows_before_holdout(rows: int, share: float) -> int:

@@ -154,8 +154,7 @@ class Model:
 
 
 def _probability(estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
-    probability: Floats = estimator.predict_proba(model_inputs(frame, features))[:, 1]
-    return probability
+    return np.asarray(estimator.predict_proba(model_inputs(frame, features))[:, 1])
 
 
 @threads.one_blas_thread()
