@@ -197,12 +197,11 @@ def _levels(
     if rare_ref + rare_cur:
         pvalue = min(1.0, pvalue / TABLE_SHARE, rare / RARE_SHARE)
     whole = np.count_nonzero(reference.counts + current.counts) == 1
+    effect, low, high = (math.sqrt(max(0.0, x) / size) for x in (statistic - df, low, high))
     return replace(
         change, status="constant" if whole else "ok" if df else "sparse", test="chi-square",
-        statistic=statistic, pvalue=pvalue,
-        effect=math.sqrt(max(0.0, statistic - df) / size), effect_low=math.sqrt(low / size),
-        effect_high=math.sqrt(high / size), effect_unit="w",
-        direction=_level_words(reference, current),
+        statistic=statistic, pvalue=pvalue, effect=effect, effect_low=low, effect_high=high,
+        effect_unit="w", direction=_level_words(reference, current),
     )  # fmt: skip
 
 
@@ -211,8 +210,7 @@ def _level_words(reference: ColumnProfile, current: ColumnProfile) -> str:
     most = int(np.argmax(np.abs(moves)))
     if moves[most] == 0.0:
         return "unchanged"
-    levels = reference.bins.levels
-    name = repr(levels[most]) if most < len(levels) else "unseen levels"
+    name = [*map(repr, reference.bins.levels), "unseen levels"][most]
     return f"{'more' if moves[most] > 0 else 'fewer'} {name} ({100 * moves[most]:+.1f} points)"
 
 

@@ -208,8 +208,8 @@ def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
     share = unseen / current.n
     # Good (1953): the next row shows a new level with a chance of about singletons / rows; three
     # more rows bound the chance when there was none (rule of three).
-    rare = int(reference.counts[-1]) + int((reference.counts == 1).sum()) + 3
-    expected = min(1.0, rare / reference.n)
+    rare = reference.counts[-1] + np.count_nonzero(reference.counts == 1) + 3
+    expected = min(1.0, float(rare) / reference.n)
     if share < NOTED or float(special.bdtrc(unseen - 1, current.n, expected)) > CHANCE:
         return
     broken = share >= REPLACED and not column.settled
@@ -260,6 +260,5 @@ def _severity(share: float, limit: float) -> Severity:
 def _span(reference: ColumnProfile) -> tuple[float, float, float]:
     """Return the smallest and largest number of the reference and its width from 1% to 99%."""
     low, high = reference.low, reference.high
-    narrow = reference.quantiles(np.array([0.01, 0.99]))
-    width = float(narrow[1] - narrow[0]) or high - low or max(abs(low), 1.0)
-    return low, high, width
+    narrow = float(np.ptp(reference.quantiles(np.array([0.01, 0.99]))))
+    return low, high, narrow or high - low or max(abs(low), 1.0)

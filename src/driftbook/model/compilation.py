@@ -55,8 +55,7 @@ def measure_largest_difference(
     scorer: scoring.Scorer, rows: Sequence[WireRow], expected: Sequence[float]
 ) -> float:
     """Return the largest absolute difference to ``expected``; NaN where a score is not a number."""
-    found = scorer.many(rows)
-    return max((abs(a - b) for a, b in zip(found, expected, strict=True)), default=0.0)
+    return float(np.abs(np.subtract(scorer.many(rows), expected)).max(initial=0.0))
 
 
 def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[WireValue]]:

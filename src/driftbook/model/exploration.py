@@ -9,7 +9,7 @@ import pandas as pd
 from scipy import stats
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Feature
+from driftbook.data.columns import Feature, to_numbers
 from driftbook.model.scores import measure_ranking
 
 # A convention: a column that ranks the target this well alone is more often a leak than a find.
@@ -31,7 +31,7 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
     low = typical = high = np.nan
     common = ""  # a commonest number says little about a continuous column
     if len(present) and feature.kind == "numeric":
-        low, typical, high = np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95])
+        low, typical, high = np.quantile(to_numbers(present), [0.05, 0.5, 0.95])
     elif len(present):
         shares = present.astype(str).value_counts(normalize=True)
         common = f"{shares.index[0]} ({shares.iloc[0]:.0%})"
@@ -78,7 +78,7 @@ def measure_associations(
 def _correlate(
     values: pd.Series, target: pd.Series, confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    x, y = values.to_numpy(dtype=float), target.to_numpy(dtype=float)
+    x, y = to_numbers(values), to_numbers(target)
     if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
         return np.nan, np.nan, np.nan
     found = stats.pearsonr(x, y)
@@ -126,14 +126,14 @@ def _single_score(
 ) -> tuple[Floats, Floats]:
     known = train[[feature.name, target]].dropna()
     pair = holdout[[feature.name, target]].dropna()
-    label = pair[target].to_numpy(dtype=float)
+    label = to_numbers(pair[target])
     if feature.kind == "categorical":
         shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
         score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
-        return score.to_numpy(dtype=float), label
+        return to_numbers(score), label
     # The direction comes from training rows only; the holdout must not choose it.
     direction = _correlate(known[feature.name], known[target])[0]
-    return pair[feature.name].to_numpy(dtype=float) * (-1.0 if direction < 0 else 1.0), label
+    return to_numbers(pair[feature.name]) * (-1.0 if direction < 0 else 1.0), label
 
 
 def count_shared_rows(
