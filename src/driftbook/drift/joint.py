@@ -120,7 +120,8 @@ def score_ranks(
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
             values, steps = to_numbers(frame[feature.name]), rules.steps.get(feature.name)
-            shares = _mid_ranks(values) if steps is None else _ranks_among(values, steps)
+            known = np.sort(values[~np.isnan(values)]) if steps is None else steps
+            shares = _mid_ranks(values, known)
             parts.append((position, False, feature.name, special.ndtri(shares)))
             if steps is None:
                 parts.append((position, True, f"{feature.name} (extremes)", (shares - 0.5) ** 2))
@@ -231,17 +232,12 @@ def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
     return list(frequent.index[: 1 if len(shares) <= 2 else MAX_SHOWN])
 
 
-def _ranks_among(values: Floats, known: Floats) -> Floats:
+def _mid_ranks(values: Floats, known: Floats) -> Floats:
     """Return the mid-ranks of ``values`` among the sorted ``known``, as shares inside (0, 1)."""
     below = np.searchsorted(known, values, side="left")
     up_to = np.searchsorted(known, values, side="right")
     shares = (below + up_to + 1.0) / (2.0 * (len(known) + 1.0))
     return np.where(np.isnan(values), np.nan, shares)
-
-
-def _mid_ranks(values: Floats) -> Floats:
-    ranks = pd.Series(values).rank().to_numpy(dtype=np.float64)
-    return ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
 
 
 def _standardised(column: Floats) -> Floats:

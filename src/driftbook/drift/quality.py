@@ -9,13 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
-from driftbook.data.columns import to_numbers
 from driftbook.drift import column_tests, units
 from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values
 from driftbook.drift.reference import find_reference
+from driftbook.model.design import model_inputs
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
@@ -223,10 +222,10 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     if not {f.name for f in model.features} <= set(current.columns):
         return
     n, m = len(current), len(model.reference)
-    repeats = 1.0 - len(np.unique(_row_keys(model, current))) / n
+    repeats = 1.0 - _row_keys(model, current).nunique() / n
     if repeats < NOTED:
         return
-    sizes = np.unique(_row_keys(model, model.reference), return_counts=True)[1]
+    sizes = _row_keys(model, model.reference).value_counts()
     # Rows repeat in bursts (share as in the reference) or by chance (pairs grow with n squared);
     # three pairs more bound a chance that produced none.
     pairs = float((sizes * (sizes - 1.0)).sum()) / 2.0 + 3.0
@@ -239,18 +238,9 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     yield QualityFinding("(rows)", "duplicates", severity, *values, detail)
 
 
-def _row_keys(model: Model, frame: pd.DataFrame) -> NDArray[np.uint64]:
+def _row_keys(model: Model, frame: pd.DataFrame) -> pd.Series:
     """Return a hash of each row's features; equal rows have equal keys."""
-    keys = np.zeros(len(frame), dtype=np.uint64)
-    for feature in model.features:
-        values = frame[feature.name]
-        if feature.kind == "numeric":
-            codes = to_numbers(values).view(np.uint64)
-        else:
-            codes = pd.util.hash_array(values.astype(object).to_numpy())
-        keys = (keys ^ codes) * np.uint64(0x9E3779B97F4A7C15)
-        keys ^= keys >> np.uint64(29)
-    return keys
+    return pd.util.hash_pandas_object(model_inputs(frame, model.features), index=False)
 
 
 def _severity(share: float, limit: float) -> Severity:

@@ -49,7 +49,7 @@ def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.
     share of the model's, ``impact`` that share times the size of the shift; ``matters``: flagged,
     with an impact of at least 0.02 (a convention of this project) by an importance beyond noise.
 
-    Source: Holm (1979) with weights; those of the statistics stand in ``change`` and ``shift``.
+    Source: Holm (1979) with weights; those of the statistics stand beside each of them.
     """
     reference = find_reference(model)
     profiles = {
