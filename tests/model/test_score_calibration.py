@@ -327,6 +327,8 @@ def test_calibration_costs_neither_rank_order_nor_loss_on_real_streams(
     y = model.holdout[model.target].to_numpy(dtype=np.float64)
     bare, found = special.expit(bare_scores(model)), model.holdout_scores
     assert scores.roc_auc(y, found) == pytest.approx(scores.roc_auc(y, bare), abs=0.005)
-    own = scores.brier(y, bare)
+    own = scores.score_metric("brier", y, bare).value
     best = min(own, OUT_OF_FOLD[name][ESTIMATORS.index(estimator)])
-    assert scores.brier(y, found) <= 1.02 * (own if (name, estimator) in UNKNOWABLE else best)
+    assert scores.score_metric("brier", y, found).value <= 1.02 * (
+        own if (name, estimator) in UNKNOWABLE else best
+    )

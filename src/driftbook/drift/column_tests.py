@@ -35,8 +35,8 @@ def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
     m, n = int(reference.sum()), int(current.sum())
     statistic = float(np.abs(np.cumsum(reference) / m - np.cumsum(current) / n).max())
     size = m * n / (m + n)
-    # Far below any doubt SciPy's exact sum for unequal sides can round past 1, and warns.
-    if max(m, n) <= _EXACT_ROWS and (m == n or statistic * math.sqrt(size) > 0.4):
+    # Far below any doubt SciPy's exact sum can round past 1, and warns.
+    if max(m, n) <= _EXACT_ROWS and statistic * math.sqrt(size) > 0.4:
         cells = np.arange(len(reference))
         samples = np.repeat(cells, reference), np.repeat(cells, current)
         return statistic, float(stats.ks_2samp(*samples, method="exact").pvalue)
