@@ -18,9 +18,10 @@ from hypothesis import strategies as st
 from driftbook.backtest import policies, replay
 from driftbook.backtest.policies import PolicyStep
 from driftbook.backtest.replay import BacktestResult
-from driftbook.backtest.timeline import Floats, Tenure, Timeline
+from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data import synthetic
 from driftbook.data import windows as data
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import find_features
 from driftbook.data.windows import Dataset, Window
 from driftbook.errors import UsageError

@@ -24,7 +24,6 @@ from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model, train
 from driftbook.settings import PolicySettings, Settings
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 WINDOW, REFERENCE = 200, 400
 
 

@@ -29,7 +29,7 @@ def table(rng: np.random.Generator, rows: int, rho: float = 0.0) -> pd.DataFrame
 def found(
     reference: pd.DataFrame, current: pd.DataFrame, features: tuple[Feature, ...] = NUMBERS
 ) -> joint.PairChange:
-    rules = joint.score_rules(reference, features)
+    rules = joint.find_score_rules(reference, features)
     before, after = (
         joint.measure_dependence(joint.score_ranks(frame, features, rules))
         for frame in (reference, current)
@@ -129,7 +129,7 @@ def test_balanced_flags_without_a_change_are_silent(rows: int, both: bool) -> No
 def test_few_values_are_ranked_among_the_references() -> None:
     steps = np.repeat([0.0, 1.0, 4.0], [2, 1, 1])
     reference = pd.DataFrame({"a": steps, "b": np.arange(4.0)})
-    rules = joint.score_rules(reference, NUMBERS[:2])
+    rules = joint.find_score_rules(reference, NUMBERS[:2])
     assert rules.steps["a"].tolist() == steps.tolist()
     window = pd.DataFrame({"a": [0.0, 1.0, 4.0, -1.0, 2.0, np.nan], "b": np.arange(6.0)})
     scored = joint.score_ranks(window, NUMBERS[:1], rules)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import roc_auc_score, roc_curve
 
+from driftbook.data.arrays import Floats
 from driftbook.model import curves
-
-Floats = NDArray[np.float64]
 
 
 @pytest.fixture

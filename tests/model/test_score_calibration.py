@@ -19,6 +19,7 @@ from scipy import optimize, special
 from sklearn.linear_model import LogisticRegression
 
 from driftbook.data import windows
+from driftbook.data.arrays import Floats
 from driftbook.model import compilation, design, score_calibration, scores, scoring, training
 from driftbook.model.score_calibration import (
     ScoreCalibration,
@@ -27,7 +28,6 @@ from driftbook.model.score_calibration import (
 )
 from driftbook.settings import Settings
 
-Floats = np.ndarray[Any, np.dtype[np.float64]]
 STREAMS = Path(
     os.environ.get("DRIFTBOOK_STREAMS", Path(__file__).parents[2] / "shared" / "data")
 ).resolve()
@@ -117,16 +117,16 @@ def test_it_is_kept_only_where_the_newer_half_surely_gains() -> None:
     # The older half asks for it, the newer half does not.
     fine, right = drawn(1000, seed=4)
     mixed = np.concatenate([values[:1000], fine]), np.concatenate([y[:1000], right])
-    assert fit_score_calibration(*mixed).is_identity
+    assert fit_score_calibration(*mixed) == ScoreCalibration()
 
 
 def test_it_is_seldom_kept_where_probabilities_are_right_and_few_rows_prove_nothing() -> None:
-    kept = [not fit_score_calibration(*drawn(400, seed)).is_identity for seed in range(200)]
+    kept = [fit_score_calibration(*drawn(400, seed)) != ScoreCalibration() for seed in range(200)]
     # At most 5% by the test itself; 24 of 200 would be six standard errors too many.
     assert sum(kept) < 24
     wrong = drawn(15, seed=5, slope=0.0, intercept=3.0)
-    assert fit_score_calibration(*wrong).is_identity
-    assert fit_score_calibration(np.empty(0), np.empty(0)).is_identity
+    assert fit_score_calibration(*wrong) == ScoreCalibration()
+    assert fit_score_calibration(np.empty(0), np.empty(0)) == ScoreCalibration()
 
 
 def test_weights_count_as_rows_in_the_check_too() -> None:
@@ -181,7 +181,7 @@ def test_each_fit_is_calibrated_on_rows_later_than_its_stand_in(estimator: str) 
     served = fit_score_calibration(scored(n_train, slice(n_train, None)), y[n_train:])
     assert model.calibration.slope == pytest.approx(served.slope, abs=1e-9)
     # A boosted fit of so weak a signal is far too sure of itself, a penalised linear one is not.
-    assert served.is_identity is (estimator == "logistic_regression")
+    assert (served == ScoreCalibration()) is (estimator == "logistic_regression")
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -276,8 +276,8 @@ def test_calibration_costs_neither_rank_order_nor_loss_on_real_streams(
     y = model.holdout[model.target].to_numpy(dtype=np.float64)
     bare, found = special.expit(bare_scores(model)), model.holdout_scores
     assert scores.roc_auc(y, found) == pytest.approx(scores.roc_auc(y, bare), abs=0.005)
-    own = float(np.mean(np.square(bare - y)))
+    own = scores.score_metric("brier", y, bare).value
     best = min(own, OUT_OF_FOLD[name][ESTIMATORS.index(estimator)])
-    assert float(np.mean(np.square(found - y))) <= 1.02 * (
+    assert scores.score_metric("brier", y, found).value <= 1.02 * (
         own if (name, estimator) in UNKNOWABLE else best
     )

@@ -10,9 +10,9 @@ import pytest
 from scipy import special, stats
 from sklearn import metrics as sk
 
+from driftbook.data.arrays import Floats
 from driftbook.model import scores
 
-Floats = scores.Floats
 ORACLES: dict[str, Callable[..., float]] = {
     "roc_auc": sk.roc_auc_score,
     "accuracy": lambda y, p, **rest: sk.accuracy_score(y, p >= 0.5, **rest),

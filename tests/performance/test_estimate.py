@@ -10,6 +10,7 @@ import pytest
 from scipy import special
 
 from driftbook.data import synthetic
+from driftbook.data.arrays import Floats
 from driftbook.decision import policy
 from driftbook.model import scores
 from driftbook.model.training import Model, train
@@ -18,7 +19,6 @@ from driftbook.performance import realised as performance
 from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
 
-Floats = scores.Floats
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
 
 
@@ -347,7 +347,7 @@ def test_a_boosted_champion_is_calibrated_on_its_holdout_alone() -> None:
     model = train(frame[:1200], settings)
     base = find_baseline(model).calibration_rows
     assert len(base.y) == len(model.holdout)
-    np.testing.assert_allclose(base.inputs[:, 0], chance.log_odds(model.holdout_scores))
+    np.testing.assert_allclose(base.inputs[:, 0], scores.to_log_odds(model.holdout_scores))
     assert (
         counts(performance.judge_performance(model, frame[1200:], settings))["status"] == "ok"
     ).all()

@@ -10,8 +10,9 @@ import pytest
 from scipy import signal, stats
 
 from driftbook.data import synthetic
-from driftbook.model import blocks, scores
-from driftbook.model.blocks import block_standard_error, difference_half_width
+from driftbook.data.arrays import Floats
+from driftbook.model import row_sums, scores
+from driftbook.model.row_sums import block_standard_error, difference_half_width
 from driftbook.model.training import Model, train
 from driftbook.performance import realised as performance
 from driftbook.performance.realised import ScoredRows
@@ -36,9 +37,9 @@ def part(table: pd.DataFrame, basis: str) -> pd.DataFrame:
     return table[table["basis"] == basis].set_index("metric")
 
 
-def autoregressive(seed: int, n: int, rho: float) -> scores.Floats:
+def autoregressive(seed: int, n: int, rho: float) -> Floats:
     noise = np.random.default_rng(seed).standard_normal(n + 200)
-    made: scores.Floats = signal.lfilter([1.0], [1.0, -rho], noise)[200:]
+    made: Floats = signal.lfilter([1.0], [1.0, -rho], noise)[200:]
     return made
 
 
@@ -104,8 +105,8 @@ def test_difference_at_the_edges() -> None:
 
 
 def test_five_one_sided_calls_share_one_in_a_hundred() -> None:
-    assert blocks.find_worse_confidence(5) == pytest.approx(0.996)
-    assert 5 * (1 - blocks.find_worse_confidence(5)) / 2 == pytest.approx(0.01)
+    assert row_sums.find_worse_confidence(5) == pytest.approx(0.996)
+    assert 5 * (1 - row_sums.find_worse_confidence(5)) / 2 == pytest.approx(0.01)
 
 
 def test_the_table_without_any_change() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from driftbook.backtest.timeline import Floats, Tenure, Timeline
+from driftbook.backtest.timeline import Tenure, Timeline
+from driftbook.data.arrays import Floats
 from driftbook.performance import realised
 from driftbook.settings import PolicySettings
 

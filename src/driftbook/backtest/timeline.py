@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from driftbook.data import windows as data
+from driftbook.data.arrays import Floats
 from driftbook.data.windows import Dataset, Window
 from driftbook.decision import policy, recipes, retraining
 from driftbook.decision.trial import FitMemo
@@ -19,8 +19,6 @@ from driftbook.model import threads
 from driftbook.model.training import Model, train
 from driftbook.performance import realised
 from driftbook.settings import Settings
-
-Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
+from driftbook.data.arrays import Floats
 from driftbook.errors import UsageError
 from driftbook.settings import Settings
 
@@ -60,6 +61,13 @@ def _kind(values: pd.Series) -> Kind:
     )
 
 
+def to_numbers(values: pd.Series) -> Floats:
+    """Return the values as float64, shape (n,); what is no number is NaN, infinities stay."""
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        values = pd.to_numeric(values.astype(object), errors="coerce")
+    return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
+
+
 def parse_target(values: pd.Series, name: str) -> pd.Series:
     """Return the target as 0.0, 1.0 or NaN, as int64 where nothing is missing."""
     present = values.dropna()
@@ -72,8 +80,8 @@ def parse_target(values: pd.Series, name: str) -> pd.Series:
     if len(odd):
         shown = ", ".join(repr(v) for v in odd.unique()[:5].tolist())
         raise UsageError(
-            f"target {name!r} is not binary: found {shown} besides 0 and 1; recode it to 0 and "
-            "1 or choose another data.target"
+            f"target {name!r} is not binary: found {shown} besides 0 and 1; recode it to 0 and 1 "
+            "or choose another data.target"
         )
     result = pd.to_numeric(values).astype("float64")
     return result.astype("int64") if result.notna().all() else result

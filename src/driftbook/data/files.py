@@ -107,8 +107,7 @@ def _check_agree(paths: list[str], frames: list[pd.DataFrame]) -> None:
             odd = sorted(map(str, set(frame.columns) ^ set(first.columns)))
             raise UsageError(
                 f"{first_path} and {path} do not have the same columns: "
-                f"{', '.join(map(repr, odd))} "
-                "is only in one of them; give files of one table"
+                f"{', '.join(map(repr, odd))} is only in one of them; give files of one table"
             )
         for name in frame.columns:
             kind = _storage_kind(frame[name])

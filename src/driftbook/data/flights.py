@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
-import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from driftbook.errors import UsageError
 
 FLIGHT_FEATURES = ("hour", "distance", "temp", "dewp", "humid", "wind_speed", "precip", "visib")
 LATE_MINUTES = 15.0
-_META = b"driftbook"
 
 
 def load_flights(cache: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
@@ -37,33 +33,28 @@ def load_flights(cache: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     folder = Path(spec.origin).parent / "data"
     paths = (folder / "flights.csv.zip", folder / "weather.csv")
     key = hashlib.sha256(b"1" + b"".join(path.read_bytes() for path in paths)).hexdigest()
-    kept = None if cache is None else cache / "flights.parquet"
-    found = _read_cache(kept, key) if kept is not None else None
+    if cache is None:
+        return _prepare_flights(*paths)
+    kept = cache / "flights.parquet"
+    found = _read_cache(kept, key)
     if found is None:
         found = _prepare_flights(*paths)
-        if kept is not None:
-            _write_cache(kept, key, *found)
+        _write_cache(kept, key, *found)
     return found
 
 
 def _prepare_flights(flights_path: Path, weather_path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
-    departures = pd.read_csv(
-        flights_path,
-        usecols=["year", "month", "day", "hour", "origin", "distance", "arr_delay", "time_hour"],
-    )
-    weather = pd.read_csv(
-        weather_path,
-        usecols=["origin", "time_hour", *FLIGHT_FEATURES[2:]],
-    ).drop_duplicates(["origin", "time_hour"])
-    table = departures.merge(
-        weather, on=["origin", "time_hour"], how="left", indicator="matched", validate="m:1"
-    )
+    day, place = ["year", "month", "day", "hour"], ["origin", "time_hour"]
+    departures = pd.read_csv(flights_path, usecols=[*day, *place, "distance", "arr_delay"])
+    weather = pd.read_csv(weather_path, usecols=[*place, *FLIGHT_FEATURES[2:]])
+    weather = weather.drop_duplicates(place)
+    table = departures.merge(weather, on=place, how="left", indicator="matched", validate="m:1")
     arrived = table["arr_delay"].notna()
     matched = table["matched"].eq("both")
     dropped = {"no arrival": int((~arrived).sum()), "no weather": int((arrived & ~matched).sum())}
     table = table[arrived & matched]
     table = table.assign(
-        time_hour=pd.to_datetime(table[["year", "month", "day", "hour"]]),
+        time_hour=pd.to_datetime(table[day]),
         delayed=(table["arr_delay"] > LATE_MINUTES).astype(np.int64),
     )
     table = table[["time_hour", *FLIGHT_FEATURES, "delayed"]]
@@ -72,20 +63,17 @@ def _prepare_flights(flights_path: Path, weather_path: Path) -> tuple[pd.DataFra
 
 def _read_cache(path: Path, key: str) -> tuple[pd.DataFrame, dict[str, int]] | None:
     try:
-        table = pq.read_table(path)
-        note = json.loads((table.schema.metadata or {})[_META])
-    except (OSError, KeyError, ValueError):
+        frame = pd.read_parquet(path)
+    except (OSError, ValueError):
         return None
-    if note.get("key") != key:
-        return None
-    return table.to_pandas(), dict(note["dropped"])
+    note, frame.attrs = frame.attrs, {}
+    return (frame, dict(note["dropped"])) if note.get("key") == key else None
 
 
 def _write_cache(path: Path, key: str, frame: pd.DataFrame, dropped: dict[str, int]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pandas(frame, preserve_index=False)
-    note = json.dumps({"key": key, "dropped": dropped}).encode()
-    table = table.replace_schema_metadata({**(table.schema.metadata or {}), _META: note})
+    noted = frame.copy(deep=False)
+    noted.attrs = {"key": key, "dropped": dropped}
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    pq.write_table(table, partial)
+    noted.to_parquet(partial, index=False)
     partial.replace(path)

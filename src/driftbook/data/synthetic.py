@@ -89,7 +89,6 @@ def _at_base_rate(
     chosen = np.empty(rows, dtype=np.int64)
     for value in (False, True):
         candidates = np.flatnonzero(labels == value)
-        chosen[wanted == value] = rng.choice(
-            candidates, int((wanted == value).sum()), replace=False
-        )
+        drawn = wanted == value
+        chosen[drawn] = rng.choice(candidates, int(drawn.sum()), replace=False)
     return pool[chosen], wanted

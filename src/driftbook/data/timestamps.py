@@ -99,14 +99,9 @@ def _dates(parts: pd.DataFrame, places: str) -> pd.Series:
     )
     number = pd.to_numeric(year)
     century = number.lt(_FIRST_OF_1900S).map({True: 2000, False: 1900})
-    known = pd.DataFrame(
-        {
-            "year": number.where(year.str.len() > 2, number + century),
-            "month": pd.to_numeric(month),
-            "day": pd.to_numeric(day),
-        }
-    )
-    return pd.to_datetime(known, errors="coerce")
+    whole = number.where(year.str.len() > 2, number + century)
+    known = {"year": whole, "month": pd.to_numeric(month), "day": pd.to_numeric(day)}
+    return pd.to_datetime(pd.DataFrame(known), errors="coerce")
 
 
 def _refuse_unread(unread: pd.Series, name: str) -> None:

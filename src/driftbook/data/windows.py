@@ -80,9 +80,8 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     wanted = settings.data
     frame = _select_columns(frame, settings)
     if wanted.source != "predictions":
-        frame = frame.assign(
-            **{wanted.target: columns.parse_target(frame[wanted.target], wanted.target)}
-        )
+        labels = columns.parse_target(frame[wanted.target], wanted.target)
+        frame = frame.assign(**{wanted.target: labels})
     if wanted.timestamp is not None:
         times = timestamps.parse_timestamps(
             frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
@@ -132,23 +131,16 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
     frame = frame.rename(columns=str)
     fixed = [wanted.target, *([wanted.timestamp] if wanted.timestamp else [])]
+    absent = f"is no column of {wanted.source!r}; its columns are {_listing(frame.columns)}"
     for role, name in zip(("data.target", "data.timestamp"), fixed, strict=False):
         if name not in frame.columns:
-            raise UsageError(
-                f"{role} {name!r} is no column of {wanted.source!r}; its columns are "
-                f"{_listing(frame.columns)}"
-            )
-    names = (
-        [c for c in frame.columns if c not in fixed]
-        if wanted.features is None
-        else list(wanted.features)
-    )
+            raise UsageError(f"{role} {name!r} {absent}")
+    names = wanted.features
+    if names is None:
+        names = tuple(name for name in frame.columns if name not in fixed)
     for name in names:
         if name not in frame.columns:
-            raise UsageError(
-                f"data.features names {name!r}, which is no column of {wanted.source!r}; "
-                f"its columns are {_listing(frame.columns)}"
-            )
+            raise UsageError(f"data.features names {name!r}, which {absent}")
         if name in fixed:
             raise UsageError(
                 f"data.features names {name!r}, which is the target or the timestamp; leave it out"
@@ -166,12 +158,9 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
         starts = range(0, len(frame), size)
         return tuple(
             Window(
-                f"rows-{i + 1:04d}",
-                start,
-                min(start + size, len(frame)),
-                start + size <= len(frame),
+                f"rows-{i:04d}", start, min(start + size, len(frame)), start + size <= len(frame)
             )
-            for i, start in enumerate(starts)
+            for i, start in enumerate(starts, 1)
         )
     times = frame[timestamp]
     periods = times.dt.to_period(_PERIODS[size])
@@ -205,9 +194,8 @@ def find_reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window
     if len(complete) < wanted + 1:
         raise UsageError(
             f"the data makes {len(complete)} complete window(s) of {settings.data.window} from "
-            f"{len(dataset.frame)} rows, "
-            f"but data.reference is {wanted} and one more is needed as current; "
-            "give more rows, a smaller data.window or a smaller data.reference"
+            f"{len(dataset.frame)} rows, but data.reference is {wanted} and one more is needed as "
+            "current; give more rows, a smaller data.window or a smaller data.reference"
         )
     return tuple(dataset.windows[:wanted])
 
@@ -231,13 +219,10 @@ def split_at_window(
         asked = "no complete window" if name is None else f"unknown window {name!r}"
         raise UsageError(f"{asked} after the champion's reference; known windows: {names}")
     window = chosen[-1]
-    position = dataset.windows.index(window)
-    delay = settings.data.label_delay
-    mature = [
-        w
-        for i, w in enumerate(dataset.windows[:position])
-        if w.start >= after and i <= position - delay
-    ]
+    position, delay = dataset.windows.index(window), settings.data.label_delay
+    # Labels come ``delay`` windows later; the judged window itself is not history in any case.
+    known_by_then = dataset.windows[: max(0, position + 1 - max(1, delay))]
+    mature = [w for w in known_by_then if w.start >= after]
     history = dataset.frame.iloc[after : mature[-1].stop] if mature else dataset.frame.iloc[:0]
     current = dataset.rows(window)
     if delay > 0:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
+from driftbook.data.arrays import Floats
 from driftbook.decision import forecast
 from driftbook.decision.experience import TrialExperience
 from driftbook.decision.forecast import GapMotion, GapReading
 from driftbook.decision.trial import BASE_RECIPE, Trial
 from driftbook.model import row_sums
-from driftbook.model.row_sums import Floats, RowSum
+from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
 
 # One-sided chance of calling a champion stale that is not, shared by the two tests of it: where

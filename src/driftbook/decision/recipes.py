@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
+from driftbook.data.arrays import Floats
 from driftbook.model import logistic, training
 from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
 from driftbook.model.score_calibration import (
@@ -18,8 +18,6 @@ from driftbook.model.score_calibration import (
     weights_before,
 )
 from driftbook.settings import ModelSettings
-
-Floats = npt.NDArray[np.float64]
 
 # Half-lives of the fading recipes as shares of the block: they count about as much as the newest
 # three quarters, half and quarter of it.

@@ -18,6 +18,7 @@ from driftbook.model.score_calibration import (
     rows_before_holdout,
     with_calibration,
 )
+from driftbook.model.scores import to_log_odds
 from driftbook.model.training import Model, train
 from driftbook.performance import realised
 from driftbook.settings import Settings
@@ -94,7 +95,7 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     rows = fresh.iloc[-block:]
     outcome = realised.score_outcomes(model, rows)
     held = rows_before_holdout(len(rows), settings.model.holdout)
-    odds = trial.log_odds(outcome.p)
+    odds = to_log_odds(outcome.p)
     weights = np.ones(len(odds))
     first = fit_rising_sigmoid(odds[:held], outcome.y[:held], weights[:held])
     last = fit_rising_sigmoid(odds, outcome.y, weights) if settings.model.refit else first

@@ -13,14 +13,14 @@ from itertools import pairwise
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
+from driftbook.data.arrays import Floats
 from driftbook.decision import recipes
 from driftbook.model import design
 from driftbook.model.score_calibration import fit_rising_sigmoid
+from driftbook.model.scores import to_log_odds
 from driftbook.model.training import Model
 from driftbook.performance import realised
-from driftbook.performance.realised import Floats
 from driftbook.settings import Settings
 
 BASE_RECIPE = "recent"
@@ -31,7 +31,6 @@ SLOW_GATES, SLOW_PAST = 2, 2
 MOST_TRIAL_ROWS = (
     50_000  # more rows of the same kind change a linear fit by less than a trial can see
 )
-_EDGE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -150,12 +149,6 @@ def plan_rows(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]
     return rows, None if share is None else recipes.weigh_fading(stop - rows.start, share * block)
 
 
-def log_odds(chance: Floats) -> Floats:
-    """Return the log odds of probabilities, kept finite."""
-    odds: Floats = special.logit(np.clip(chance, _EDGE, 1 - _EDGE))
-    return odds
-
-
 @dataclass(frozen=True)
 class _Stage:
     table: design.BlockTable
@@ -236,8 +229,8 @@ def _recalibrated(stage: _Stage, stop: int, graded: slice) -> Floats | None:
     y, chance = stage.table.y[rows][known], stage.chance[rows][known]
     if len(y) < stage.settings.policy.min_rows or len(np.unique(y)) < 2:
         return None
-    sigmoid = fit_rising_sigmoid(log_odds(chance), y, np.ones(len(y)))
-    probability = sigmoid.probabilities(log_odds(stage.chance[graded]))
+    sigmoid = fit_rising_sigmoid(to_log_odds(chance), y, np.ones(len(y)))
+    probability = sigmoid.probabilities(to_log_odds(stage.chance[graded]))
     return None if np.isnan(probability).any() else probability
 
 

@@ -81,9 +81,8 @@ def compare_profiles(
     and the same value on both sides; ``all_missing``; ``insufficient`` fewer than 10 present values
     on a side; ``sparse`` a category without any frequent level.
     """
-    change = ColumnChange(
-        "ok", reference.rows, current.rows, reference.missing_share, current.missing_share
-    )
+    missing = reference.missing_share, current.missing_share
+    change = ColumnChange("ok", reference.rows, current.rows, *missing)
     if current.rows and not current.n:
         change = replace(change, status="all_missing")
     elif min(reference.n, current.n) < MIN_PRESENT:
@@ -106,9 +105,8 @@ def _numbers(
 ) -> ColumnChange:
     before, after = reference.summary, current.summary
     ks_stat, ks_pvalue = column_tests.ks_test(reference.counts, current.counts)
-    change = replace(
-        _with_psi(change, reference, current, settings.bins), ks_stat=ks_stat, ks_pvalue=ks_pvalue
-    )
+    change = replace(change, ks_stat=ks_stat, ks_pvalue=ks_pvalue)
+    change = _with_psi(change, reference, current, settings.bins)
     if ks_stat == 0.0 and before.sd == 0.0:
         return replace(
             change, status="constant", test="rank", statistic=0.0, pvalue=1.0, effect=0.0,
@@ -164,10 +162,8 @@ def _material(
     harmless = slack.effect + slack.location / before.sd
     location = column_tests.find_material_pvalue(moved / before.sd, harmless, m, n, ratio, least)
     width = max(0.0, abs(math.log(max(ratio, 1e-300))) - slack.spread)
-    row_error = max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))
-    return location, column_tests.find_material_pvalue(
-        width / row_error, slack.effect, m, n, 1.0, least
-    )
+    width /= max(0.25, math.sqrt((before.kurtosis - 1.0) / 4.0))  # in standard errors of one row
+    return location, column_tests.find_material_pvalue(width, slack.effect, m, n, 1.0, least)
 
 
 def _number_words(
@@ -176,20 +172,18 @@ def _number_words(
     words = []
     if low > 0.0 or high < 0.0:
         words.append(f"{'higher' if effect > 0 else 'lower'} by {abs(effect):.2f} sd")
-    if before.sd and after.sd:
-        ratio = after.sd / before.sd
-        if max(ratio, 1.0 / ratio) > _NOTABLE_RATIO:
-            words.append(f"{'wider' if ratio > 1 else 'narrower'}, sd ×{ratio:.3g}")
-    elif before.sd:
+    ratio = after.sd / before.sd if before.sd else 1.0
+    if not ratio:
         words.append("one value only")
+    elif max(ratio, 1.0 / ratio) > _NOTABLE_RATIO:
+        words.append(f"{'wider' if ratio > 1 else 'narrower'}, sd ×{ratio:.3g}")
     return ", ".join(words) or "no clear direction"
 
 
 def _levels(
     change: ColumnChange, reference: ColumnProfile, current: ColumnProfile, settings: DriftSettings
 ) -> ColumnChange:
-    slack = settings.min_effect
-    m, n = reference.n, current.n
+    slack, m, n = settings.min_effect, reference.n, current.n
     change = _with_psi(change, reference, current, settings.bins)
     ref, cur, rare_ref, rare_cur = column_tests.pool_rare_levels(reference.counts, current.counts)
     statistic, df = column_tests.chi_square_test(ref, cur)
@@ -203,12 +197,11 @@ def _levels(
     if rare_ref + rare_cur:
         pvalue = min(1.0, pvalue / TABLE_SHARE, rare / RARE_SHARE)
     whole = np.count_nonzero(reference.counts + current.counts) == 1
+    effect, low, high = (math.sqrt(max(0.0, x) / size) for x in (statistic - df, low, high))
     return replace(
         change, status="constant" if whole else "ok" if df else "sparse", test="chi-square",
-        statistic=statistic, pvalue=pvalue,
-        effect=math.sqrt(max(0.0, statistic - df) / size), effect_low=math.sqrt(low / size),
-        effect_high=math.sqrt(high / size), effect_unit="w",
-        direction=_level_words(reference, current),
+        statistic=statistic, pvalue=pvalue, effect=effect, effect_low=low, effect_high=high,
+        effect_unit="w", direction=_level_words(reference, current),
     )  # fmt: skip
 
 
@@ -217,8 +210,7 @@ def _level_words(reference: ColumnProfile, current: ColumnProfile) -> str:
     most = int(np.argmax(np.abs(moves)))
     if moves[most] == 0.0:
         return "unchanged"
-    levels = reference.bins.levels
-    name = repr(levels[most]) if most < len(levels) else "unseen levels"
+    name = [*map(repr, reference.bins.levels), "unseen levels"][most]
     return f"{'more' if moves[most] > 0 else 'fewer'} {name} ({100 * moves[most]:+.1f} points)"
 
 
@@ -246,11 +238,6 @@ def _with_psi(
     change: ColumnChange, reference: ColumnProfile, current: ColumnProfile, bins: int
 ) -> ColumnChange:
     p, q = column_tests.find_psi_shares(reference, current, bins)
+    psi = column_tests.measure_psi(p, q)
     expected, low, high = column_tests.find_psi_interval(p, q, reference.n, current.n)
-    return replace(
-        change,
-        psi=column_tests.measure_psi(p, q),
-        psi_expected=expected,
-        psi_low=low,
-        psi_high=high,
-    )
+    return replace(change, psi=psi, psi_expected=expected, psi_low=low, psi_high=high)

@@ -8,7 +8,8 @@ import math
 import numpy as np
 from scipy import special, stats
 
-from driftbook.drift.profile import ColumnProfile, ColumnValues, CountVector
+from driftbook.data.arrays import Floats, Ints
+from driftbook.drift.profile import ColumnProfile
 
 # A cell of a contingency table needs this expected count (Cochran 1954) or is pooled.
 MIN_EXPECTED = 5.0
@@ -21,7 +22,7 @@ PSI_SKEW = 0.01
 _EXACT_ROWS = 2000
 
 
-def ks_test(reference: CountVector, current: CountVector) -> tuple[float, float]:
+def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
     """Return the two-sample Kolmogorov-Smirnov statistic and its p-value from cell counts.
 
     The statistic is exact where every reference value is an edge, ties included. The p-value is
@@ -68,23 +69,20 @@ def banded_ks_test(
     by Stephens (1970), JRSS B 32, small-sample form of Kolmogorov's limit.
     """
     m, n = reference.n, current.n
-    up_at, up_open, down_at, down_open = _band(reference, slack)
+    up_open, up_at, down_at, down_open = _band(reference, slack)
     through = current.cumulative / n
     at, open_below = through[1::2], through[:-1:2]
-    risen = max((at - up_at).max(), (open_below - up_open).max())
-    fallen = max((down_at - open_below).max(), (down_open - at).max())
-    distance = max(0.0, float(risen), float(fallen))
+    gaps = at - up_at, open_below - up_open, down_at - open_below, down_open - at
+    distance = max(0.0, *(float(gap.max()) for gap in gaps))
     root = math.sqrt(m * n / (m + n))
     return distance, float(special.kolmogorov((root + 0.12 + 0.11 / root) * distance))
 
 
 @functools.lru_cache(maxsize=512)
-def _band(
-    reference: ColumnProfile, slack: float
-) -> tuple[ColumnValues, ColumnValues, ColumnValues, ColumnValues]:
+def _band(reference: ColumnProfile, slack: float) -> list[Floats]:
     """Return the bounds of the band at each edge and just beside it; kept, as windows share them.
 
-    They are the reference's shares up to and below edge + slack, then below and up to edge - slack.
+    They are the reference's shares below and up to edge + slack, then below and up to edge - slack.
     """
     edges = reference.bins.edges
     below = np.concatenate([[0], reference.cumulative]) / reference.n
@@ -92,13 +90,10 @@ def _band(
     for moved in (edges + slack, edges - slack):
         bounds.append(below[2 * np.searchsorted(edges, moved, side="left")])
         bounds.append(below[2 * np.searchsorted(edges, moved, side="right")])
-    up_open, up_at, down_at, down_open = bounds
-    return up_at, up_open, down_at, down_open
+    return bounds
 
 
-def rank_test(
-    reference: CountVector, current: CountVector, scores: ColumnValues
-) -> tuple[float, float]:
+def rank_test(reference: Ints, current: Ints, scores: Floats) -> tuple[float, float]:
     """Return z and the two-sided p-value of a linear rank test, given a score for each cell.
 
     Cells are in the order of their values, each with a row on either side. Mean, variance and
@@ -128,11 +123,10 @@ def rank_test(
     return deviation / sd, min(1.0, 2.0 * tail)
 
 
-def find_mid_ranks(pooled: CountVector) -> ColumnValues:
+def find_mid_ranks(pooled: Ints) -> Floats:
     """Return the mid-rank of each non-empty cell over n + 1, values in (0, 1)."""
     ranks = np.cumsum(pooled) - (pooled - 1) / 2.0
-    shares: ColumnValues = ranks / (int(pooled.sum()) + 1.0)
-    return shares
+    return np.asarray(ranks / (int(pooled.sum()) + 1.0))
 
 
 def share_test(ref: int, m: int, cur: int, n: int, minimum: float) -> float:
@@ -165,7 +159,7 @@ def find_material_pvalue(
 
 def find_psi_shares(
     reference: ColumnProfile, current: ColumnProfile, bins: int
-) -> tuple[ColumnValues, ColumnValues]:
+) -> tuple[Floats, Floats]:
     """Return both profiles' shares on open-ended reference-quantile bins, or on the levels.
 
     A value that fills several quantiles makes one bin of them; bins empty on both sides are left
@@ -181,7 +175,7 @@ def find_psi_shares(
     return ref[filled] / reference.n, cur[filled] / current.n
 
 
-def measure_psi(reference: ColumnValues, current: ColumnValues) -> float:
+def measure_psi(reference: Floats, current: Floats) -> float:
     """Return the population stability index of two vectors of shares; 0 for equal, always finite.
 
     Each side is compared with 99% of the other plus 1% of itself, rescaled so that small changes
@@ -197,15 +191,14 @@ def measure_psi(reference: ColumnValues, current: ColumnValues) -> float:
     return float(np.sum(_psi_terms(reference, current)))
 
 
-def _psi_terms(reference: ColumnValues, current: ColumnValues) -> ColumnValues:
+def _psi_terms(reference: Floats, current: Floats) -> Floats:
     p = (1.0 - PSI_SKEW) * reference + PSI_SKEW * current
     q = (1.0 - PSI_SKEW) * current + PSI_SKEW * reference
-    terms: ColumnValues = (q - p) * np.log(q / p) / (1.0 - 2.0 * PSI_SKEW) ** 2
-    return terms
+    return np.asarray((q - p) * np.log(q / p) / (1.0 - 2.0 * PSI_SKEW) ** 2)
 
 
 def find_psi_interval(
-    reference: ColumnValues, current: ColumnValues, m: int, n: int
+    reference: Floats, current: Floats, m: int, n: int
 ) -> tuple[float, float, float]:
     """Return PSI's expectation without drift, and the 95% interval of the part beyond chance.
 
@@ -238,11 +231,8 @@ def _psi_of_chance(n: int, share: float) -> float:
 @functools.lru_cache(maxsize=4096)
 def _psi_of_few(n: int, share: float) -> float:
     counts = np.arange(min(n, int(n * share + 12.0 * math.sqrt(n * share) + 12.0)) + 1)
-    chance = np.exp(
-        special.gammaln(n + 1.0) - special.gammaln(counts + 1.0) - special.gammaln(n - counts + 1.0)
-        + special.xlogy(counts, share) + special.xlog1py(n - counts, -share)
-    )  # fmt: skip
-    return float(chance @ _psi_terms(np.full(len(counts), share), counts / n))
+    terms = _psi_terms(np.full(len(counts), share), counts / n)
+    return float(stats.binom.pmf(counts, n, share) @ terms)
 
 
 def find_noncentral_interval(statistic: float, df: int, level: float = 0.95) -> tuple[float, float]:
@@ -250,17 +240,15 @@ def find_noncentral_interval(statistic: float, df: int, level: float = 0.95) -> 
 
     Source: Steiger (2004), Beyond the F test, Psychological Methods 9.
     """
-    tail = (1.0 - level) / 2.0
-    bounds = []
-    for share in (1.0 - tail, tail):
-        reached = float(special.chdtr(df, statistic)) <= share
-        bounds.append(0.0 if reached else float(special.chndtrinc(statistic, df, share)))
-    return bounds[0], bounds[1]
+    tail, reached = (1.0 - level) / 2.0, float(special.chdtr(df, statistic))
+    low, high = (
+        0.0 if reached <= share else float(special.chndtrinc(statistic, df, share))
+        for share in (1.0 - tail, tail)
+    )
+    return low, high
 
 
-def pool_rare_levels(
-    reference: CountVector, current: CountVector
-) -> tuple[CountVector, CountVector, int, int]:
+def pool_rare_levels(reference: Ints, current: Ints) -> tuple[Ints, Ints, int, int]:
     """Return the table of the frequent levels, and the two counts of all rare levels together.
 
     A level is frequent when the smaller sample expects five of it; the last cell (levels the
@@ -285,18 +273,16 @@ def pool_rare_levels(
     return ref, cur, rare_ref, rare_cur
 
 
-def chi_square_test(reference: CountVector, current: CountVector) -> tuple[float, int]:
+def chi_square_test(reference: Ints, current: Ints) -> tuple[float, int]:
     """Return Pearson's chi-square of a 2 x k table and its degrees of freedom; (0, 0) for k < 2.
 
     Source: Pearson (1900), Philosophical Magazine 50; no continuity correction.
     """
-    filled = (reference + current) > 0
-    reference, current = reference[filled], current[filled]
-    m, n = int(reference.sum()), int(current.sum())
-    if len(reference) < 2 or not m or not n:
+    table = np.vstack([reference, current])[:, (reference + current) > 0]
+    if table.shape[1] < 2 or not table.sum(axis=1).all():
         return 0.0, 0
-    expected = (reference + current) * (n / (m + n))
-    return float(np.sum((current - expected) ** 2 / expected) * (m + n) / m), len(reference) - 1
+    found = stats.chi2_contingency(table, correction=False)
+    return float(found.statistic), int(found.dof)
 
 
 def find_table_pvalue(statistic: float, df: int, m: int, n: int, minimum: float) -> float:
@@ -310,7 +296,7 @@ def find_table_pvalue(statistic: float, df: int, m: int, n: int, minimum: float)
     return float(stats.ncx2.sf(statistic, df, noncentrality))
 
 
-def combine_pvalues(pvalues: ColumnValues, weights: ColumnValues) -> float:
+def combine_pvalues(pvalues: Floats, weights: Floats) -> float:
     """Return one p-value of dependent tests: the weighted Cauchy combination.
 
     Accurate for small p-values under any dependence; values above 0.95 are cut there, so that one

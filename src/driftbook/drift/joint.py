@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
-from driftbook.data.columns import Feature
-from driftbook.drift.profile import ColumnValues, to_levels, to_numbers
+from driftbook.data.arrays import Flags, Floats, Ints
+from driftbook.data.columns import Feature, to_numbers
+from driftbook.drift.profile import to_levels
 
 MAX_JOINT_ROWS = 5000
 # Levels of a category with at least this share of the reference take part, three at most.
@@ -36,7 +36,7 @@ class ScoreRules:
     """
 
     levels: Mapping[str, list[str]]
-    steps: Mapping[str, ColumnValues]
+    steps: Mapping[str, Floats]
 
 
 @dataclass(frozen=True)
@@ -48,10 +48,10 @@ class RankScores:
     a column is the second polynomial of the ranks; ``label``: how a column is named in words.
     """
 
-    values: ColumnValues
-    present: ColumnValues
-    owner: NDArray[np.int64]
-    curved: NDArray[np.bool_]
+    values: Floats
+    present: Floats
+    owner: Ints
+    curved: Flags
     label: tuple[str, ...]
 
 
@@ -64,10 +64,10 @@ class Dependence:
     """
 
     scores: RankScores
-    correlation: ColumnValues
-    variance: ColumnValues
-    rows: ColumnValues
-    kurtosis: ColumnValues
+    correlation: Floats
+    variance: Floats
+    rows: Floats
+    kurtosis: Floats
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class PairChange:
     pvalue: float
 
 
-def score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> ScoreRules:
+def find_score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> ScoreRules:
     """Return how the reference's columns are scored, for the reference itself and every window.
 
     A number column of few values is known by its effective number of values, one over the chance
@@ -116,14 +116,15 @@ def score_ranks(
     """
     if len(frame) > MAX_JOINT_ROWS:
         frame = frame.iloc[np.linspace(0, len(frame) - 1, MAX_JOINT_ROWS).astype(np.int64)]
-    parts: list[tuple[int, bool, str, ColumnValues]] = []
+    parts: list[tuple[int, bool, str, Floats]] = []
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
             values, steps = to_numbers(frame[feature.name]), rules.steps.get(feature.name)
-            shares = _mid_ranks(values) if steps is None else _ranks_among(values, steps)
+            known = np.sort(values[~np.isnan(values)]) if steps is None else steps
+            shares = _mid_ranks(values, known)
             parts.append((position, False, feature.name, special.ndtri(shares)))
             if steps is None:
-                parts.append((position, True, feature.name, (shares - 0.5) ** 2))
+                parts.append((position, True, f"{feature.name} (extremes)", (shares - 0.5) ** 2))
             continue
         text = to_levels(frame[feature.name], feature.kind).reindex(frame.index)
         absent = frame[feature.name].isna().to_numpy()
@@ -150,7 +151,11 @@ def measure_dependence(scores: RankScores) -> Dependence:
     """
     z, here = scores.values, scores.present
     squares = z**2
-    rows, left, fourths = _sums(squares, here)
+    # Sums of i over the rows where j is present; where nothing is missing every j gives the same.
+    seen, shape = here[:, :1] if here.all() else here, (here.shape[1],) * 2
+    rows, left, fourths = (
+        np.broadcast_to(part.T @ seen, shape) for part in (here, squares, squares**2)
+    )
     with np.errstate(divide="ignore", invalid="ignore"):
         left, fourths = left / rows, fourths / rows
         scale = np.sqrt(left * left.T)
@@ -178,8 +183,8 @@ def find_pair_changes(
     testing, JASA 108; rank scores as in Kallenberg & Ledwina (1999), Data-driven rank tests for
     independence, JASA 94.
     """
-    usable = _usable(reference, current)
-    curved = reference.scores.curved[:, None] | reference.scores.curved[None, :]
+    usable, scores = _usable(reference, current), reference.scores
+    curved = scores.curved[:, None] | scores.curved[None, :]
     counted = [int((usable & ~curved).sum()), int((usable & curved).sum())]
     if not sum(counted):
         return [], 0
@@ -195,13 +200,13 @@ def find_pair_changes(
     order = np.lexsort((-np.where(usable, z, -np.inf).ravel(), pvalue.ravel()))
     found = []
     for flat in order[: min(top, sum(counted))]:
-        i, j = np.unravel_index(int(flat), pvalue.shape)
+        i, j = (int(place) for place in np.unravel_index(int(flat), pvalue.shape))
         r = float(current.correlation[i, j])
         found.append(
             PairChange(
-                left=int(reference.scores.owner[i]),
-                right=int(reference.scores.owner[j]),
-                label=_pair_label(reference.scores, int(i), int(j)),
+                left=int(scores.owner[i]),
+                right=int(scores.owner[j]),
+                label=f"{scores.label[i]} with {scores.label[j]}",
                 reference=float(reference.correlation[i, j]),
                 current=r,
                 error=float(error[i, j]) * (1.0 - r**2),
@@ -211,47 +216,23 @@ def find_pair_changes(
     return found, sum(counted)
 
 
-def _sums(
-    squares: ColumnValues, here: ColumnValues
-) -> tuple[ColumnValues, ColumnValues, ColumnValues]:
-    """Return rows, and sums of squares and fourth powers of i over the rows where j is present."""
-    if here.all():
-        shape = (squares.shape[1],) * 2
-        second, fourth = squares.sum(0)[:, None], (squares**2).sum(0)[:, None]
-        return (
-            np.full(shape, float(len(squares))),
-            np.broadcast_to(second, shape),
-            np.broadcast_to(fourth, shape),
-        )
-    return here.T @ here, squares.T @ here, (squares**2).T @ here
-
-
-def _usable(reference: Dependence, current: Dependence) -> NDArray[np.bool_]:
+def _usable(reference: Dependence, current: Dependence) -> Flags:
     owner = reference.scores.owner
     kurtosis = np.fmax(reference.kurtosis, current.kurtosis) + 3.0
     rows = np.minimum(reference.rows, current.rows)
     with np.errstate(invalid="ignore"):
         enough = rows / np.outer(kurtosis, kurtosis) >= MIN_CORNER
     known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
-    usable: NDArray[np.bool_] = np.triu(owner[:, None] != owner[None, :]) & enough & known
-    return usable
-
-
-def _pair_label(scores: RankScores, i: int, j: int) -> str:
-    names = [
-        f"{scores.label[k]} (extremes)" if scores.curved[k] else scores.label[k] for k in (i, j)
-    ]
-    return " with ".join(names)
+    return np.asarray(np.triu(owner[:, None] != owner[None, :]) & enough & known)
 
 
 def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
     shares = to_levels(values, feature.kind).value_counts(normalize=True)
-    frequent = sorted(shares[shares >= MIN_SHARE].items(), key=lambda i: (-i[1], str(i[0])))
-    names = [str(level) for level, _ in frequent[:MAX_SHOWN]]
-    return names[:1] if len(shares) <= 2 else names
+    frequent = shares[shares >= MIN_SHARE].sort_index().sort_values(ascending=False, kind="stable")
+    return list(frequent.index[: 1 if len(shares) <= 2 else MAX_SHOWN])
 
 
-def _ranks_among(values: ColumnValues, known: ColumnValues) -> ColumnValues:
+def _mid_ranks(values: Floats, known: Floats) -> Floats:
     """Return the mid-ranks of ``values`` among the sorted ``known``, as shares inside (0, 1)."""
     below = np.searchsorted(known, values, side="left")
     up_to = np.searchsorted(known, values, side="right")
@@ -259,16 +240,7 @@ def _ranks_among(values: ColumnValues, known: ColumnValues) -> ColumnValues:
     return np.where(np.isnan(values), np.nan, shares)
 
 
-def _mid_ranks(values: ColumnValues) -> ColumnValues:
-    ranks = pd.Series(values).rank().to_numpy(dtype=np.float64)
-    shares: ColumnValues = ranks / (np.count_nonzero(~np.isnan(values)) + 1.0)
-    return shares
-
-
-def _standardised(column: ColumnValues) -> ColumnValues:
+def _standardised(column: Floats) -> Floats:
     present = column[~np.isnan(column)]
     sd = float(present.std()) if len(present) else 0.0
-    if sd <= 1e-12:
-        return np.full(len(column), math.nan)
-    standardised: ColumnValues = (column - present.mean()) / sd
-    return standardised
+    return (column - present.mean()) / sd if sd > 1e-12 else np.full(len(column), math.nan)

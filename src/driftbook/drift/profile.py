@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cached_property, reduce
-from operator import add
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from driftbook.data.columns import Kind
+from driftbook.data.arrays import Floats, Ints
+from driftbook.data.columns import Kind, to_numbers
 from driftbook.errors import DriftbookError
-
-CountVector = NDArray[np.int64]
-ColumnValues = NDArray[np.float64]
 
 # Up to this many distinct reference values every rank statistic is exact; above it a cell between
 # two of the quantile edges holds at most 0.03% of the reference.
@@ -61,7 +56,7 @@ class ColumnBins:
     """
 
     kind: Kind
-    edges: ColumnValues = field(default_factory=lambda: np.empty(0))
+    edges: Floats = field(default_factory=lambda: np.empty(0))
     levels: tuple[str, ...] = ()
 
     @property
@@ -70,7 +65,7 @@ class ColumnBins:
         return 2 * len(self.edges) + 1 if self.kind == "numeric" else len(self.levels) + 1
 
     @cached_property
-    def values(self) -> ColumnValues:
+    def values(self) -> Floats:
         """Return a value for each numeric cell: the edge, or the middle between two edges."""
         if not len(self.edges):
             return np.zeros(1)
@@ -114,7 +109,7 @@ class ColumnProfile:
     """
 
     bins: ColumnBins
-    counts: CountVector
+    counts: Ints
     missing: int = 0
     invalid: int = 0
     infinite: int = 0
@@ -137,7 +132,7 @@ class ColumnProfile:
         return self.missing / self.rows if self.rows else 0.0
 
     @cached_property
-    def cumulative(self) -> CountVector:
+    def cumulative(self) -> Ints:
         """Return the number of present values in each cell and all cells before it."""
         return np.cumsum(self.counts)
 
@@ -163,7 +158,7 @@ class ColumnProfile:
         sd = self.summary.sd
         return min(2.0, max(1.0, _summary(self, 0.0).sd / sd)) if sd > 0.0 else 1.0
 
-    def quantiles(self, shares: ColumnValues) -> ColumnValues:
+    def quantiles(self, shares: Floats) -> Floats:
         """Return quantiles of a number column with n > 0; straight lines between two edges."""
         rank = shares * self.n
         cell = np.minimum(np.searchsorted(self.cumulative, rank - 1e-9), len(self.counts) - 1)
@@ -172,8 +167,7 @@ class ColumnProfile:
         above = edges[np.clip(cell // 2, 0, len(edges) - 1)]
         before = self.cumulative[cell] - self.counts[cell]
         inside = np.clip((rank - before) / np.maximum(self.counts[cell], 1), 0.0, 1.0)
-        found: ColumnValues = below + inside * (above - below)
-        return found
+        return np.asarray(below + inside * (above - below))
 
     def __add__(self, other: ColumnProfile) -> ColumnProfile:
         if not self.bins.same_as(other.bins):
@@ -211,9 +205,9 @@ def find_bins(reference: pd.Series, kind: Kind) -> ColumnBins:
             return ColumnBins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
     if kind == "boolean":
         return ColumnBins(kind, levels=("False", "True"))
-    tally = to_levels(reference, kind).value_counts()
-    ordered = sorted(tally.items(), key=lambda item: (-int(item[1]), str(item[0])))
-    return ColumnBins(kind, levels=tuple(str(level) for level, _ in ordered[:MAX_LEVELS]))
+    counts = to_levels(reference, kind).value_counts().sort_index()
+    ordered = counts.sort_values(ascending=False, kind="stable")
+    return ColumnBins(kind, levels=tuple(ordered.index[:MAX_LEVELS]))
 
 
 def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
@@ -235,21 +229,9 @@ def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
     return ColumnProfile(bins, counts, missing=len(values) - len(text))
 
 
-def add_profiles(profiles: Iterable[ColumnProfile]) -> ColumnProfile:
-    """Return the sum of the profiles of chunks; the same to the bit in any order and grouping.
-
-    Raises:
-        TypeError: there is no chunk.
-    """
-    return reduce(add, profiles)
-
-
-def to_numbers(values: pd.Series) -> ColumnValues:
-    """Return the values as float64, shape (n,); what is no number is NaN, infinities stay."""
-    if not pd.api.types.is_numeric_dtype(values.dtype):
-        values = pd.to_numeric(values.astype(object), errors="coerce")
-    found: ColumnValues = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    return found
+def profile_reference(values: pd.Series, kind: Kind) -> ColumnProfile:
+    """Return the counts of the reference's ``values`` on their own cells."""
+    return profile_values(values, find_bins(values, kind))
 
 
 def to_levels(values: pd.Series, kind: Kind) -> pd.Series:
@@ -265,11 +247,11 @@ def to_levels(values: pd.Series, kind: Kind) -> pd.Series:
     return present
 
 
-def _edges(ordered: ColumnValues) -> ColumnValues:
+def _edges(ordered: Floats) -> Floats:
     """Return the distinct values or quantiles of sorted finite values, with guards around them."""
     if not len(ordered):
         return np.empty(0)
-    distinct = ordered[np.concatenate([[True], ordered[1:] > ordered[:-1]])]
+    distinct = np.unique(ordered)
     if len(distinct) > MAX_EDGES:
         ranks = np.ceil(np.linspace(0.0, 1.0, MAX_EDGES) * len(ordered)).astype(np.int64) - 1
         distinct = np.unique(ordered[np.maximum(ranks, 0)])
@@ -291,7 +273,7 @@ def _edges(ordered: ColumnValues) -> ColumnValues:
     return np.unique(edges[np.isfinite(edges)])
 
 
-def _off_values(distinct: ColumnValues, sd: float, outside: float) -> ColumnValues:
+def _off_values(distinct: Floats, sd: float, outside: float) -> Floats:
     """Return edges near each value, up to half a gap from it, or up to the first guard outside."""
     steps, halves = sd * _OFF_VALUES, np.diff(distinct) / 2.0
     above, below = np.append(halves, outside), np.insert(halves, 0, outside)
@@ -307,16 +289,15 @@ def _profile_numbers(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
         equal = bins.edges[np.minimum(cell, len(bins.edges) - 1)] == present
         cell = 2 * cell + equal
     counts = np.bincount(cell, minlength=bins.cells).astype(np.int64)
-    missing = len(found) - len(present)
-    finite = present[np.isfinite(present)]
+    missing, finite = len(found) - len(present), present[np.isfinite(present)]
     return ColumnProfile(
         bins,
         counts,
         missing=missing,
         invalid=missing - int(values.isna().sum()),
         infinite=len(present) - len(finite),
-        low=float(finite.min()) if len(finite) else math.inf,
-        high=float(finite.max()) if len(finite) else -math.inf,
+        low=float(finite.min(initial=math.inf)),
+        high=float(finite.max(initial=-math.inf)),
     )
 
 

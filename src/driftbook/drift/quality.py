@@ -9,12 +9,12 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import special
 
 from driftbook.drift import column_tests, units
-from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values, to_numbers
+from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values
 from driftbook.drift.reference import find_reference
+from driftbook.model.design import model_inputs
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
@@ -26,6 +26,8 @@ CHANCE = 1e-6
 NOTED, BROKEN, REPLACED = 0.05, 0.1, 0.5
 DUPLICATES_BROKEN = 0.3
 
+Severity = Literal["broken", "note"]
+
 
 @dataclass(frozen=True)
 class QualityFinding:
@@ -33,7 +35,7 @@ class QualityFinding:
 
     feature: str
     fault: str
-    severity: Literal["broken", "note"]
+    severity: Severity
     reference_value: str
     current_value: str
     detail: str
@@ -84,39 +86,43 @@ def check_quality(model: Model, current: pd.DataFrame, settings: Settings) -> pd
 
 def find_column_faults(column: ProfiledColumn) -> list[QualityFinding]:
     """Return the faults that the two profiles of one column show."""
-    if not column.current.rows or not column.reference.n:
+    before, after = column.reference, column.current
+    if not after.rows or not before.n:
         return []
-    found = [*_text(column), *_missing(column)]
-    if not column.current.n:
+    text = _strange(column, "text", "text instead of numbers", before.invalid, after.invalid)
+    found = [*text, *_missing(column)]
+    if not after.n:
         return found
     found += _constant(column)
-    if column.reference.bins.kind != "numeric":
+    if before.bins.kind != "numeric":
         return found + [*_unseen(column)]
-    found += _infinite(column)
+    found += _strange(column, "infinite", "infinite", before.infinite, after.infinite)
     return found + ([*_unit(column)] or [*_sentinel(column)] or [*_range(column)])
 
 
-def _text(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    share = column.current.invalid / column.current.rows
-    if not share or column.reference.invalid:
-        return
-    detail = f"text instead of numbers in {share:.1%} of rows"
-    yield QualityFinding(
-        column.name, "text", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
-    )
+def _strange(
+    column: ProfiledColumn, fault: str, words: str, before: int, after: int
+) -> Iterator[QualityFinding]:
+    """Yield values of a sort that the reference never had, from their counts on either side."""
+    share = after / column.current.rows
+    if share and not before:
+        shown = f"{share:.1%}"
+        severity, detail = _severity(share, NOTED), f"{words} in {shown} of rows"
+        yield QualityFinding(column.name, fault, severity, "0.0%", shown, detail)
 
 
 def _missing(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    before, after = column.reference.missing_share, column.current.missing_share
-    values = f"{before:.1%}", f"{after:.1%}"
-    if not column.current.n:
-        if not column.current.invalid:
-            detail = f"all missing (reference {before:.1%})"
-            yield QualityFinding(column.name, "all_missing", "broken", *values, detail)
-        return
     known, now = column.reference, column.current
+    before, after = known.missing_share, now.missing_share
+    values = f"{before:.1%}", f"{after:.1%}"
+    if now.invalid:
+        return
+    if not now.n:
+        detail = f"all missing (reference {before:.1%})"
+        yield QualityFinding(column.name, "all_missing", "broken", *values, detail)
+        return
     chance = column_tests.share_test(known.missing, known.rows, now.missing, now.rows, minimum=0.0)
-    if after - before < NOTED or chance > CHANCE or column.current.invalid:
+    if after - before < NOTED or chance > CHANCE:
         return
     broken = after - before >= BROKEN and after >= 2.0 * before
     detail = f"missing in {after:.1%} of rows (reference {before:.1%})"
@@ -148,27 +154,17 @@ def _only_value(current: ColumnProfile) -> str | None:
     return repr(levels[cells[0]]) if len(cells) == 1 and cells[0] < len(levels) else None
 
 
-def _infinite(column: ProfiledColumn) -> Iterator[QualityFinding]:
-    share = column.current.infinite / column.current.rows
-    if not share or column.reference.infinite:
-        return
-    detail = f"infinite in {share:.1%} of rows"
-    yield QualityFinding(
-        column.name, "infinite", _severity(share, NOTED), "0.0%", f"{share:.1%}", detail
-    )
-
-
 def _unit(column: ProfiledColumn) -> Iterator[QualityFinding]:
     found = units.find_unit_change(column.reference, column.current)
     if found is None:
         return
     before, after = (
-        float(side.quantiles(np.array([0.5]))[0]) for side in (column.reference, column.current)
+        f"median {side.quantiles(np.array([0.5]))[0]:.4g}"
+        for side in (column.reference, column.current)
     )
-    yield QualityFinding(
-        column.name, "unit", "broken" if found.certain else "note",
-        f"median {before:.4g}", f"median {after:.4g}", f"unit changed: {found.words}",
-    )  # fmt: skip
+    severity: Severity = "broken" if found.certain else "note"
+    detail = f"unit changed: {found.words}"
+    yield QualityFinding(column.name, "unit", severity, before, after, detail)
 
 
 def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
@@ -181,7 +177,7 @@ def _sentinel(column: ProfiledColumn) -> Iterator[QualityFinding]:
         far = value < low - width / 2.0 or value > high + width / 2.0
         if share >= NOTED and far and current.n > share * current.n:
             words = f"{low:.4g} to {high:.4g}", f"{value:g} in {share:.1%}"
-            detail = f"{value:g} in {share:.1%} of rows, never in the reference"
+            detail = f"{words[1]} of rows, never in the reference"
             yield QualityFinding(column.name, "sentinel", "broken", *words, detail)
 
 
@@ -191,9 +187,9 @@ def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
     Broken when they are a cluster apart while other rows stand; a note when the whole column went.
     """
     low, high, width = _span(column.reference)
-    values, current = column.reference.bins.values, column.current
-    far = (values > high + width) | (values < low - width)
-    inside = (values >= low) & (values <= high)
+    place, current = column.reference.bins.values, column.current
+    far = (place > high + width) | (place < low - width)
+    inside = (place >= low) & (place <= high)
     count = int(current.counts[far].sum())
     share, kept = count / current.n, int(current.counts[inside].sum()) / current.n
     if share < NOTED or count < 5:
@@ -201,10 +197,8 @@ def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
     between = 1.0 - share - kept
     apart = kept >= 0.2 and between < share / 4.0 and not column.settled
     detail = f"{share:.1%} of values lie far outside the reference's {low:.4g} to {high:.4g}"
-    yield QualityFinding(
-        column.name, "range", "broken" if apart else "note",
-        f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside", detail,
-    )  # fmt: skip
+    values = f"{low:.4g} to {high:.4g}", f"{share:.1%} far outside"
+    yield QualityFinding(column.name, "range", "broken" if apart else "note", *values, detail)
 
 
 def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
@@ -213,8 +207,8 @@ def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
     share = unseen / current.n
     # Good (1953): the next row shows a new level with a chance of about singletons / rows; three
     # more rows bound the chance when there was none (rule of three).
-    rare = int(reference.counts[-1]) + int((reference.counts == 1).sum()) + 3
-    expected = min(1.0, rare / reference.n)
+    rare = reference.counts[-1] + np.count_nonzero(reference.counts == 1) + 3
+    expected = min(1.0, float(rare) / reference.n)
     if share < NOTED or float(special.bdtrc(unseen - 1, current.n, expected)) > CHANCE:
         return
     broken = share >= REPLACED and not column.settled
@@ -228,44 +222,33 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     if not {f.name for f in model.features} <= set(current.columns):
         return
     n, m = len(current), len(model.reference)
-    repeats = 1.0 - len(np.unique(_row_keys(model, current))) / n
+    repeats = 1.0 - _row_keys(model, current).nunique() / n
     if repeats < NOTED:
         return
-    sizes = np.unique(_row_keys(model, model.reference), return_counts=True)[1]
+    sizes = _row_keys(model, model.reference).value_counts()
     # Rows repeat in bursts (share as in the reference) or by chance (pairs grow with n squared);
     # three pairs more bound a chance that produced none.
     pairs = float((sizes * (sizes - 1.0)).sum()) / 2.0 + 3.0
     usual = max(1.0 - len(sizes) / m, pairs / (m * (m - 1.0)) * (n - 1.0))
-    excess = repeats - usual
-    if excess < NOTED:
+    if repeats - usual < NOTED:
         return
-    severity = _severity(excess, DUPLICATES_BROKEN)
+    severity = _severity(repeats - usual, DUPLICATES_BROKEN)
     values = f"{min(usual, 1.0):.1%}", f"{repeats:.1%}"
-    detail = f"{repeats:.1%} of rows repeat another row (expected at most {min(usual, 1.0):.1%})"
+    detail = f"{values[1]} of rows repeat another row (expected at most {values[0]})"
     yield QualityFinding("(rows)", "duplicates", severity, *values, detail)
 
 
-def _row_keys(model: Model, frame: pd.DataFrame) -> NDArray[np.uint64]:
+def _row_keys(model: Model, frame: pd.DataFrame) -> pd.Series:
     """Return a hash of each row's features; equal rows have equal keys."""
-    keys = np.zeros(len(frame), dtype=np.uint64)
-    for feature in model.features:
-        values = frame[feature.name]
-        if feature.kind == "numeric":
-            codes = to_numbers(values).view(np.uint64)
-        else:
-            codes = pd.util.hash_array(values.astype(object).to_numpy())
-        keys = (keys ^ codes) * np.uint64(0x9E3779B97F4A7C15)
-        keys ^= keys >> np.uint64(29)
-    return keys
+    return pd.util.hash_pandas_object(model_inputs(frame, model.features), index=False)
 
 
-def _severity(share: float, limit: float) -> Literal["broken", "note"]:
+def _severity(share: float, limit: float) -> Severity:
     return "broken" if share >= limit else "note"
 
 
 def _span(reference: ColumnProfile) -> tuple[float, float, float]:
     """Return the smallest and largest number of the reference and its width from 1% to 99%."""
     low, high = reference.low, reference.high
-    narrow = reference.quantiles(np.array([0.01, 0.99]))
-    width = float(narrow[1] - narrow[0]) or high - low or max(abs(low), 1.0)
-    return low, high, width
+    narrow = float(np.ptp(reference.quantiles(np.array([0.01, 0.99]))))
+    return low, high, narrow or high - low or max(abs(low), 1.0)

@@ -8,17 +8,13 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from scipy import special
 
+from driftbook.data.arrays import Floats
+from driftbook.data.columns import Kind, to_numbers
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
-from driftbook.drift.profile import (
-    ColumnProfile,
-    ColumnValues,
-    find_bins,
-    profile_values,
-    to_numbers,
-)
+from driftbook.drift.profile import ColumnProfile, profile_reference, profile_values
+from driftbook.model import scores
 from driftbook.model.design import model_inputs, prepare_rows
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
@@ -34,10 +30,7 @@ class ReferenceSide(ModelSide):
     def profiles(self) -> Mapping[str, ColumnProfile]:
         """Return the profile of each feature's reference column on its own bins."""
         rows = self.model.reference
-        return {
-            f.name: profile_values(rows[f.name], find_bins(rows[f.name], f.kind))
-            for f in self.model.features
-        }
+        return {f.name: profile_reference(rows[f.name], f.kind) for f in self.model.features}
 
     @cached_property
     def predictions(self) -> tuple[ColumnProfile, ColumnProfile]:
@@ -47,35 +40,28 @@ class ReferenceSide(ModelSide):
         the served fit may have learnt from them, and a flexible one is surer of rows it has seen.
         """
         both = (self.model.holdout_scores, self.served_holdout)
-        graded, later = (pd.Series(log_odds(p)) for p in both)
-        return (
-            profile_values(graded, find_bins(graded, "numeric")),
-            profile_values(later, find_bins(later, "numeric")),
-        )
+        graded, later = (pd.Series(scores.to_log_odds(p)) for p in both)
+        return profile_reference(graded, "numeric"), profile_reference(later, "numeric")
 
     @cached_property
     def score_rules(self) -> joint.ScoreRules:
         """Return how columns are scored in the joint comparison."""
-        return joint.score_rules(self.model.reference, self.model.features)
+        return joint.find_score_rules(self.model.reference, self.model.features)
 
     @cached_property
     def dependence(self) -> joint.Dependence:
         """Return the rank correlations between the reference columns."""
-        model = self.model
-        return joint.measure_dependence(
-            joint.score_ranks(model.reference, model.features, self.score_rules)
-        )
+        rows, features = self.model.reference, self.model.features
+        return joint.measure_dependence(joint.score_ranks(rows, features, self.score_rules))
 
     @cached_property
     def runs(self) -> Mapping[str, int]:
         """Return by feature the longest run of rows with one and the same value, in time order."""
         rows = self.model.reference
-        return {
-            f.name: _longest_run(rows[f.name], f.kind == "numeric") for f in self.model.features
-        }
+        return {f.name: _longest_run(rows[f.name], f.kind) for f in self.model.features}
 
     def prediction_changes(
-        self, scores: ColumnValues, settings: DriftSettings
+        self, odds: Floats, settings: DriftSettings
     ) -> tuple[ColumnChange, ColumnChange]:
         """Return the change of predicted log odds, shape (n,), since the holdout: by either fit.
 
@@ -83,15 +69,12 @@ class ReferenceSide(ModelSide):
         fit's, how far the served fit's predictions on the holdout already lie from them.
         """
         reach = max(1.0, self._reach[0]) * settings.min_effect
-        found = []
-        for known, slack in zip(
-            self.predictions,
-            (HarmlessShift(reach, *self._refit), HarmlessShift(reach)),
-            strict=True,
-        ):
-            now = profile_values(pd.Series(scores), known.bins)
-            found.append(compare_profiles(known, now, settings, slack))
-        return found[0], found[1]
+        slacks = HarmlessShift(reach, *self._refit), HarmlessShift(reach)
+        first, second = (
+            compare_profiles(known, profile_values(pd.Series(odds), known.bins), settings, slack)
+            for known, slack in zip(self.predictions, slacks, strict=True)
+        )
+        return first, second
 
     def mean_slack(self, min_effect: float) -> float:
         """Return how far harmless moves of all columns may move the mean predicted probability."""
@@ -118,12 +101,15 @@ class ReferenceSide(ModelSide):
         moved = still.exchanged((name, all_moved.table) for name in names)
         odds, chance = (
             float(np.abs(np.mean(after - before, axis=1)).sum()) / step
-            for after, before in ((log_odds(moved), log_odds(base)), (moved, base))
+            for after, before in (
+                (scores.to_log_odds(moved), scores.to_log_odds(base)),
+                (moved, base),
+            )
         )
         return odds / sd if sd else 1.0, chance
 
     @cached_property
-    def served_holdout(self) -> ColumnValues:
+    def served_holdout(self) -> Floats:
         """Return the served fit's probabilities on the holdout, from which it may have learnt."""
         return self.model.predict_proba(self.model.holdout)
 
@@ -146,16 +132,8 @@ def find_reference(model: Model) -> ReferenceSide:
     return ReferenceSide(model)
 
 
-def log_odds(probability: ColumnValues) -> ColumnValues:
-    """Return the log odds of probabilities, cut at one in a billion so that they stay finite."""
-    odds: ColumnValues = special.logit(np.clip(probability, 1e-9, 1.0 - 1e-9))
-    return odds
-
-
-def _longest_run(values: pd.Series, numeric: bool) -> int:
-    codes = to_numbers(values) if numeric else pd.factorize(values)[0]
-    present = codes[~np.isnan(codes)] if numeric else codes[codes >= 0]
-    if not len(present):
-        return 0
-    ends = np.flatnonzero(np.concatenate([present[1:] != present[:-1], [True]]))
-    return int(np.diff(ends, prepend=-1).max())
+def _longest_run(values: pd.Series, kind: Kind) -> int:
+    present = (pd.Series(to_numbers(values)) if kind == "numeric" else values).dropna()
+    codes = pd.Series(pd.factorize(present)[0])
+    lengths = codes.groupby(codes.diff().ne(0).cumsum()).size()
+    return int(lengths.max()) if len(lengths) else 0

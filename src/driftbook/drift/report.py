@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
 from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
-from driftbook.drift.profile import ColumnProfile, ColumnValues, profile_values
-from driftbook.drift.reference import ReferenceSide, find_reference, log_odds
-from driftbook.model import threads
+from driftbook.drift.profile import ColumnProfile, profile_values
+from driftbook.drift.reference import ReferenceSide, find_reference
+from driftbook.model import scores, threads
 from driftbook.model.training import Model
 from driftbook.settings import DriftSettings, Settings
 
@@ -32,6 +33,8 @@ ROW_BUDGETS = {"prediction": 0.03, "joint": 0.03}
 # and the importance is not mere noise: two standard errors, or a tenth of the whole.
 MIN_IMPACT = 0.02
 _SURE_ERRORS, _SURE_SHARE = 2.0, 0.1
+# A row of no single column: an unknown impact is no reason for silence.
+_NO_IMPORTANCE = {"importance": math.nan, "impact": math.nan, "noted": True}
 
 
 @threads.one_blas_thread()
@@ -46,15 +49,16 @@ def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.
     share of the model's, ``impact`` that share times the size of the shift; ``matters``: flagged,
     with an impact of at least 0.02 (a convention of this project) by an importance beyond noise.
 
-    Source: Holm (1979) with weights; those of the statistics stand in ``change`` and ``shift``.
+    Source: Holm (1979) with weights; those of the statistics stand beside each of them.
     """
     reference = find_reference(model)
-    usable = [f for f in model.features if f.name in current.columns]
     profiles = {
-        f.name: profile_values(current[f.name], reference.profiles[f.name].bins) for f in usable
+        name: profile_values(current[name], known.bins)
+        for name, known in reference.profiles.items()
+        if name in current.columns
     }
     rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
-    whole = len(usable) == len(model.features) and len(current) >= MIN_PRESENT
+    whole = len(profiles) == len(model.features) and len(current) >= MIN_PRESENT
     window = current if whole else current.iloc[:0]
     shares = _importance(model)
     for row in rows:
@@ -87,7 +91,7 @@ def compare_columns(
     return rows
 
 
-def holm_adjust(pvalues: ColumnValues, weights: ColumnValues) -> ColumnValues:
+def holm_adjust(pvalues: Floats, weights: Floats) -> Floats:
     """Return p-values corrected for the family; NaN stays NaN and takes no share of the budget.
 
     ``weights``: each test's share of the budget. The chance of any false rejection is at most
@@ -138,12 +142,11 @@ def _prediction_row(
     There are two fits to compare with, each wrong in its own way; what differs from both has
     moved. Source: intersection-union test, Berger (1982), Technometrics 24.
     """
-    row = {"feature": "(prediction)", "kind": "prediction", "importance": math.nan}
-    row |= {"impact": math.nan, "noted": True}
+    row = {"feature": "(prediction)", "kind": "prediction", **_NO_IMPORTANCE}
     if window.empty:
         return row | vars(ColumnChange("absent", len(model.holdout), 0))
-    scores = log_odds(model.predict_proba(window))
-    changes = reference.prediction_changes(scores, settings)
+    odds = scores.to_log_odds(model.predict_proba(window))
+    changes = reference.prediction_changes(odds, settings)
     return row | vars(max(changes, key=lambda change: change.pvalue))
 
 
@@ -155,11 +158,9 @@ def _joint_row(
     shares: Mapping[str, tuple[float, bool]],
 ) -> dict[str, Any]:
     """Return the row of the dependence between columns; its impact counts pairs the model uses."""
-    row: dict[str, Any] = {"feature": "(joint)", "kind": "joint", "importance": math.nan}
-    row |= {"impact": math.nan, "noted": True}
-    change = ColumnChange(
-        "absent" if window.empty else "insufficient", len(model.reference), len(window)
-    )
+    row: dict[str, Any] = {"feature": "(joint)", "kind": "joint", **_NO_IMPORTANCE}
+    status = "absent" if window.empty else "insufficient"
+    change = ColumnChange(status, len(model.reference), len(window))
     if window.empty:
         return row | vars(change)
     now = joint.measure_dependence(joint.score_ranks(window, model.features, reference.score_rules))

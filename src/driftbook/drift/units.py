@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftbook.drift.profile import TEMPERATURES, ColumnProfile, ColumnValues
+from driftbook.data.arrays import Floats
+from driftbook.drift.profile import TEMPERATURES, ColumnProfile
 
 MIN_UNIT_ROWS = 30
 # The spread must change at least this much before a bare factor is taken for a change of unit.
@@ -44,10 +45,9 @@ def find_unit_change(reference: ColumnProfile, current: ColumnProfile) -> UnitCh
     likely. Zeros, which no factor moves, are left out where they are common. The cut-offs are
     conventions of this project: a drift of 3 sd, or a season, reaches none of them.
     """
-    sides = [_quantiles(side, reference) for side in (reference, current)]
-    if sides[0] is None or sides[1] is None:
+    before, after = (_quantiles(side, reference) for side in (reference, current))
+    if before is None or after is None:
         return None
-    before, after = sides[0], sides[1]
     if after[_HIGH] <= after[_LOW] or before[_HIGH] <= before[_LOW]:
         return None
     factor = float(before @ after / (before @ before))  # least squares through the origin
@@ -62,7 +62,7 @@ def find_unit_change(reference: ColumnProfile, current: ColumnProfile) -> UnitCh
     return _conversion(before, after)
 
 
-def _conversion(before: ColumnValues, after: ColumnValues) -> UnitChange | None:
+def _conversion(before: Floats, after: Floats) -> UnitChange | None:
     apart = abs(after[_MIDDLE] - before[_MIDDLE]) > (before[_HIGH] - before[_LOW]) / 2.0
     for words, size in _CONVERSIONS.items():
         for factor in (size, 1.0 / size):
@@ -71,12 +71,12 @@ def _conversion(before: ColumnValues, after: ColumnValues) -> UnitChange | None:
     return None
 
 
-def _gap(expected: ColumnValues, found: ColumnValues) -> float:
+def _gap(expected: Floats, found: Floats) -> float:
     spread = max(found[_HIGH] - found[_LOW], expected[_HIGH] - expected[_LOW])
     return float(np.abs(expected - found)[_LOW : _HIGH + 1].max() / spread)
 
 
-def _quantiles(side: ColumnProfile, reference: ColumnProfile) -> ColumnValues | None:
+def _quantiles(side: ColumnProfile, reference: ColumnProfile) -> Floats | None:
     """Return quantiles on the grid, without zeros where the reference has many; None if too few."""
     counts = side.counts
     zero = 2 * int(np.searchsorted(side.bins.edges, 0.0)) + 1

@@ -37,24 +37,16 @@ def compile_model(model: Model) -> dict[str, Any]:
     rows = to_wire_rows(model.reference, model.features)
     expected = model.predict_proba(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
-    probe = {
-        "rows": [rows[i] for i in chosen],
-        "probabilities": [float(expected[i]) for i in chosen],
-    }
+    probe = {"rows": [rows[i] for i in chosen], "probabilities": expected[chosen].tolist()}
     try:
         document = _document(model)
-        difference = measure_largest_difference(
-            scoring.build_scorer(document), rows, expected.tolist()
-        )
+        scorer = scoring.build_scorer(document)
+        difference = measure_largest_difference(scorer, rows, expected.tolist())
         if not difference <= SCORER_TOLERANCE:
             raise NotCompiledError(f"differs from scikit-learn by {difference:.1e}")
     except NotCompiledError as error:
-        return {
-            "format": scoring.SCORER_FORMAT,
-            "kind": "none",
-            "reason": str(error),
-            "probe": probe,
-        }
+        document = {"format": scoring.SCORER_FORMAT, "kind": "none", "reason": str(error)}
+        return {**document, "probe": probe}
     proof = {"rows": len(rows), "largest_difference": difference}
     return {**document, "proof": proof, "probe": probe}
 
@@ -63,8 +55,7 @@ def measure_largest_difference(
     scorer: scoring.Scorer, rows: Sequence[WireRow], expected: Sequence[float]
 ) -> float:
     """Return the largest absolute difference to ``expected``; NaN where a score is not a number."""
-    found = scorer.many(rows)
-    return max((abs(a - b) for a, b in zip(found, expected, strict=True)), default=0.0)
+    return float(np.abs(np.subtract(scorer.many(rows), expected)).max(initial=0.0))
 
 
 def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[WireValue]]:
@@ -79,10 +70,9 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
         values = table[feature.name].tolist()
         if feature.kind == "categorical":
             columns.append([value or None for value in values])
-        elif feature.kind == "boolean":
-            columns.append([None if math.isnan(value) else bool(value) for value in values])
         else:
-            columns.append([None if math.isnan(value) else value for value in values])
+            sent = bool if feature.kind == "boolean" else float
+            columns.append([None if math.isnan(value) else sent(value) for value in values])
     return [list(row) for row in zip(*columns, strict=True)]
 
 
@@ -115,19 +105,15 @@ def _columns(prepare: Any, features: Sequence[Feature]) -> tuple[list[Mapping[st
     found: dict[str, Mapping[str, Any]] = {}
     for part, step, names in prepare.transformers_:
         for j, name in enumerate(names):
-            learnt = _codes(step, j) if part == "categorical" else _number(step, j)
+            learnt = _codes(step, j) if part == "categorical" else _number(step[0], step[1], j)
             found[name] = {"start": places[name].start, **learnt}
     return [found[f.name] for f in features], max(place.stop for place in places.values())
 
 
-def _number(step: Any, position: int) -> Mapping[str, Any]:
+def _number(impute: Any, scale: Any, position: int) -> Mapping[str, Any]:
     """Return what fills a number's gaps, and how it is scaled."""
-    scale = step.named_steps["scale"]
-    return {
-        "fill": float(step.named_steps["impute"].statistics_[position]),
-        "mean": float(scale.mean_[position]),
-        "scale": float(scale.scale_[position]),
-    }
+    learnt = {"fill": impute.statistics_, "mean": scale.mean_, "scale": scale.scale_}
+    return {name: float(values[position]) for name, values in learnt.items()}
 
 
 def _codes(encoder: Any, position: int) -> Mapping[str, Any]:
@@ -155,11 +141,9 @@ def _classifier(estimator: Any) -> dict[str, Any]:
     parts = vars(estimator)
     if "_predictors" not in parts:
         raise NotCompiledError(f"unknown classifier {type(estimator).__name__}")
-    return {
-        "kind": "trees",
-        "baseline": float(np.ravel(parts["_baseline_prediction"])[0]),
-        "trees": [_tree(predictors[0].nodes) for predictors in parts["_predictors"]],
-    }
+    baseline = float(np.ravel(parts["_baseline_prediction"])[0])
+    trees = [_tree(predictors[0].nodes) for predictors in parts["_predictors"]]
+    return {"kind": "trees", "baseline": baseline, "trees": trees}
 
 
 def _tree(nodes: Any) -> dict[str, Any]:

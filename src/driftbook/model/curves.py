@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from scipy import stats
 
-Floats = NDArray[np.float64]
+from driftbook.data.arrays import Floats
 
 
 def measure_calibration(
@@ -54,22 +53,21 @@ def trace_roc_curve(
         raise ValueError("a ROC curve needs both classes; only one is present")
     grid = np.linspace(0, 1, 101)
     generator = np.random.default_rng(seed)
-    curves = [
-        _roc_on(grid, generator.choice(ones, len(ones)), generator.choice(zeros, len(zeros)))
-        for _ in range(resamples)
-    ]
+    drawn = (
+        [generator.choice(part, len(part)) for part in (ones, zeros)] for _ in range(resamples)
+    )
+    curves = [_roc_on(grid, *parts) for parts in drawn]
     low, high = np.quantile(curves, [(1 - confidence) / 2, (1 + confidence) / 2], axis=0)
     tpr = _roc_on(grid, ones, zeros)
     return pd.DataFrame({"fpr": grid, "tpr": tpr, "ci_low": low, "ci_high": high})
 
 
 def _roc_on(grid: Floats, ones: Floats, zeros: Floats) -> Floats:
-    scores = np.unique(np.concatenate([ones, zeros]))[::-1]
-    tpr = 1 - np.searchsorted(np.sort(ones), scores, side="left") / len(ones)
-    fpr = 1 - np.searchsorted(np.sort(zeros), scores, side="left") / len(zeros)
+    cuts = np.append(np.inf, np.unique(np.concatenate([ones, zeros]))[::-1])
+    tpr = 1 - np.searchsorted(np.sort(ones), cuts, side="left") / len(ones)
+    fpr = 1 - np.searchsorted(np.sort(zeros), cuts, side="left") / len(zeros)
     # A vertical step has one false-positive rate twice; interp keeps the last, so its top.
-    curve: Floats = np.interp(grid, np.concatenate([[0.0], fpr]), np.concatenate([[0.0], tpr]))
-    return curve
+    return np.interp(grid, fpr, tpr)
 
 
 def price_thresholds(
@@ -93,17 +91,21 @@ def price_thresholds(
     flagged = p[None, :] >= np.asarray(cuts, dtype=float)[:, None]
     hits = (flagged & (y == 1)).sum(axis=1)
     alarms = flagged.sum(axis=1)
-    false_alarms, misses = alarms - hits, int((y == 1).sum()) - hits
-    cost = false_alarms * false_alarm_cost + misses * miss_cost
-    table = pd.DataFrame(
-        {"threshold": cuts, "alarms": alarms, "hits": hits, "false_alarms": false_alarms}
-    )
-    table["misses"] = misses
-    table["precision"] = table["hits"] / table["alarms"].where(table["alarms"] > 0)
     positives = int((y == 1).sum())
-    table["recall"] = table["hits"] / positives if positives else np.nan
-    table["cost_per_1000"] = 1000 * cost / len(y)
-    return table
+    false_alarms, misses = alarms - hits, positives - hits
+    cost = false_alarms * false_alarm_cost + misses * miss_cost
+    return pd.DataFrame(
+        {
+            "threshold": cuts,
+            "alarms": alarms,
+            "hits": hits,
+            "false_alarms": false_alarms,
+            "misses": misses,
+            "precision": hits / np.where(alarms > 0, alarms, np.nan),
+            "recall": hits / (positives or np.nan),
+            "cost_per_1000": 1000 * cost / len(y),
+        }
+    )
 
 
 def _checked(y: Floats, p: Floats) -> tuple[Floats, Floats]:

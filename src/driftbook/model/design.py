@@ -6,17 +6,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from driftbook.data.columns import Feature
+from driftbook.data.arrays import Floats
+from driftbook.data.columns import Feature, to_numbers
 from driftbook.errors import UsageError
-
-Floats = npt.NDArray[np.float64]
 
 MAX_CATEGORIES = 50  # the rarer values of a column share the last place
 # Exchanged tables are scored together as long as they hold no more numbers than this (16 MB).
@@ -31,17 +29,13 @@ def model_inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataF
     """
     absent = [f.name for f in features if f.name not in frame.columns]
     if absent:
-        raise UsageError(
-            f"the rows lack the feature column(s) {', '.join(map(repr, absent))} that the "
-            "model needs"
-        )
-    return pd.DataFrame(
-        {
-            f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
-            for f in features
-        },
-        index=frame.index,
-    )
+        names = ", ".join(map(repr, absent))
+        raise UsageError(f"the rows lack the feature column(s) {names} that the model needs")
+    columns = {
+        f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
+        for f in features
+    }
+    return pd.DataFrame(columns, index=frame.index)
 
 
 def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
@@ -55,12 +49,8 @@ def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
 
 def build_preparation(features: tuple[Feature, ...]) -> ColumnTransformer:
     """Return the unfitted first step of a model: impute and scale numbers, one-hot text."""
-    numbers = Pipeline(
-        [
-            ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-            ("scale", StandardScaler()),
-        ]
-    )
+    impute = SimpleImputer(strategy="median", keep_empty_features=True)
+    numbers = Pipeline([("impute", impute), ("scale", StandardScaler())])
     names, text = split_names(features)
     parts = [("numeric", numbers, names), ("categorical", build_one_hot(), text)]
     return ColumnTransformer([part for part in parts if part[2]])
@@ -185,17 +175,12 @@ def fit_block_scaling(numbers: Floats) -> BlockScaling:
 
 
 def _numbers(values: pd.Series) -> Floats:
-    if not (
-        pd.api.types.is_numeric_dtype(values.dtype) or pd.api.types.is_bool_dtype(values.dtype)
-    ):
-        values = pd.to_numeric(values, errors="coerce")
-    numbers = values.to_numpy(dtype=np.float64, na_value=np.nan)
+    numbers = to_numbers(values)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _text(values: pd.Series) -> pd.Series:
-    text = values.astype(object)
-    return text.where(values.notna(), "").map(str).astype(object)
+    return values.astype(object).where(values.notna(), "").map(str).astype(object)
 
 
 def _widths(encoder: OneHotEncoder) -> list[int]:

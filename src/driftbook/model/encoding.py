@@ -5,15 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from sklearn.compose import ColumnTransformer
 
+from driftbook.data.arrays import Flags, Floats
 from driftbook.data.columns import Feature
 from driftbook.model import design
-
-Floats = npt.NDArray[np.float64]
-Flags = npt.NDArray[np.bool_]
 
 KNOTS = (0.2, 0.4, 0.6, 0.8)
 TAILS = (0.005, 0.995)
@@ -50,24 +47,21 @@ class Encoding:
         Source: linear splines, Hastie and Tibshirani (1990), Generalized Additive Models, §2.
         """
         given = design.model_inputs(frame, self.features)
-        prepared = self.preparation.transform(given)
-        width = len(self.low)
-        cut = np.clip(prepared[:, :width], self.low, self.high)
+        numbers, flags = np.split(self.preparation.transform(given), [len(self.low)], axis=1)
+        cut = np.clip(numbers, self.low, self.high)
         hinges = [
             np.maximum(cut[:, [k]] - knots, 0.0) for k, knots in enumerate(self.knots) if len(knots)
         ]
         missing = _missing(given, self.features)[:, self.gaps]
-        flags = prepared[:, width:][:, self.common]
-        return np.hstack([cut, *hinges, missing, flags, np.ones((len(frame), 1))])
+        return np.hstack([cut, *hinges, missing, flags[:, self.common], np.ones((len(frame), 1))])
 
 
 def find_encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Encoding:
     """Return the encoding of ``features`` that the reference's rows imply."""
     given = design.model_inputs(reference, features)
     preparation = design.build_preparation(features).fit(given)
-    prepared = preparation.transform(given)
     width = len(design.split_names(features)[0])
-    numbers = prepared[:, :width]
+    numbers, flags = np.split(preparation.transform(given), [width], axis=1)
     low, high = np.quantile(numbers, TAILS, axis=0) if width else np.empty((2, 0))
     low, high = np.maximum(low, -REACH), np.minimum(high, REACH)
     cut = np.clip(numbers, low, high)
@@ -78,7 +72,7 @@ def find_encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Enc
         high=high,
         knots=tuple(_knots(cut[:, k]) for k in range(width)),
         gaps=_missing(given, features).mean(axis=0) > MIN_LEVEL_SHARE,
-        common=prepared[:, width:].mean(axis=0) > MIN_LEVEL_SHARE,
+        common=flags.mean(axis=0) > MIN_LEVEL_SHARE,
     )
 
 

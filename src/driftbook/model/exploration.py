@@ -8,7 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from driftbook.data.columns import Feature
+from driftbook.data.arrays import Floats
+from driftbook.data.columns import Feature, to_numbers
+from driftbook.model.scores import measure_ranking
 
 # A convention: a column that ranks the target this well alone is more often a leak than a find.
 LEAK_AUC = 0.95
@@ -26,12 +28,13 @@ def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.Dat
 
 def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
     present = values.dropna()
-    numeric = feature.kind == "numeric" and len(present) > 0
-    low, typical, high = (
-        np.quantile(present.to_numpy(dtype=float), [0.05, 0.5, 0.95]) if numeric else [np.nan] * 3
-    )
-    # A commonest number says little about a continuous column.
-    shares = present.astype(str).value_counts(normalize=True) if not numeric else pd.Series()
+    low = typical = high = np.nan
+    common = ""  # a commonest number says little about a continuous column
+    if len(present) and feature.kind == "numeric":
+        low, typical, high = np.quantile(to_numbers(present), [0.05, 0.5, 0.95])
+    elif len(present):
+        shares = present.astype(str).value_counts(normalize=True)
+        common = f"{shares.index[0]} ({shares.iloc[0]:.0%})"
     return {
         "feature": feature.name,
         "kind": feature.kind,
@@ -42,7 +45,7 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
         "low": low,
         "typical": typical,
         "high": high,
-        "most_common": f"{shares.index[0]} ({shares.iloc[0]:.0%})" if len(shares) else "",
+        "most_common": common,
     }
 
 
@@ -51,52 +54,36 @@ def measure_associations(
 ) -> pd.DataFrame:
     """Return how strongly each feature goes with the target, strongest first.
 
-    Numbers and booleans: Pearson's correlation with the 0/1 target and Fisher's interval
-    (arctanh r ± z/√(n−3)). Text: Cramér's V, corrected for its bias, without an interval. Rows
-    with a missing value or label are left out of their own column; a column that does not vary,
-    or has fewer than 4 rows, gives NaN and not zero.
+    Numbers and booleans: Pearson's correlation with the 0/1 target and Fisher's interval. Text:
+    Cramér's V, corrected for its bias, without an interval. Rows with a missing value or label are
+    left out of their own column; a column that does not vary, or has fewer than 4 rows, gives NaN.
 
     Source: Fisher (1921), "On the probable error of a coefficient of correlation"; Bergsma (2013),
     "A bias-correction for Cramér's V and Tschuprow's T".
     """
-    z = float(stats.norm.ppf((1 + confidence) / 2))
     rows = []
     for feature in features:
         pair = frame[[feature.name, target]].dropna()
+        columns = pair[feature.name], pair[target]
         if feature.kind == "categorical":
-            value, low, high = _cramers_v(pair[feature.name], pair[target]), np.nan, np.nan
-            measure = "Cramér's V"
+            found = "Cramér's V", _cramers_v(*columns), np.nan, np.nan
         else:
-            value = _pearson(pair[feature.name], pair[target])
-            low, high = _fisher_interval(value, len(pair), z)
-            measure = "correlation"
-        rows.append(
-            {
-                "feature": feature.name,
-                "kind": feature.kind,
-                "measure": measure,
-                "value": value,
-                "ci_low": low,
-                "ci_high": high,
-                "n": len(pair),
-            }
-        )
-    table = pd.DataFrame(rows)
+            found = "correlation", *_correlate(*columns, confidence)
+        rows.append((feature.name, feature.kind, *found, len(pair)))
+    names = ["feature", "kind", "measure", "value", "ci_low", "ci_high", "n"]
+    table = pd.DataFrame(rows, columns=names)
     return table.sort_values("value", key=np.abs, ascending=False, ignore_index=True)
 
 
-def _pearson(values: pd.Series, target: pd.Series) -> float:
-    x, y = values.to_numpy(dtype=float), target.to_numpy(dtype=float)
+def _correlate(
+    values: pd.Series, target: pd.Series, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    x, y = to_numbers(values), to_numbers(target)
     if len(x) < 4 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
-
-
-def _fisher_interval(r: float, n: int, z: float) -> tuple[float, float]:
-    if np.isnan(r) or abs(r) >= 1:
-        return r, r
-    centre, half = np.arctanh(r), z / np.sqrt(n - 3)
-    return float(np.tanh(centre - half)), float(np.tanh(centre + half))
+        return np.nan, np.nan, np.nan
+    found = stats.pearsonr(x, y)
+    low, high = found.confidence_interval(confidence)
+    return float(found.statistic), float(low), float(high)
 
 
 def _cramers_v(values: pd.Series, target: pd.Series) -> float:
@@ -128,36 +115,25 @@ def find_leaks(
     rows = []
     for feature in features:
         score, label = _single_score(train, holdout, feature, target)
-        auc = _rank_auc(label, score)
-        rows.append({"feature": feature.name, "auc_alone": auc, "n": len(label)})
-    table = pd.DataFrame(rows)
+        rows.append((feature.name, measure_ranking(label, score), len(label)))
+    table = pd.DataFrame(rows, columns=["feature", "auc_alone", "n"])
     table["suspicious"] = table["auc_alone"] >= limit
     return table.sort_values("auc_alone", ascending=False, ignore_index=True)
 
 
 def _single_score(
     train: pd.DataFrame, holdout: pd.DataFrame, feature: Feature, target: str
-) -> tuple[np.ndarray, np.ndarray]:
+) -> tuple[Floats, Floats]:
     known = train[[feature.name, target]].dropna()
     pair = holdout[[feature.name, target]].dropna()
-    label = pair[target].to_numpy(dtype=float)
+    label = to_numbers(pair[target])
     if feature.kind == "categorical":
         shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
         score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
-        return score.to_numpy(dtype=float), label
+        return to_numbers(score), label
     # The direction comes from training rows only; the holdout must not choose it.
-    direction = _pearson(known[feature.name], known[target])
-    values = pair[feature.name].to_numpy(dtype=float)
-    return (-values if direction < 0 else values), label
-
-
-def _rank_auc(label: np.ndarray, score: np.ndarray) -> float:
-    ones = int((label == 1).sum())
-    zeros = len(label) - ones
-    if ones == 0 or zeros == 0:
-        return float("nan")
-    ranks = stats.rankdata(score)
-    return float((ranks[label == 1].sum() - ones * (ones + 1) / 2) / (ones * zeros))
+    direction = _correlate(known[feature.name], known[target])[0]
+    return to_numbers(pair[feature.name]) * (-1.0 if direction < 0 else 1.0), label
 
 
 def count_shared_rows(
@@ -169,14 +145,11 @@ def count_shared_rows(
     missing value. Keys: ``rows`` (holdout), ``shared`` and ``share`` (NaN without rows).
     """
     # Hashes instead of a join: memory stays at eight bytes a row.
-    seen = set(pd.util.hash_pandas_object(train[list(columns)], index=False))
-    hashes = pd.util.hash_pandas_object(holdout[list(columns)], index=False)
-    shared = int(hashes.isin(seen).sum())
-    return {
-        "rows": len(holdout),
-        "shared": shared,
-        "share": shared / len(holdout) if len(holdout) else float("nan"),
-    }
+    seen, held = (
+        pd.util.hash_pandas_object(part[list(columns)], index=False) for part in (train, holdout)
+    )
+    twins = held.isin(seen)
+    return {"rows": len(twins), "shared": int(twins.sum()), "share": float(twins.mean())}
 
 
 def describe_parts(

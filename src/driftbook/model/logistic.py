@@ -7,11 +7,9 @@ and the general machinery costs ten times as much as the few matrix products.
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import linalg, special
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from driftbook.data.arrays import Floats, Ints
 
 _STEPS = 50
 _TOLERANCE = 1e-6
@@ -61,13 +59,15 @@ def _newton(
     design: Floats, y: Floats, w: Floats, penalty: float = 1.0, start: Floats | None = None
 ) -> tuple[Floats, Floats]:
     """Return the optimum and the Hessian there; steps are halved until the loss falls."""
-    ridge = _ridge(design.shape[1], penalty)
+    # The constant column's sliver of a penalty only keeps the Hessian invertible.
+    ridge = np.append(np.full(design.shape[1] - 1, max(penalty, 1e-9)), 1e-9)
     beta = np.zeros(design.shape[1]) if start is None else start
     loss = _loss(design, y, w, beta, ridge)
     hessian = np.diag(ridge)
     for _ in range(_STEPS):
         p = special.expit(design @ beta)
-        hessian = (design * _curvature(w, p)[:, None]).T @ design + np.diag(ridge)
+        curvature = np.maximum(w * p * (1 - p), _FLAT)
+        hessian = (design * curvature[:, None]).T @ design + np.diag(ridge)
         step = _solve(hessian, design.T @ (w * (y - p)) - ridge * beta)
         share = 1.0
         while (new := _loss(design, y, w, beta + share * step, ridge)) > loss and share > 1e-4:
@@ -78,24 +78,12 @@ def _newton(
     return beta, hessian
 
 
-def _curvature(w: Floats, p: Floats) -> Floats:
-    curvature: Floats = np.maximum(w * p * (1 - p), _FLAT)
-    return curvature
-
-
-def _ridge(width: int, penalty: float) -> Floats:
-    # The constant column's sliver of a penalty only keeps the Hessian invertible.
-    return np.append(np.full(width - 1, max(penalty, 1e-9)), 1e-9)
-
-
 def _solve(hessian: Floats, gradient: Floats) -> Floats:
     try:
-        solution: Floats = linalg.cho_solve(
-            linalg.cho_factor(hessian, check_finite=False), gradient, check_finite=False
-        )
+        solution = linalg.cho_solve(linalg.cho_factor(hessian), gradient)
     except linalg.LinAlgError:
-        solution = np.asarray(np.linalg.lstsq(hessian, gradient, rcond=None)[0], dtype=np.float64)
-    return solution
+        solution = np.linalg.lstsq(hessian, gradient, rcond=None)[0]
+    return np.asarray(solution, dtype=np.float64)
 
 
 def _loss(design: Floats, y: Floats, w: Floats, beta: Floats, ridge: Floats) -> float:

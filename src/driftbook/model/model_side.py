@@ -30,19 +30,13 @@ Side = TypeVar("Side", bound=ModelSide)
 
 
 def keep_while_model_lives(build: Callable[[Model], Side]) -> Callable[[Model], Side]:
-    """Return ``build`` with a memory of what it built for each model object.
-
-    It is keyed by the object, not by its version: two models that share a version string never
-    share a side. An entry goes when its model is collected.
-    """
-    kept: dict[int, Side] = {}
+    """Return ``build`` with a memory of what it built for each model object, not each version."""
+    kept: weakref.WeakKeyDictionary[Model, Side] = weakref.WeakKeyDictionary()
 
     @functools.wraps(build)
     def find(model: Model) -> Side:
-        found = kept.get(id(model))
-        if found is None:
-            found = kept[id(model)] = build(model)
-            weakref.finalize(model, kept.pop, id(model), None)
-        return found
+        if model not in kept:
+            kept[model] = build(model)
+        return kept[model]
 
     return find

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 from sklearn.calibration import (
     CalibratedClassifierCV,
@@ -15,11 +14,10 @@ from sklearn.calibration import (
 )
 from sklearn.pipeline import Pipeline
 
+from driftbook.data.arrays import Floats
 from driftbook.model import row_sums
 
-Floats = npt.NDArray[np.float64]
-
-SURE = 0.95
+CALIBRATION_CONFIDENCE = 0.95  # a convention
 _STEPS, _TOLERANCE = 50, 1e-10
 
 
@@ -30,15 +28,9 @@ class ScoreCalibration:
     slope: float = 1.0
     intercept: float = 0.0
 
-    @property
-    def is_identity(self) -> bool:
-        """Return whether probabilities are the estimator's own."""
-        return (self.slope, self.intercept) == (1.0, 0.0)
-
     def probabilities(self, scores: Floats) -> Floats:
         """Return the chance that each of ``scores`` (n,) stands for, in the same order of rows."""
-        chance: Floats = special.expit(self.slope * scores + self.intercept)
-        return chance
+        return np.asarray(special.expit(self.slope * scores + self.intercept))
 
 
 def rows_before_holdout(rows: int, share: float) -> int:
@@ -70,7 +62,11 @@ def fit_score_calibration(
     fall = np.square(special.expit(later) - truth) - np.square(tried.probabilities(later) - truth)
     gained = row_sums.sum_rows(w[half:] * fall, w[half:])
     # Without any difference the error is 0: then there is nothing to keep either.
-    return fit_rising_sigmoid(scores, y, w) if gained.low(SURE) > 0.0 else ScoreCalibration()
+    return (
+        fit_rising_sigmoid(scores, y, w)
+        if gained.low(CALIBRATION_CONFIDENCE) > 0.0
+        else ScoreCalibration()
+    )
 
 
 def fit_rising_sigmoid(scores: Floats, y: Floats, weights: Floats) -> ScoreCalibration:

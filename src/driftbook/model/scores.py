@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
-Floats = npt.NDArray[np.float64]
+from driftbook.data.arrays import Floats
 
 METRICS = ("roc_auc", "accuracy", "log_loss", "brier")
 # Metrics where a larger value is better; of the others a smaller one is.
@@ -56,17 +56,26 @@ def keep_labelled(y: npt.ArrayLike, p: npt.ArrayLike) -> tuple[Floats, Floats]:
     return truth, chance
 
 
+def to_log_odds(probability: Floats, cut: float = 1e-9) -> Floats:
+    """Return the log odds of probabilities, cut that far from 0 and 1 so that they stay finite."""
+    return np.asarray(special.logit(np.clip(probability, cut, 1.0 - cut)), dtype=np.float64)
+
+
 def roc_auc(y: npt.ArrayLike, p: npt.ArrayLike) -> float:
     """Return the chance that a positive outranks a negative, ties half; NaN with one class.
 
     Source: Hanley and McNeil (1982), Radiology 143(1): the Mann-Whitney statistic.
     """
-    truth, chance = keep_labelled(y, p)
-    positives = int(truth.sum())
-    negatives = len(truth) - positives
+    return measure_ranking(*keep_labelled(y, p))
+
+
+def measure_ranking(y: Floats, score: Floats) -> float:
+    """Return the ROC AUC of any score, whatever its scale; nothing may be missing."""
+    positives = int((y == 1).sum())
+    negatives = len(y) - positives
     if not positives or not negatives:
         return float("nan")
-    won = stats.rankdata(chance)[truth == 1].sum() - positives * (positives + 1) / 2
+    won = stats.rankdata(score)[y == 1].sum() - positives * (positives + 1) / 2
     return float(won / positives / negatives)
 
 
@@ -102,9 +111,8 @@ def score_metric(
 
 def summarise_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
     """Return every metric as :func:`score_metric` does: metric, value, ci_low, ci_high."""
-    rows = [score_metric(metric, y, p, confidence) for metric in METRICS]
-    columns = ["metric", "value", "ci_low", "ci_high"]
-    return pd.DataFrame([{c: getattr(row, c) for c in columns} for row in rows], columns=columns)
+    rows = pd.DataFrame([vars(score_metric(metric, y, p, confidence)) for metric in METRICS])
+    return rows[["metric", "value", "ci_low", "ci_high"]]
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
@@ -159,19 +167,16 @@ def _student(
 
 
 def _squared(y: Floats, p: Floats) -> Floats:
-    squared: Floats = np.square(p - y)
-    return squared
+    return (p - y) ** 2
 
 
 def _surprise(y: Floats, p: Floats) -> Floats:
     clipped = np.clip(p, _CLIP, 1 - _CLIP)
-    nats: Floats = -np.log(np.where(y == 1, clipped, 1 - clipped))
-    return nats
+    return np.asarray(-np.log(np.where(y == 1, clipped, 1 - clipped)))
 
 
 def _hits(y: Floats, p: Floats) -> Floats:
-    hits: Floats = ((p >= CLASS_THRESHOLD) == (y == 1)).astype(np.float64)
-    return hits
+    return np.asarray((p >= CLASS_THRESHOLD) == (y == 1), dtype=np.float64)
 
 
 PER_ROW_LOSSES = {"accuracy": _hits, "log_loss": _surprise, "brier": _squared}

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from driftbook.data.arrays import Floats
+
 WireValue = float | bool | str | None
 WireRow = Sequence[Any]
 
@@ -23,6 +25,7 @@ SCORER_FORMAT = 1
 BATCH_ROWS = 1024
 # The bits of a mask, and so the most leaves that a tree may have.
 LEAVES = 64
+ALL_LEAVES = 2**LEAVES - 1
 
 
 class Scorer(Protocol):
@@ -97,8 +100,7 @@ class LinearScorer:
 
     def many(self, rows: Sequence[WireRow]) -> list[float]:
         """Return one probability a row."""
-        one = self.one
-        return [one(row) for row in rows]
+        return list(map(self.one, rows))
 
 
 class TreeScorer:
@@ -125,12 +127,12 @@ class TreeScorer:
         self._values = np.zeros((len(trees), LEAVES))
         splits: dict[int, list[tuple[float, int, int]]] = {}
         for number, tree in enumerate(trees):
-            leaves = _leaf_order(tree)
+            leaves, masks = _split_masks(tree)
             self._values[number, : len(leaves)] = [tree["value"][leaf] for leaf in leaves]
-            for feature, threshold, mask in _split_masks(tree, leaves):
+            for feature, threshold, mask in masks:
                 splits.setdefault(feature, []).append((threshold, number, mask))
         self._splits = [(f, *_mask_table(splits[f], len(trees))) for f in sorted(splits)]
-        self._all_open = np.full(len(trees), np.uint64(2**LEAVES - 1))
+        self._all_open = np.full(len(trees), np.uint64(ALL_LEAVES))
         self._numbers = np.arange(len(trees))
         self._one = np.uint64(1)
 
@@ -167,48 +169,35 @@ class TreeScorer:
                 prepared[start] = (number - column["mean"]) / column["scale"]
         return prepared
 
-    def _raw(self, still_open: NDArray[np.uint64]) -> NDArray[np.float64]:
+    def _raw(self, still_open: NDArray[np.uint64]) -> Floats:
         """Return the sum of the exit leaves; the last axis of ``still_open`` are the trees."""
         lowest = still_open & (~still_open + self._one)
         leaf = self._np.bitwise_count(lowest - self._one)
-        exits: NDArray[np.float64] = self._values[self._numbers, leaf].sum(axis=-1)
+        exits: Floats = self._values[self._numbers, leaf].sum(axis=-1)
         return self._baseline + exits
 
     def _probability(self, raw: float) -> float:
         return logistic_function(-(self._slope * raw + self._offset))
 
 
-def _leaf_order(tree: Mapping[str, Any]) -> list[int]:
-    """Return the tree's leaves from left to right, as node numbers."""
-    order, stack = [], [0]
-    while stack:
-        node = stack.pop()
+def _split_masks(tree: Mapping[str, Any]) -> tuple[list[int], list[tuple[int, float, int]]]:
+    """Return the leaves from left to right, as nodes, and (feature, threshold, mask) a split.
+
+    A mask clears the leaves on the left of its split.
+    """
+    leaves: list[int] = []
+    splits: list[tuple[int, float, int]] = []
+
+    def leaves_below(node: int) -> int:
         if tree["left"][node] < 0:
-            order.append(node)
-        else:
-            stack += [tree["right"][node], tree["left"][node]]
-    return order
+            leaves.append(node)
+            return 1 << len(leaves) - 1
+        left = leaves_below(tree["left"][node])
+        splits.append((tree["feature"][node], tree["threshold"][node], ALL_LEAVES ^ left))
+        return left | leaves_below(tree["right"][node])
 
-
-def _split_masks(tree: Mapping[str, Any], leaves: list[int]) -> list[tuple[int, float, int]]:
-    """Return (feature, threshold, mask) a split: the mask clears the leaves on its left."""
-    position = {leaf: bit for bit, leaf in enumerate(leaves)}
-    below: dict[int, int] = {}
-
-    def bits(node: int) -> int:
-        if tree["left"][node] < 0:
-            below[node] = 1 << position[node]
-        else:
-            below[node] = bits(tree["left"][node]) | bits(tree["right"][node])
-        return below[node]
-
-    bits(0)
-    everything = (1 << LEAVES) - 1
-    return [
-        (tree["feature"][node], tree["threshold"][node], everything ^ below[tree["left"][node]])
-        for node in below
-        if tree["left"][node] >= 0
-    ]
+    leaves_below(0)
+    return leaves, splits
 
 
 def _mask_table(
@@ -221,7 +210,7 @@ def _mask_table(
     import numpy as np
 
     thresholds = sorted({threshold for threshold, _, _ in splits})
-    table = np.full((len(thresholds) + 1, trees), np.uint64(2**LEAVES - 1))
+    table = np.full((len(thresholds) + 1, trees), np.uint64(ALL_LEAVES))
     for threshold, tree, mask in splits:
         table[bisect_left(thresholds, threshold) + 1 :, tree] &= np.uint64(mask)
     return thresholds, table

@@ -8,6 +8,9 @@ from functools import cache
 
 from threadpoolctl import ThreadpoolController
 
+# Looking for the libraries takes milliseconds; they are loaded once numpy and SciPy are.
+_controller = cache(ThreadpoolController)
+
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
@@ -18,9 +21,3 @@ def one_blas_thread() -> Iterator[None]:
     """
     with _controller().limit(limits=1, user_api="blas"):
         yield
-
-
-@cache
-def _controller() -> ThreadpoolController:
-    # Looking for the libraries takes milliseconds; they are loaded once numpy and SciPy are.
-    return ThreadpoolController()

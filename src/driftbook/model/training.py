@@ -10,12 +10,12 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import columns, windows
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.model import scores, threads
@@ -40,7 +40,7 @@ FIRST_RECIPE = "first"
 IMPORTANCE_ROWS = 4000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Model:
     """One version: the fitted pipeline, its reference, and where both came from.
 
@@ -59,7 +59,7 @@ class Model:
     n_train: int
     seed: int
     origin: Mapping[str, str] = field(default_factory=dict)
-    held_out: NDArray[np.float64] | None = None
+    held_out: Floats | None = None
     graded: Pipeline | None = field(default=None, repr=False)  # the first fit; not kept on disk
 
     @property
@@ -82,7 +82,7 @@ class Model:
         """Return the sigmoid that the served probabilities went through."""
         return calibration_of(self.estimator)
 
-    def predict_proba(self, frame: pd.DataFrame) -> NDArray[np.float64]:
+    def predict_proba(self, frame: pd.DataFrame) -> Floats:
         """Return the probability of ``target == 1`` for each row, shape (n,).
 
         Missing and infinite values are imputed as in training; text in a numeric column counts as
@@ -96,7 +96,7 @@ class Model:
         return _probability(self.estimator, frame, self.features)
 
     @cached_property
-    def holdout_scores(self) -> NDArray[np.float64]:
+    def holdout_scores(self) -> Floats:
         """Return probabilities on the holdout by the fit that never saw it, shape (rows of it,)."""
         return self.predict_proba(self.holdout) if self.held_out is None else self.held_out
 
@@ -104,13 +104,9 @@ class Model:
     def metrics(self) -> pd.DataFrame:
         """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
         table = scores.summarise_metrics(self.holdout[self.target].to_numpy(), self.holdout_scores)
-        counts = pd.DataFrame(
-            {
-                "metric": ["n_train", "n_test"],
-                "value": [float(self.n_train), float(len(self.holdout))],
-            }
-        )
-        return pd.concat([table, counts], ignore_index=True)
+        counts = {"n_train": float(self.n_train), "n_test": float(len(self.holdout))}
+        added = pd.DataFrame(counts.items(), columns=["metric", "value"])
+        return pd.concat([table, added], ignore_index=True)
 
     @property
     def ranks_backwards(self) -> bool:
@@ -150,19 +146,16 @@ class Model:
         labels = rows[self.target].to_numpy(dtype=np.float64)
         grader = self.estimator if self.graded is None else self.graded
         whole = prepare_rows(grader, model_inputs(rows, self.features))
-        names = self.feature_names
-        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in names)
+        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in self.feature_names)
         base = (_probability(grader, rows, self.features) - labels) ** 2
         rises = (whole.exchanged(mixed) - labels) ** 2 - base
-        means, errors = rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5
-        return dict(zip(names, zip(means.tolist(), errors.tolist(), strict=True), strict=True))
+        found = zip(rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5, strict=True)
+        pairs = [(float(mean), float(error)) for mean, error in found]
+        return dict(zip(self.feature_names, pairs, strict=True))
 
 
-def _probability(
-    estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]
-) -> NDArray[np.float64]:
-    probability: NDArray[np.float64] = estimator.predict_proba(model_inputs(frame, features))[:, 1]
-    return probability
+def _probability(estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
+    return np.asarray(estimator.predict_proba(model_inputs(frame, features))[:, 1])
 
 
 @threads.one_blas_thread()
@@ -170,7 +163,7 @@ def train(
     reference: pd.DataFrame,
     settings: Settings,
     recipe: str = FIRST_RECIPE,
-    weights: NDArray[np.float64] | None = None,
+    weights: Floats | None = None,
     origin: Mapping[str, str] | None = None,
 ) -> Model:
     """Return the model fitted on ``reference``, graded on its newest share, the holdout.
@@ -194,6 +187,7 @@ def train(
     graded, served = _fit(lesson, n_train)
     held_out = graded.predict_proba(lesson.table[n_train:])[:, 1]
     digest = windows.hash_frame(rows)
+    made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
         version=_version(digest, features, settings, recipe, row_weights),
         name=settings.model_name,
@@ -203,12 +197,7 @@ def train(
         reference=rows,
         n_train=n_train,
         seed=settings.model.seed,
-        origin={
-            **(origin or {}),
-            "recipe": recipe,
-            "estimator": settings.model.estimator,
-            "input_sha256": digest,
-        },
+        origin={**(origin or {}), **made},
         held_out=held_out,
         graded=graded,
     )
@@ -225,8 +214,8 @@ def find_version(reference: pd.DataFrame, settings: Settings) -> str:
 
 
 def _select_rows(
-    reference: pd.DataFrame, settings: Settings, weights: NDArray[np.float64] | None
-) -> tuple[pd.DataFrame, NDArray[np.float64] | None, tuple[Feature, ...]]:
+    reference: pd.DataFrame, settings: Settings, weights: Floats | None
+) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...]]:
     """Return the labelled rows with the columns that a model keeps, their weights and features."""
     target = settings.data.target
     if target not in reference.columns:
@@ -247,8 +236,8 @@ class _Lesson:
     """Rows in time order as the estimator takes them, and what is fitted on them."""
 
     table: pd.DataFrame
-    labels: NDArray[np.int64]
-    weights: NDArray[np.float64] | None
+    labels: Ints
+    weights: Floats | None
     features: tuple[Feature, ...]
     settings: ModelSettings
 
@@ -289,12 +278,8 @@ def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
 def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings) -> Pipeline:
     """Return the unfitted pipeline: preparation, then the estimator of the settings."""
     width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
-    return Pipeline(
-        [
-            ("prepare", build_preparation(features)),
-            ("classifier", build_classifier(settings, width)),
-        ]
-    )
+    classifier = build_classifier(settings, width)
+    return Pipeline([("prepare", build_preparation(features)), ("classifier", classifier)])
 
 
 def build_classifier(
@@ -308,19 +293,16 @@ def build_classifier(
     return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
 
 
-def _check_trainable(labels: NDArray[np.int64], n_train: int, target: str) -> None:
+def _check_trainable(labels: Ints, n_train: int, target: str) -> None:
     n_train = max(n_train, 0)
-    for part, found, needed in (
-        ("training", labels[:n_train], 2),
-        ("holdout", labels[n_train:], 1),
-    ):
+    parts = ("training", labels[:n_train], 2), ("holdout", labels[n_train:], 1)
+    for part, found, needed in parts:
         counts = np.bincount(found, minlength=2)
         if counts.min() < needed:
             raise UsageError(
                 f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and "
-                f"{counts[1]} with 1, "
-                f"but needs at least {needed} of each; give a longer reference (data.reference "
-                "or data.window)"
+                f"{counts[1]} with 1, but needs at least {needed} of each; give a longer reference "
+                "(data.reference or data.window)"
             )
 
 
@@ -329,7 +311,7 @@ def _version(
     features: tuple[Feature, ...],
     settings: Settings,
     recipe: str,
-    weights: NDArray[np.float64] | None,
+    weights: Floats | None,
 ) -> str:
     parts = {
         "rows": digest,

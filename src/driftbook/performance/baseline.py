@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from driftbook.drift.profile import ColumnValues
+from driftbook.data.arrays import Floats
 from driftbook.drift.reference import find_reference
 from driftbook.model import design
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
@@ -34,12 +34,12 @@ class BaselineSide(ModelSide):
         return estimated.measure_baselines(labels, self.model.holdout_scores)
 
     @cached_property
-    def bends(self) -> ColumnValues:
+    def bends(self) -> Floats:
         """Return along what the rule may bend in the holdout's rows, shape (rows, k)."""
         return bend_inputs(self.model, self.model.holdout)
 
     @property
-    def served_holdout(self) -> ColumnValues:
+    def served_holdout(self) -> Floats:
         """Return the served fit's probabilities on the holdout, from which it may have learnt."""
         return find_reference(self.model).served_holdout
 
@@ -50,7 +50,7 @@ def find_baseline(model: Model) -> BaselineSide:
     return BaselineSide(model)
 
 
-def bend_inputs(model: Model, frame: pd.DataFrame) -> ColumnValues:
+def bend_inputs(model: Model, frame: pd.DataFrame) -> Floats:
     """Return the model's prepared inputs and the squares of its numbers, shape (rows, k).
 
     Missing values are imputed as in training; values end at 3 standard deviations.

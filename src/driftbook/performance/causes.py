@@ -17,11 +17,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, special
 
-from driftbook.drift.reference import log_odds
+from driftbook.data.arrays import Floats
 from driftbook.model import scores
 from driftbook.model.training import Model
 from driftbook.performance import realised
@@ -32,8 +31,6 @@ from driftbook.performance.influence import (
     average_reference,
     average_within,
 )
-
-Floats = npt.NDArray[np.float64]
 
 COVARIATE, PRIOR, CONCEPT = "covariate shift", "prior shift", "concept change"
 TOTAL_CHANGE = "total"
@@ -93,7 +90,7 @@ class OutcomeRule:
 
     def log_odds(self, sample: ScoredSample) -> Floats:
         """Return the log odds of the outcome in each row."""
-        odds: Floats = log_odds(sample.p) + self.design(sample) @ self.theta
+        odds: Floats = scores.to_log_odds(sample.p) + self.design(sample) @ self.theta
         return odds
 
     def chance(self, sample: ScoredSample, offset: float) -> Floats:
@@ -167,7 +164,7 @@ def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:
     Source: a fluctuation along the loss's own gradient, van der Laan and Rubin (2006), Int. J.
     Biostatistics 2; ridge penalty, Hoerl and Kennard (1970), Technometrics 12.
     """
-    z, offset = sample.design(), log_odds(sample.p)
+    z, offset = sample.design(), scores.to_log_odds(sample.p)
     k = z.shape[1] - 2
     ridge = np.append([1e-3, 1e-3], np.full(k, k / BEND_SD**2))
     theta = np.zeros(k + 2)

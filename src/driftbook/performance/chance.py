@@ -11,19 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import special, stats
 
+from driftbook.data.arrays import Floats, Ints
 from driftbook.model import logistic, scores
-from driftbook.model.blocks import block_variance
 from driftbook.model.encoding import Encoding, find_encoding
+from driftbook.model.row_sums import block_variance
 
 if TYPE_CHECKING:
     from driftbook.model.training import Model
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
 
 FOLDS = 5
 MOST_FITTED = 20_000  # of longer references every k-th row is taken
@@ -59,7 +57,9 @@ class CalibrationRows:
 
     def window(self, p: Floats, design: Floats) -> Floats:
         """Return the inputs of rows that the champion gave ``p``, cut to the range seen here."""
-        inputs = np.column_stack([log_odds(p), design @ self.columns, np.ones(len(p))])
+        inputs = np.column_stack(
+            [scores.to_log_odds(p, EDGE), design @ self.columns, np.ones(len(p))]
+        )
         cut: Floats = np.clip(inputs, self.inputs.min(axis=0), self.inputs.max(axis=0))
         return cut
 
@@ -105,7 +105,7 @@ def gather_reference_rows(model: Model) -> CalibrationRows:
     champion = np.full(len(y), np.nan)
     place = np.asarray(rows.index, dtype=np.int64)
     held = place >= model.n_train
-    champion[held] = log_odds(model.holdout_scores[place[held] - model.n_train])
+    champion[held] = scores.to_log_odds(model.holdout_scores[place[held] - model.n_train], EDGE)
     plain = known.plain(rows)
     linear = model.origin.get("estimator") == "logistic_regression"
     if linear and model.origin.get("recipe") in PLAIN and plain.shape[1] <= WIDEST:
@@ -122,7 +122,9 @@ def gather_recent_rows(
 ) -> CalibrationRows:
     """Return the evidence of labelled rows newer than the reference, which neither fit has seen."""
     design = base.encoding.bent(frame)
-    inputs = np.column_stack([log_odds(p), _bounded(design @ base.columns), np.ones(len(p))])
+    inputs = np.column_stack(
+        [scores.to_log_odds(p, EDGE), _bounded(design @ base.columns), np.ones(len(p))]
+    )
     return _evidence(base.encoding, base.columns, y, design, inputs, recent=True)
 
 
@@ -180,12 +182,6 @@ def calibrate_chances(
     return ChanceCalibration(used, beta, inverse @ spread @ inverse)
 
 
-def log_odds(p: Floats) -> Floats:
-    """Return the log odds of probabilities, cut at one in a million."""
-    odds: Floats = special.logit(np.clip(p, EDGE, 1.0 - EDGE))
-    return odds
-
-
 def _evidence(
     known: Encoding, columns: Floats, y: Floats, design: Floats, inputs: Floats, recent: bool
 ) -> CalibrationRows:
@@ -206,5 +202,5 @@ def _every(rows: Floats) -> Floats:
 
 
 def _bounded(odds: Floats) -> Floats:
-    most = -float(log_odds(np.zeros(1))[0])
+    most = -float(scores.to_log_odds(np.zeros(1), EDGE)[0])
     return np.clip(odds, -most, most)

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from driftbook.data.arrays import Floats
 from driftbook.model import scores
-from driftbook.model.blocks import (
+from driftbook.model.row_sums import (
     BLOCKS,
     block_standard_error,
     difference_half_width,
@@ -20,7 +20,6 @@ from driftbook.model.blocks import (
 from driftbook.performance import chance
 from driftbook.performance.chance import CalibrationRows, ChanceCalibration
 
-Floats = npt.NDArray[np.float64]
 EstimateRow = dict[str, object]
 
 # Fewer newer labelled rows than this do not replace the reference's; of many the newest count.

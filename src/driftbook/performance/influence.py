@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import special
 
-from driftbook.model import blocks
-
-Floats = npt.NDArray[np.float64]
+from driftbook.data.arrays import Flags, Floats
+from driftbook.model import row_sums
 
 
 @dataclass(frozen=True)
@@ -67,10 +65,10 @@ class InfluencedNumber:
         """Return half the width of its interval; rows may depend on their neighbours in time.
 
         Source: means of contiguous blocks, Ibragimov and Müller (2010), and Welch (1947), as in
-        :func:`driftbook.model.blocks.block_standard_error` and ``difference``.
+        :func:`driftbook.model.row_sums.block_standard_error` and ``difference``.
         """
-        now, before = map(blocks.block_standard_error, (self.current, self.reference))
-        return blocks.difference_half_width(now, before, confidence)
+        now, before = map(row_sums.block_standard_error, (self.current, self.reference))
+        return row_sums.difference_half_width(now, before, confidence)
 
 
 def average_reference(values: Floats, n: int) -> InfluencedNumber:
@@ -89,7 +87,7 @@ def average_current(values: Floats, m: int) -> InfluencedNumber:
     return InfluencedNumber(middle, np.zeros(m), values - middle)
 
 
-def average_within(values: Floats, chosen: npt.NDArray[np.bool_], n: int) -> InfluencedNumber:
+def average_within(values: Floats, chosen: Flags, n: int) -> InfluencedNumber:
     """Return the mean of the reference's ``values`` over its ``chosen`` rows, both (m,)."""
     middle = float(values[chosen].mean())
     return InfluencedNumber(

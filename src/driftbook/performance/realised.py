@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
+from driftbook.data.arrays import Floats
 from driftbook.drift.reference import find_reference
 from driftbook.model import scores, threads
-from driftbook.model.blocks import (
+from driftbook.model.row_sums import (
     FALSE_WORSE_RATE,
     block_standard_error,
     difference_half_width,
@@ -21,8 +21,6 @@ from driftbook.model.training import Model
 from driftbook.performance import estimated as estimate
 from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
-
-Floats = npt.NDArray[np.float64]
 
 PERFORMANCE_COLUMNS = (
     "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
