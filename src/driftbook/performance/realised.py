@@ -40,7 +40,11 @@ class ScoredRows:
 
 @threads.one_blas_thread()
 def judge_performance(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    scored: ScoredRows | None = None,
 ) -> pd.DataFrame:
     """Return a row a metric and basis: realised where labels are known, estimated for all rows.
 
@@ -50,7 +54,8 @@ def judge_performance(
     (Bonferroni), and ``worse`` says that it lies wholly on the bad side. ``basis``: ``realised``,
     ``estimated`` (one method a metric, named by ``method``), or ``alternative`` (what other
     methods say; shown, never worse). ``history``: mature labelled rows since the reference, which
-    calibrate the estimate where there are enough. ``status``: ``ok``, ``insufficient`` (fewer
+    calibrate the estimate where there are enough; ``scored``: the rows of ``current`` where they
+    are scored already. ``status``: ``ok``, ``insufficient`` (fewer
     labelled rows than ``policy.min_rows``, or an AUC with fewer than 10 rows of a class),
     ``one_class`` (an AUC without a pair to rank), ``undefined`` (the estimate has no value),
     ``not_scored`` (a feature column is absent). Values that cannot be had are NaN.
@@ -58,9 +63,9 @@ def judge_performance(
     Source: standard errors from means of contiguous blocks, Ibragimov and Müller (2010), JBES 28,
     which stay valid where neighbouring rows depend on each other; Welch (1947) for two samples.
     """
-    if any(name not in current.columns for name in model.feature_names):
+    rows = score_if_complete(model, current) if scored is None else scored
+    if rows is None:
         return _unscored(len(current))
-    rows = score_outcomes(model, current)
     known = find_baseline(model)
     slack = find_reference(model).mean_slack(settings.drift.min_effect)
     realised = judge_realised(model, rows, settings.policy.min_rows, slack)
@@ -107,6 +112,11 @@ def score_outcomes(model: Model, frame: pd.DataFrame) -> ScoredRows:
         dtype=np.float64, na_value=np.nan
     )
     return ScoredRows(np.where(np.isin(y, (0.0, 1.0)), y, np.nan), p)
+
+
+def score_if_complete(model: Model, frame: pd.DataFrame) -> ScoredRows | None:
+    """Return :func:`score_outcomes` of the rows, None where a feature is no column of them."""
+    return score_outcomes(model, frame) if set(model.feature_names) <= set(frame.columns) else None
 
 
 def score_holdout(model: Model) -> ScoredRows:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
 
+from driftbook.data.plain_json import to_plain_json
 from driftbook.errors import UsageError
 from driftbook.runbook.kernel import WarmKernel
 from driftbook.runbook.project import BACKTEST, STEPS, Project
@@ -225,7 +226,7 @@ def check_job(
     settings = Settings.load(settings_file).based(*map(Path, bases))
     _refuse_another_model(settings.model_name, Path(artifacts))
     dataset, chosen = runs.check_run(settings, Path(artifacts), window)
-    return {"window": chosen.name, "data": runs.to_plain_json(runs.describe_data(dataset, chosen))}
+    return {"window": chosen.name, "data": to_plain_json(runs.describe_data(dataset, chosen))}
 
 
 def _refuse_another_model(name: str, artifacts: Path) -> None:

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from driftbook.data import windows as data
+from driftbook.data.plain_json import to_plain_json
 from driftbook.data.windows import Dataset, Window, WindowSplit
 from driftbook.errors import UsageError
 from driftbook.model import training
@@ -266,25 +265,6 @@ def open_run(
     if parent.name == "runs":
         folder = artifacts / SCRATCH_RUN / run_id
     return Run(run_id, settings, artifacts, folder, window or note["window"], note["champion"])
-
-
-def to_plain_json(value: Any) -> Any:
-    """Return ``value`` with NumPy and pandas scalars as plain JSON values and NaN as ``None``."""
-    if isinstance(value, Mapping):
-        return {str(key): to_plain_json(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | np.ndarray | pd.Series):
-        return [to_plain_json(item) for item in value]
-    if isinstance(value, pd.DataFrame):
-        return [to_plain_json(row) for row in value.to_dict(orient="records")]
-    if isinstance(value, np.generic):
-        value = value.item()
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, str | int):
-        return value
-    if value is pd.NA or value is pd.NaT:
-        return None
-    return str(value)
 
 
 def _write(path: Path, text: str) -> Path:
