@@ -65,7 +65,7 @@ def test_labels_that_were_not_there_yet_are_not_used(
 def test_only_the_newest_windows_are_judged(
     chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(trend, "MOST", 2)
+    monkeypatch.setattr(trend, "MOST_TREND_WINDOWS", 2)
     table = trend.trace_performance(model, dataset, chosen, dataset.windows[7], 0)
     assert table["window"].tolist() == [w.name for w in dataset.windows[6:8]]
 
@@ -76,6 +76,22 @@ def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
     after = artifacts.find_reference_end(run.dataset, run.champion)
     table = trend.trace_performance(run.champion, run.dataset, chosen, run.split.window, after)
     assert table["window"].iloc[0] == "rows-0004"
+
+
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_table_that_is_there_already_is_the_last_windows_own(
+    chosen: Settings, tmp_path: Path, delay: int
+) -> None:
+    late = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_delay": delay})})
+    run = artifacts.Run("run", late, tmp_path / "artifacts", tmp_path / "run", "rows-0006")
+    after = artifacts.find_reference_end(run.dataset, run.champion)
+    judged = realised.judge_performance(run.champion, run.split.current, late, run.split.history)
+    given = (run.champion, run.dataset, late, run.split.window, after)
+    anew = trend.trace_performance(*given)
+    pd.testing.assert_frame_equal(trend.trace_performance(*given, judged), anew)
+    other = judged.assign(value=judged["value"] + 1.0)
+    moved = trend.trace_performance(*given, other)["estimated"] - anew["estimated"]
+    assert moved.tolist() == pytest.approx([0.0] * (len(anew) - 1) + [1.0])
 
 
 def test_every_window_is_judged_on_one_thread(

@@ -14,6 +14,7 @@ from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.causes import CAUSE_COLUMNS, explain_change
+from driftbook.performance.metric_rows import tabulate_metric_rows
 from driftbook.settings import Settings
 
 
@@ -80,7 +81,7 @@ def examine_window(
         min_rows=settings.policy.min_rows,
         quality=check_quality(model, current, settings),
         drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
-        performance=pd.DataFrame(columns=list(realised.PERFORMANCE_COLUMNS)),
+        performance=tabulate_metric_rows(),
         causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
         fresh=current.iloc[:0],
     )
