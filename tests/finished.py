@@ -51,7 +51,9 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     run.write_csv("policy/performance.csv", assessment.performance)
     run.write_csv("policy/decomposition.csv", assessment.decomposition)
     last, after = run.split.window, run.reference_end
-    since = trend.trace_performance(champion, run.dataset, chosen, last, after)
+    since = trend.trace_performance(
+        champion, run.dataset, chosen, last, after, assessment.performance
+    )
     run.write_csv("policy/performance_by_window.csv", since, champion)
     document = assessment.to_dict() | {"challenger_version": proposed}
     run.write_json("policy/retrain_recommendation.json", document)

@@ -15,9 +15,8 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression
 
 from driftbook.data import synthetic
-from driftbook.decision import challenger, forecast, policy, recipes, retraining, trial
-from driftbook.decision import gap as gain
-from driftbook.decision.experience import TrialExperience
+from driftbook.decision import challenger, costs, findings, gap, policy, recipes, retraining, trial
+from driftbook.decision.gap import TrialEvidence
 from driftbook.decision.trial import Trial, TrialSegment
 from driftbook.model import design, logistic
 from driftbook.model.row_sums import RowSum
@@ -65,14 +64,12 @@ def test_the_turning_cost_is_where_the_break_even_meets_the_gain(
     error_cost: float, horizon: int, gain_low: float, slope: float
 ) -> None:
     policy = PolicySettings(error_cost=error_cost, horizon=horizon)
-    turn = challenger.find_turning_cost(policy, gain_low, slope)
+    turn = costs.find_turning_cost(policy, gain_low, slope)
     assert turn > 0.0
 
     def price(factor: float) -> float:
         cost = turn * factor
-        return challenger.find_break_even(policy.model_copy(update={"retrain_cost": cost}), slope)[
-            0
-        ]
+        return costs.find_break_even(policy.model_copy(update={"retrain_cost": cost}), slope)[0]
 
     assert price(0.999) < gain_low < price(1.001)
     assert price(1.0) == pytest.approx(gain_low, rel=1e-9, abs=1e-12)
@@ -88,24 +85,24 @@ def test_the_break_even_by_a_loop(
     retrain_cost: float, error_cost: float, horizon: int, slope: float
 ) -> None:
     policy = PolicySettings(retrain_cost=retrain_cost, error_cost=error_cost, horizon=horizon)
-    costs = []
+    totals = []
     for windows in range(1, horizon + 1):
         stale = sum(slope * age for age in range(windows)) / windows
-        costs.append(retrain_cost / error_cost / windows + stale)
-    cheapest = min(costs)
-    price, windows = challenger.find_break_even(policy, slope)
+        totals.append(retrain_cost / error_cost / windows + stale)
+    cheapest = min(totals)
+    price, windows = costs.find_break_even(policy, slope)
     assert price == pytest.approx(max(0.0, cheapest - slope / 2), abs=1e-9)
-    assert costs[windows - 1] == pytest.approx(cheapest, abs=1e-9)
+    assert totals[windows - 1] == pytest.approx(cheapest, abs=1e-9)
 
 
 def test_costs_at_the_edge() -> None:
     policy = PolicySettings(error_cost=2.0, retrain_cost=0.06, horizon=6)
-    assert challenger.find_break_even(policy) == (pytest.approx(0.005), 6)
-    assert challenger.find_turning_cost(policy, 0.005, 0.0) == pytest.approx(0.06)
-    assert challenger.find_turning_cost(policy, 0.0, 0.0) == 0.0
-    assert challenger.find_turning_cost(policy, -0.1, 0.3) == 0.0
+    assert costs.find_break_even(policy) == (pytest.approx(0.005), 6)
+    assert costs.find_turning_cost(policy, 0.005, 0.0) == pytest.approx(0.06)
+    assert costs.find_turning_cost(policy, 0.0, 0.0) == 0.0
+    assert costs.find_turning_cost(policy, -0.1, 0.3) == 0.0
     free = PolicySettings(error_cost=0.0, horizon=6)
-    assert challenger.find_break_even(free, 0.1) == (float("inf"), 6)
+    assert costs.find_break_even(free, 0.1) == (float("inf"), 6)
 
 
 # Logistic fits
@@ -196,9 +193,9 @@ def test_a_fit_that_learned_from_the_poison_would_be_seen() -> None:
 def test_the_recipe_on_the_gates_was_chosen_without_them() -> None:
     plain = _tried("concept")
     found = _tried("concept", plain.rows - WINDOW - REFERENCE)
-    before = [gain.learn_from_trial(t, gates=False) for t in (plain, found)]
+    before = [gap.learn_from_trial(t, gates=False) for t in (plain, found)]
     assert before[0].leads and before[0].to_text() == before[1].to_text()
-    assert gain.learn_from_trial(plain).to_text() != gain.learn_from_trial(found).to_text()
+    assert gap.learn_from_trial(plain).to_text() != gap.learn_from_trial(found).to_text()
 
 
 def test_the_gap_by_a_loop() -> None:
@@ -212,10 +209,10 @@ def test_the_gap_by_a_loop() -> None:
                 champion = found.champion[i]
                 total += float(champion - losses[i - segment.start])
                 rows += 1
-        gap = gain.measure_gap(found, name)
-        assert gap is not None and rows == gap.rows == WINDOW
-        assert gap.mean == pytest.approx(total / rows)
-    assert gain.measure_gap(found, "no such recipe") is None
+        measured = gap.measure_gap(found, name)
+        assert measured is not None and rows == measured.rows == WINDOW
+        assert measured.mean == pytest.approx(total / rows)
+    assert gap.measure_gap(found, "no such recipe") is None
 
 
 def test_leads_count_a_row_once_by_hand() -> None:
@@ -227,10 +224,10 @@ def test_leads_count_a_row_once_by_hand() -> None:
     base = [np.full(8, 0.3), np.full(16, 0.4), np.full(8, 0.2)]
     other = [np.full(8, 0.2), np.full(16, 0.1), None]
     losses = {"recent": base, "fading": other}
-    found = Trial(segments, losses, np.zeros(24), [[], [], []], 16, 24, 0)
-    lead = gain.measure_lead(found, "fading")
+    found = Trial(segments, losses, np.zeros(24), [None, None, None], 16, 24, 0)
+    lead = gap.measure_lead(found, "fading")
     assert lead.rows == 24 and lead.mean == pytest.approx((8 * 0.1 + 16 * 0.3) / 24)
-    assert gain.measure_lead(found, "fading", gates=False).mean == pytest.approx(0.1)
+    assert gap.measure_lead(found, "fading", gates=False).mean == pytest.approx(0.1)
 
 
 def test_a_recipe_must_lead_with_confidence() -> None:
@@ -239,18 +236,18 @@ def test_a_recipe_must_lead_with_confidence() -> None:
         RowSum(0.1, 1.0, 100, 15),
         RowSum(-9, 1, 100, 15),
     )
-    assert gain.choose_recipe(TrialExperience({})) == "recent"
-    assert gain.choose_recipe(TrialExperience({"fading": faint, "weighted": behind})) == "recent"
-    assert gain.choose_recipe(TrialExperience({"fading": faint, "weighted": sure})) == "weighted"
+    assert gap.choose_recipe(TrialEvidence({})) == "recent"
+    assert gap.choose_recipe(TrialEvidence({"fading": faint, "weighted": behind})) == "recent"
+    assert gap.choose_recipe(TrialEvidence({"fading": faint, "weighted": sure})) == "weighted"
 
 
 def test_a_recipe_that_leans_on_the_old_must_lead_more_surely() -> None:
     # t is 1.34 at 90% and 2.60 at 99% with 15 degrees of freedom.
     lead = RowSum(2.0, 1.0, 100, 15)
     for name, taken in (("fading", "fading"), ("weighted", "recent"), ("recalibrated", "recent")):
-        assert gain.choose_recipe(TrialExperience({name: lead})) == taken
+        assert gap.choose_recipe(TrialEvidence({name: lead})) == taken
     assert (
-        gain.choose_recipe(TrialExperience({"recalibrated": RowSum(3.0, 1.0, 100, 15)}))
+        gap.choose_recipe(TrialEvidence({"recalibrated": RowSum(3.0, 1.0, 100, 15)}))
         == "recalibrated"
     )
 
@@ -266,25 +263,25 @@ def test_readings_by_a_loop() -> None:
             for i in range(segment.start, segment.stop)
         ]
         expected.append(((segment.stop - REFERENCE) / WINDOW, sum(gaps) / len(gaps)))
-    window = gain.measure_gap(found, "recent")
+    window = gap.measure_gap(found, "recent")
     assert window is not None
     expected.append(((found.rows - REFERENCE) / WINDOW, window.mean))
-    readings = gain.read_gaps(found, "recent")
+    readings = gap.read_gaps(found, "recent")
     assert len(readings) >= 3
     assert [(r.age, r.gap) for r in readings] == [pytest.approx(pair) for pair in expected]
     assert readings[-1].variance == pytest.approx(window.error**2)
     # A recipe that was never fitted is stood in for by the sliding block.
-    assert gain.read_gaps(found, "no such recipe") == readings
+    assert gap.read_gaps(found, "no such recipe") == readings
 
 
 def test_the_gain_is_the_level_of_the_readings() -> None:
     found = _tried("concept")
-    known = TrialExperience({}, motion=forecast.GapMotion(0.01, 3.0, 1e-3, 3, 1e-4, 2))
-    lasting, moved = gain.expect_gap(found, "recent", known)
-    readings = gain.read_gaps(found, "recent")
-    assert moved == known.motion + forecast.fit_motion(readings)
+    known = TrialEvidence({}, motion=gap.GapMotion(0.01, 3.0, 1e-3, 3, 1e-4, 2))
+    lasting, moved = gap.expect_gap(found, "recent", known)
+    readings = gap.read_gaps(found, "recent")
+    assert moved == known.motion + gap.fit_motion(readings)
     loss = float(np.mean(found.champion[REFERENCE:]))
-    assert lasting == forecast.forecast_level(readings, moved, loss)
+    assert lasting == gap.forecast_level(readings, moved, loss)
     assert 0.0 < lasting.mean < 0.2 and lasting.error < 0.05
 
 
@@ -293,13 +290,13 @@ def test_a_calm_window_needs_surer_evidence_of_staleness() -> None:
     # t is 2.13 at 97.5% and 3.29 at 99.75% with 15 degrees of freedom.
     for t, plain, calm in ((1.9, False, False), (2.6, True, False), (4.0, True, True)):
         seen = RowSum(0.1 * t, 0.01, 1.0, 15)
-        assert gain.is_stale(seen, none, 0.0, calm=False) is plain
-        assert gain.is_stale(seen, none, 0.0, calm=True) is calm
-        assert gain.is_stale(none, seen, 0.0, calm=True) is calm
+        assert gap.is_stale(seen, none, 0.0, calm=False) is plain
+        assert gap.is_stale(seen, none, 0.0, calm=True) is calm
+        assert gap.is_stale(none, seen, 0.0, calm=True) is calm
     # Less than the luck of two fits is no evidence, however exact.
     exact = RowSum(0.01, 1e-12, 1.0, 15)
-    assert gain.is_stale(exact, none, 0.001, calm=True)
-    assert not gain.is_stale(exact, none, 0.01, calm=False)
+    assert gap.is_stale(exact, none, 0.001, calm=True)
+    assert not gap.is_stale(exact, none, 0.01, calm=False)
 
 
 def _calm(scenario: str) -> Trial:
@@ -326,14 +323,14 @@ def test_in_a_calm_window_the_gap_must_be_a_share_of_the_loss(
 def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
     model, _ = _stream("none")
     found, plain = _calm("none"), _tried("none")
-    theory = gain.measure_fit_noise(plain, model)
+    theory = gap.measure_fit_noise(plain, model)
     p = model.holdout_scores
     assert plain.quarters == ()
     assert theory == pytest.approx(2 * np.mean(p * (1 - p)) * np.sqrt(5) / REFERENCE)
     wide = replace(found, quarters=(0.1, 0.2, 0.3, 0.4))
     sd = np.std([0.1, 0.2, 0.3, 0.4], ddof=1)
-    assert gain.measure_fit_noise(wide, model) == pytest.approx(np.sqrt(2) * sd / 4)
-    assert len(found.quarters) == 4 and theory <= gain.measure_fit_noise(found, model) < 5 * theory
+    assert gap.measure_fit_noise(wide, model) == pytest.approx(np.sqrt(2) * sd / 4)
+    assert len(found.quarters) == 4 and theory <= gap.measure_fit_noise(found, model) < 5 * theory
 
 
 def test_a_quarter_is_every_fourth_row_before_the_window() -> None:
@@ -355,7 +352,7 @@ def test_calm_windows_are_tried_once_there_is_a_whole_window_before_them() -> No
     model, rows = _stream("none")
     window, past = rows.iloc[-WINDOW:], rows.iloc[:-WINDOW]
     for history, tried in ((None, False), (past.iloc[:50], False), (past, True)):
-        found = policy.examine_window(model, window, _settings(), history)
+        found = findings.examine_window(model, window, _settings(), history)
         assert found.calm
         assert (found.trial is not None) is tried
     assert policy.assess(model, window, _settings(), past).action == "hold"
@@ -413,7 +410,7 @@ def test_a_version_learns_from_the_rows_its_recipe_names(recipe: str, rows: int)
     newest = pd.concat([model.reference, fresh], ignore_index=True).iloc[-rows:]
     columns = [*model.feature_names, model.target]
     assert made.reference[columns].to_numpy() == pytest.approx(newest[columns].to_numpy())
-    assert made.origin["recipe"] == recipe and trial.count_block_rows(made) == REFERENCE
+    assert made.origin["recipe"] == recipe and recipes.count_block_rows(made) == REFERENCE
 
 
 def test_no_challenger_without_rows_columns_or_a_second_class() -> None:
@@ -428,7 +425,7 @@ def test_no_challenger_without_rows_columns_or_a_second_class() -> None:
     single = rows.assign(target=1)
     order = retraining.RetrainOrder(model, single, "recent", WINDOW, _settings(), "{}")
     assert retraining.count_rows_used(order) is None
-    assert retraining.count_rows_used(order.with_recipe("recalibrated")) is None
+    assert retraining.count_rows_used(replace(order, recipe="recalibrated")) is None
     found = challenger.try_recipes(model, single.iloc[-WINDOW:], single, _settings())
     assert found is not None
     assert challenger.weigh_challenger(model, single, found, _settings()) is None
@@ -442,10 +439,10 @@ def test_where_one_class_is_left_no_block_is_fitted_and_the_world_is_called_hard
     current, history = frame.iloc[-WINDOW:], frame.iloc[REFERENCE:-WINDOW]
     fresh = challenger.gather_labelled(model, current, history)
     found = challenger.try_recipes(model, current, fresh, _settings())
-    assert found is not None and trial.BASE_RECIPE not in found.losses
-    assert found.losses_of(trial.BASE_RECIPE) == [None] * len(found.segments)
-    assert gain.read_gaps(found, trial.BASE_RECIPE) == []
-    assert gain.measure_gap(found, trial.BASE_RECIPE) is None
+    assert found is not None and recipes.BASE_RECIPE not in found.losses
+    assert found.losses_of(recipes.BASE_RECIPE) == [None] * len(found.segments)
+    assert gap.read_gaps(found, recipes.BASE_RECIPE) == []
+    assert gap.measure_gap(found, recipes.BASE_RECIPE) is None
     assessment = policy.assess(model, current, _settings(), history)
     assert assessment.action == "monitor"
 
@@ -492,11 +489,11 @@ def test_fading_weights_halve() -> None:
     assert recipes.weigh_fading(5, 2.0).tolist() == pytest.approx(
         [0.25, 0.5**1.5, 0.5, 0.5**0.5, 1.0]
     )
-    part, weights = trial.plan_rows("fading", stop=900, block=600)
+    part, weights = recipes.plan_rows("fading", stop=900, block=600)
     assert part == slice(300, 900) and weights is not None
     assert weights[-1] / weights[-101] == pytest.approx(2.0)
-    assert trial.plan_rows("recent", stop=900, block=600) == (slice(300, 900), None)
-    assert trial.plan_rows("everything", stop=900, block=600) == (slice(0, 900), None)
+    assert recipes.plan_rows("recent", stop=900, block=600) == (slice(300, 900), None)
+    assert recipes.plan_rows("everything", stop=900, block=600) == (slice(0, 900), None)
 
 
 def test_one_class_makes_no_fit() -> None:

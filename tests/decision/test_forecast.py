@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from driftbook.decision.experience import TrialExperience, parse_experience
-from driftbook.decision.forecast import (
+from driftbook.decision.gap import (
     LASTING_TURNS,
     MOVING_SHARE,
     MOVING_WINDOWS,
     STILL_WINDOWS,
     GapMotion,
     GapReading,
+    TrialEvidence,
     fit_motion,
     forecast_level,
+    parse_evidence,
 )
 from driftbook.model.row_sums import RowSum
 
@@ -88,10 +89,10 @@ def test_motions_of_champions_add_up() -> None:
     both = fit_motion(first) + fit_motion(second)
     assert both.windows == 8.0 and both.readings == 8 and both.turns == 6
     assert both.rise == pytest.approx(first[-1].gap + second[-1].gap)
-    lessons = TrialExperience({"fading": RowSum(1.0, 2.0, 3.0, 4)}, RowSum(5.0, 6.0, 7.0, 8), both)
-    assert parse_experience(lessons.to_text()) == lessons
+    lessons = TrialEvidence({"fading": RowSum(1.0, 2.0, 3.0, 4)}, RowSum(5.0, 6.0, 7.0, 8), both)
+    assert parse_evidence(lessons.to_text()) == lessons
     assert (lessons + lessons).motion == both + both
-    assert parse_experience('{"leads": {}, "ageing": [0.0, 0.0, 0.0, 0]}').motion == GapMotion()
+    assert parse_evidence('{"leads": {}, "ageing": [0.0, 0.0, 0.0, 0]}').motion == GapMotion()
 
 
 @pytest.mark.parametrize(("lasting", "passing"), [(0.02, 0.0), (0.005, 0.02), (0.01, 0.01)])
@@ -125,10 +126,10 @@ def test_a_gap_that_comes_and_goes_is_worth_less_than_one_that_stays() -> None:
     assert passing < 0.5 * lasting and lasting > 0.02
 
 
-def test_a_noisy_reading_hardly_counts_and_none_is_refused() -> None:
+def test_a_noisy_reading_hardly_counts_and_without_any_nothing_is_known() -> None:
     noisy = [GapReading(1.0, 0.5, 1e9, 3)]
     assert forecast_level(noisy, GapMotion(), LOSS).mean == pytest.approx(0.0, abs=1e-6)
     endless = [GapReading(1.0, 0.5, float("inf"), 1)]
     assert forecast_level(endless, GapMotion(), LOSS).mean == 0.0
-    with pytest.raises(ValueError, match="never read"):
-        forecast_level([], GapMotion(), LOSS)
+    unread = forecast_level([], GapMotion(), LOSS)
+    assert unread.mean == 0.0 and unread.error == float("inf") and unread.low(0.6) < -1e300

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -13,6 +14,7 @@ from scipy import optimize, special, stats
 
 from driftbook.data import synthetic
 from driftbook.decision import reasons
+from driftbook.decision.findings import WindowFindings
 from driftbook.decision.policy import assess
 from driftbook.model.training import Model, train
 from driftbook.performance import causes
@@ -497,8 +499,10 @@ def test_the_cause_in_words(parts: pd.DataFrame, words: str) -> None:
 def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None:
     parts = whole(0.0, 0.0, 0.03, {CONCEPT, TOTAL_CHANGE})
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2}
-    judged, none = pd.DataFrame([row]), pd.DataFrame()
-    said = reasons.phrase_reason("monitor", none, none, judged, judged, None, parts)
+    judged = pd.DataFrame([row | {"worse": True}])
+    none = pd.DataFrame({"feature": [], "severity": [], "matters": []})
+    found = WindowFindings(100, 30, none, none, judged, parts, none)
+    said = reasons.phrase_reason("monitor", found, None)
     assert "0.2300 against 0.2000, because the rule changed" in said
-    calm = reasons.phrase_reason("hold", none, none, judged[:0], judged, None, parts)
-    assert "rule" not in calm
+    calm = replace(found, performance=judged.assign(worse=False))
+    assert "rule" not in reasons.phrase_reason("hold", calm, None)

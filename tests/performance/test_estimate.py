@@ -14,7 +14,7 @@ from driftbook.data.arrays import Floats
 from driftbook.decision import policy
 from driftbook.model import scores
 from driftbook.model.training import Model, train
-from driftbook.performance import chance, estimated
+from driftbook.performance import estimated, outcome_chance
 from driftbook.performance import realised as performance
 from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
@@ -58,6 +58,10 @@ def curved(seed: int, n: int, centre: float, spread: float) -> pd.DataFrame:
     return frame.assign(target=drawn.astype(int))
 
 
+def expected_values(p: Floats, chances: Floats) -> dict[str, float]:
+    return {metric: one.value for metric, one in estimated.expect_metrics(p, chances).items()}
+
+
 def by_loop(p: Floats, chance: Floats) -> dict[str, float]:
     n = len(p)
     brier = loss = right = won = pairs = 0.0
@@ -78,13 +82,13 @@ def by_loop(p: Floats, chance: Floats) -> dict[str, float]:
 @pytest.mark.parametrize("n", [2, 3, 40])
 def test_expectation_equals_the_for_loop(n: int, decimals: int) -> None:
     p = np.clip(np.round(chances(1, n), decimals), 0.1, 0.9)
-    assert estimated.expect_scores(p, p) == pytest.approx(by_loop(p, p), abs=1e-12)
+    assert expected_values(p, p) == pytest.approx(by_loop(p, p), abs=1e-12)
     chance = chances(2, n)  # probabilities that are not the chances
-    assert estimated.expect_scores(p, chance) == pytest.approx(by_loop(p, chance), abs=1e-12)
+    assert expected_values(p, chance) == pytest.approx(by_loop(p, chance), abs=1e-12)
 
 
 def test_expectation_by_hand() -> None:
-    found = estimated.expect_scores(np.array([0.8, 0.4]), np.array([0.8, 0.4]))
+    found = expected_values(np.array([0.8, 0.4]), np.array([0.8, 0.4]))
     assert found["accuracy"] == pytest.approx((0.8 + 0.6) / 2)
     assert found["brier"] == pytest.approx((0.8 * 0.2 + 0.4 * 0.6) / 2)
     # One pair of each class: the first is the positive with 0.8 * 0.6, the second with 0.4 * 0.2.
@@ -109,7 +113,7 @@ def test_slope_is_the_derivative_by_each_rows_chance() -> None:
     found = estimated.expect_metrics(p, chance)
     for row in (0, 7, 399):
         step = np.where(np.arange(400) == row, 1e-4, 0.0)
-        up, down = (estimated.expect_scores(p, chance + sign * step) for sign in (1, -1))
+        up, down = (expected_values(p, chance + sign * step) for sign in (1, -1))
         for metric in scores.METRICS:
             slope = (up[metric] - down[metric]) / 2e-4
             # A row paired with itself, which the slope of the AUC leaves in, weighs 1 / n.
@@ -122,7 +126,7 @@ def test_influence_is_the_spread_over_resampled_rows() -> None:
     found = estimated.expect_metrics(p, chance)
     rng = np.random.default_rng(0)
     drawn = [rng.integers(0, 500, 500) for _ in range(400)]
-    again = [estimated.expect_scores(p[rows], chance[rows]) for rows in drawn]
+    again = [expected_values(p[rows], chance[rows]) for rows in drawn]
     for metric in scores.METRICS:
         spread = np.std([one[metric] for one in again])
         influence = found[metric].influence
@@ -132,17 +136,15 @@ def test_influence_is_the_spread_over_resampled_rows() -> None:
 
 def test_equal_probabilities_rank_nothing_and_certain_ones_have_no_auc() -> None:
     flat = np.full(20, 0.3)
-    assert estimated.expect_scores(flat, flat)["roc_auc"] == pytest.approx(0.5)
+    assert expected_values(flat, flat)["roc_auc"] == pytest.approx(0.5)
     ones = np.ones(20)
-    assert np.isnan(estimated.expect_scores(ones, ones)["roc_auc"])
+    assert np.isnan(expected_values(ones, ones)["roc_auc"])
 
 
 def test_order_of_rows_changes_no_expectation() -> None:
     p, chance = np.round(chances(4, 50), 1).clip(0.1, 0.9), chances(5, 50)
     mixed = np.random.default_rng(0).permutation(50)
-    assert estimated.expect_scores(p[mixed], chance[mixed]) == pytest.approx(
-        estimated.expect_scores(p, chance)
-    )
+    assert expected_values(p[mixed], chance[mixed]) == pytest.approx(expected_values(p, chance))
 
 
 def test_one_estimate_a_metric_counts_and_the_others_stand_beside_it() -> None:
@@ -171,7 +173,7 @@ def test_weights_are_the_ratio_of_the_densities() -> None:
     model, current = stream("none")
     base = find_baseline(model).calibration_rows
     moved = current.assign(f0=current["f0"] + 0.7)  # f1 follows f0 no more: two columns matter
-    found = chance.weigh_resemblance(base, base.encoding.bent(moved))
+    found = outcome_chance.weigh_resemblance(base, base.encoding.bent(moved))
     assert found.seen
     x, y = (model.reference[name].to_numpy() for name in ("f0", "f1"))
     # Normal inputs of correlation 0.5: the log ratio is linear in both.
@@ -186,7 +188,7 @@ def test_a_window_of_the_same_kind_is_seldom_told_apart() -> None:
     model, current = stream("none")
     base = find_baseline(model).calibration_rows
     told = [
-        chance.weigh_resemblance(base, base.encoding.bent(current[a : a + 200])).seen
+        outcome_chance.weigh_resemblance(base, base.encoding.bent(current[a : a + 200])).seen
         for a in range(0, 2400, 200)
     ]
     assert sum(told) <= 1
@@ -356,23 +358,23 @@ def test_a_boosted_champion_is_calibrated_on_its_holdout_alone() -> None:
 def test_dependent_rows_widen_the_calibrations_error() -> None:
     rng = np.random.default_rng(11)
     base = find_baseline(stream("none")[0]).calibration_rows
-    plain = chance.calibrate_chances(base)
+    plain = outcome_chance.calibrate_chances(base)
     shared = np.repeat(rng.normal(size=16), len(base.y) // 16)  # a mood of each stretch of rows
     drawn = rng.random(len(shared)) < special.expit(base.inputs[: len(shared), 0] + shared)
-    moody = chance.CalibrationRows(
+    moody = outcome_chance.CalibrationRows(
         base.encoding, base.columns, drawn * 1.0, base.design, base.inputs[: len(shared)],
         informative=False, recent=False,
     )  # fmt: skip
-    wide = chance.calibrate_chances(moody)
+    wide = outcome_chance.calibrate_chances(moody)
     assert wide.covariance[-1, -1] > 8 * plain.covariance[-1, -1]
 
 
 def test_a_score_that_points_the_wrong_way_is_not_used() -> None:
     base = find_baseline(stream("none")[0]).calibration_rows
-    turned = chance.CalibrationRows(
+    turned = outcome_chance.CalibrationRows(
         base.encoding, base.columns, 1.0 - base.y, base.design, base.inputs,
         informative=False, recent=False,
     )  # fmt: skip
-    found = chance.calibrate_chances(turned, columns=True)
+    found = outcome_chance.calibrate_chances(turned, columns=True)
     assert found.used.tolist() == [2]
     assert found.chances(base.inputs)[0] == pytest.approx(turned.y.mean(), abs=0.005)

@@ -15,6 +15,7 @@ from driftbook.model import row_sums, scores
 from driftbook.model.row_sums import block_standard_error, difference_half_width
 from driftbook.model.training import Model, train
 from driftbook.performance import realised as performance
+from driftbook.performance.metric_rows import PERFORMANCE_COLUMNS
 from driftbook.performance.realised import ScoredRows
 from driftbook.settings import Settings
 
@@ -112,7 +113,7 @@ def test_five_one_sided_calls_share_one_in_a_hundred() -> None:
 def test_the_table_without_any_change() -> None:
     model, current = stream("none")
     table = judged(model, current)
-    assert tuple(table.columns) == performance.PERFORMANCE_COLUMNS
+    assert tuple(table.columns) == PERFORMANCE_COLUMNS
     realised, estimated = part(table, "realised"), part(table, "estimated")
     assert realised.index.tolist() == REALISED
     assert estimated.index.tolist() == list(scores.METRICS)
@@ -210,7 +211,7 @@ def test_an_auc_of_nine_positives_is_not_judged() -> None:
 def test_an_absent_feature_column_is_not_scored() -> None:
     model, current = stream("none")
     table = judged(model, current.drop(columns="f3"))
-    assert tuple(table.columns) == performance.PERFORMANCE_COLUMNS
+    assert tuple(table.columns) == PERFORMANCE_COLUMNS
     assert (table["status"] == "not_scored").all() and not table["worse"].any()
     assert table[["value", "baseline", "change"]].isna().all(axis=None)
     assert performance.find_worse_rows(table).empty

@@ -78,6 +78,22 @@ def test_a_run_can_open_it(chosen: Settings, tmp_path: Path) -> None:
     assert table["window"].iloc[0] == "rows-0004"
 
 
+@pytest.mark.parametrize("delay", [0, 2])
+def test_a_table_that_is_there_already_is_the_last_windows_own(
+    chosen: Settings, tmp_path: Path, delay: int
+) -> None:
+    late = chosen.model_copy(update={"data": chosen.data.model_copy(update={"label_delay": delay})})
+    run = Run("run", late, tmp_path / "artifacts", tmp_path / "run", "rows-0006")
+    after = run.reference_end
+    judged = realised.judge_performance(run.champion, run.split.current, late, run.split.history)
+    given = (run.champion, run.dataset, late, run.split.window, after)
+    anew = trend.trace_performance(*given)
+    pd.testing.assert_frame_equal(trend.trace_performance(*given, judged), anew)
+    other = judged.assign(value=judged["value"] + 1.0)
+    moved = trend.trace_performance(*given, other)["estimated"] - anew["estimated"]
+    assert moved.tolist() == pytest.approx([0.0] * (len(anew) - 1) + [1.0])
+
+
 def test_every_window_is_judged_on_one_thread(
     chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from driftbook.data import windows as data
 from driftbook.data.arrays import Floats
 from driftbook.data.windows import Dataset, Window
 from driftbook.decision import policy, recipes, retraining
+from driftbook.decision.findings import WindowFindings, examine_window
 from driftbook.decision.trial import FitMemo
 from driftbook.drift import report as drift
 from driftbook.errors import UsageError
@@ -45,7 +46,7 @@ class Timeline:
     windows: tuple[Window, ...]
     champions: list[Tenure] = field(default_factory=list)
     losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
-    _evidence: dict[tuple[str, int], policy.WindowFindings] = field(default_factory=dict)
+    _evidence: dict[tuple[str, int], WindowFindings] = field(default_factory=dict)
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
     _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
@@ -117,14 +118,14 @@ class Timeline:
         current = self._current(t)
         if key not in self._evidence:
             history = self.dataset.frame.iloc[champion.seen : self._history_end(t)]
-            self._evidence[key] = policy.examine_window(
+            self._evidence[key] = examine_window(
                 champion.model,
                 current,
                 settings,
                 history.reset_index(drop=True),
                 self._memo(champion),
             )
-        return policy.conclude_decision(champion.model, self._evidence[key], len(current), settings)
+        return policy.conclude_decision(champion.model, self._evidence[key], settings)
 
     def promote(self, champion: Tenure, t: int, assessment: policy.Assessment) -> Tenure:
         """Return the champion that takes over before window t."""
@@ -133,7 +134,7 @@ class Timeline:
             return champion
         key = (champion.model.version, t, challenger.recipe)
         if key not in self._made:
-            model = retraining.retrain_model(challenger.make)
+            model = retraining.retrain_model(challenger.order)
             self._made[key] = Tenure(model, challenger.recipe, t, self.known(t))
         return self._made[key]
 

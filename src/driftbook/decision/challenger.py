@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-import numpy as np
 import pandas as pd
 
-from driftbook.decision import experience, retraining, trial
-from driftbook.decision import gap as gain
-from driftbook.decision.experience import TrialExperience
+from driftbook.decision import costs, gap, recipes, retraining, trial
 from driftbook.decision.trial import Trial
+from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
-from driftbook.settings import PolicySettings, Settings
+from driftbook.settings import Settings
 
 # In a calm window a champion is stale only where newer fits lose less by this share of its loss
 # (a convention): heavy tails make fits differ by more than any test of theirs knows.
@@ -49,12 +47,12 @@ class Challenger:
     stale: bool
     pays: bool
     candidates: pd.DataFrame = field(repr=False)
-    make: retraining.RetrainOrder = field(repr=False)
+    order: retraining.RetrainOrder = field(repr=False)
 
     @cached_property
     def model(self) -> Model:
         """Return the challenger, trained when first asked for: most windows need none."""
-        return retraining.retrain_model(self.make)
+        return retraining.retrain_model(self.order)
 
 
 def try_recipes(
@@ -83,79 +81,46 @@ def weigh_challenger(
     """Return the challenger that a trial's losses speak for; None where nothing can be trained.
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
-    recipe chosen after it, and keeps all lessons for the champions after it. In a ``calm`` window,
-    without any other sign of change, a champion must be more surely stale to be called so.
+    recipe chosen after it, and keeps what all trials taught for the champions after it. In a
+    ``calm`` window, without any other sign of change, a champion must be more surely stale to be
+    called so.
     """
     confidence = settings.policy.confidence
-    before = experience.parse_experience(model.origin.get("lessons"))
-    taught = before + gain.learn_from_trial(found)
-    earlier = gain.choose_recipe(before + gain.learn_from_trial(found, gates=False))
-    gap = gain.measure_gap(found, earlier) or gain.measure_gap(found, trial.BASE_RECIPE)
-    lasting, moved = gain.expect_gap(found, earlier, before)
+    before = gap.parse_evidence(model.origin.get("lessons"))
+    earlier = gap.choose_recipe(before + gap.learn_from_trial(found, gates=False))
+    measured = gap.measure_gap(found, earlier) or gap.measure_gap(found, recipes.BASE_RECIPE)
+    lasting, motion = gap.expect_gap(found, earlier, before)
     # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
-    aged = gain.expect_gap(found, trial.BASE_RECIPE, before)[0] if calm else lasting
-    known = replace(taught, motion=moved)
+    aged = gap.expect_gap(found, recipes.BASE_RECIPE, before)[0] if calm else lasting
+    known = replace(before + gap.learn_from_trial(found), motion=motion)
     order = retraining.RetrainOrder(
-        model, fresh, gain.choose_recipe(known), found.window, settings, known.to_text()
+        model, fresh, gap.choose_recipe(known), found.window, settings, known.to_text()
     )
     n_train = retraining.count_rows_used(order)
-    if gap is None or n_train is None:
+    if measured is None or n_train is None:
         return None
-    price, windows = find_break_even(settings.policy, moved.slope)
+    price, windows = costs.find_break_even(settings.policy, motion.slope)
     loss = float(found.champion[-found.window :].mean())
+    noise = gap.measure_fit_noise(found, model)
     return Challenger(
         recipe=order.recipe,
-        measured=gap.mean,
+        measured=measured.mean,
         gain=lasting.mean,
         gain_low=lasting.low(confidence),
         gain_high=lasting.high(confidence),
         n_train=n_train,
-        n_gate=int(gap.rows),
+        n_gate=int(measured.rows),
         champion_loss=loss,
-        challenger_loss=loss - gap.mean,
-        staleness=moved.slope,
+        challenger_loss=loss - measured.mean,
+        staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=gain.is_stale(aged, known.ageing, gain.measure_fit_noise(found, model), calm)
+        stale=gap.is_stale(aged, known.ageing, noise, calm)
         and (not calm or aged.mean >= CALM_SHARE * loss),
         pays=lasting.low(confidence) > price,
-        candidates=_candidates(found, known, order, confidence),
-        make=order,
+        candidates=_tabulate_candidates(found, known, order, confidence),
+        order=order,
     )
-
-
-def find_break_even(policy: PolicySettings, slope: float = 0.0) -> tuple[float, int]:
-    """Return the gain in this window at which a retrain pays, and over how many windows.
-
-    A model whose loss rises by ``slope`` a window costs ``c / T + slope * (T - 1) / 2`` a window
-    when it is retrained every T windows, with ``c = retrain_cost / error_cost``. The cheapest T,
-    at most ``policy.horizon``, is how long a retrain is credited; staying is dearer once the
-    champion's gap exceeds that cost. The gap measured in this window will have grown by half a
-    slope in the next; it must be above 0 in any case. Without staleness: ``c / horizon``.
-
-    Source: renewal-reward argument, Ross (1996), Stochastic Processes, §3.6; the same trade of
-    staleness against retraining as Mahadevan and Mathioudakis (2023), arXiv 2310.04216.
-    """
-    if policy.error_cost == 0.0:
-        return float("inf"), policy.horizon
-    windows = np.arange(1, policy.horizon + 1)
-    price = policy.retrain_cost / policy.error_cost / windows + slope * (windows - 1) / 2
-    best = int(np.argmin(price))
-    return max(0.0, float(price[best]) - slope / 2), best + 1
-
-
-def find_turning_cost(policy: PolicySettings, gain_low: float, slope: float) -> float:
-    """Return the ``retrain_cost`` up to which a retrain with that sure gain pays, 0 if none does.
-
-    The inverse of :func:`find_break_even`: a retrain pays where some T of at most
-    ``policy.horizon``
-    windows costs less a window than staying.
-    """
-    if gain_low <= 0.0:
-        return 0.0
-    windows = np.arange(1, policy.horizon + 1)
-    costs = windows * (gain_low + slope / 2 - slope * (windows - 1) / 2)
-    return max(0.0, float(policy.error_cost * costs.max()))
 
 
 def gather_labelled(
@@ -172,25 +137,26 @@ def gather_labelled(
     return rows[y.isin([0, 1])].reset_index(drop=True)
 
 
-def _candidates(
-    found: Trial, known: TrialExperience, order: retraining.RetrainOrder, confidence: float
+def _tabulate_candidates(
+    found: Trial, known: gap.TrialEvidence, order: retraining.RetrainOrder, confidence: float
 ) -> pd.DataFrame:
     rows = []
     for name in found.losses:
-        on_gates, lead = gain.measure_gap(found, name), known.leads.get(name)
-        n_train = retraining.count_rows_used(order.with_recipe(name))
-        if on_gates is None or n_train is None:
+        measured = gap.measure_gap(found, name)
+        n_train = retraining.count_rows_used(replace(order, recipe=name))
+        if measured is None or n_train is None:
             continue
+        lead = known.leads.get(name, RowSum(0.0, 0.0, 1.0))
         rows.append(
             {
                 "recipe": name,
-                "gain": on_gates.mean,
-                "gain_low": on_gates.low(confidence),
-                "gain_high": on_gates.high(confidence),
+                "gain": measured.mean,
+                "gain_low": measured.low(confidence),
+                "gain_high": measured.high(confidence),
                 "n_train": n_train,
-                "n_gate": int(on_gates.rows),
-                "lead": 0.0 if lead is None else lead.mean,
-                "lead_error": 0.0 if lead is None else lead.error,
+                "n_gate": int(measured.rows),
+                "lead": lead.mean,
+                "lead_error": lead.error,
             }
         )
     return pd.DataFrame(rows)

@@ -1,15 +1,25 @@
-"""What a trial's losses say: the champion's gap, the best recipe, and whether models go stale."""
+"""The champion's gap to newer fits, what trials teach of it, and how much of it lasts.
+
+One window's gap is part truth, part luck of its rows, and part weather that is gone in the next.
+How much of each there is in a stream is learnt from all gaps seen so far, those of earlier
+champions included, so that the same reading weighs more where gaps last than where they pass.
+
+Source: local level model with drift, Durbin and Koopman (2012), Time Series Analysis by State Space
+Methods, §2.2 and §3.2; its variances from the moments of the increments, Harvey (1989), §2.4.
+"""
 
 from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
+from itertools import pairwise
 
 import numpy as np
 from scipy import stats
 
-from driftbook.data.arrays import Floats
-from driftbook.decision import forecast
-from driftbook.decision.experience import TrialExperience
-from driftbook.decision.forecast import GapMotion, GapReading
-from driftbook.decision.trial import BASE_RECIPE, Trial
+from driftbook.decision.recipes import BASE_RECIPE
+from driftbook.decision.trial import Trial
 from driftbook.model import row_sums
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
@@ -22,14 +32,112 @@ LEAD_CONFIDENCE = 0.9
 # Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
 # look best in the first window that they meet.
 SURER_LEVELS = {"recalibrated": 0.99, "weighted": 0.99}
+# Prior weights, in windows, of "gaps do not grow", "they move by a hundredth of the loss" and
+# "nothing in them passes": conventions of this project that a few windows of evidence outweigh.
+STILL_WINDOWS, MOVING_WINDOWS, LASTING_TURNS = 4.0, 4.0, 5.0
+MOVING_SHARE = 0.01
 
 
-def learn_from_trial(found: Trial, gates: bool = True) -> TrialExperience:
+@dataclass(frozen=True)
+class GapReading:
+    """A measured gap, champion's loss minus that of newer fits, when the champion was that old."""
+
+    age: float  # windows since the end of its reference
+    gap: float
+    variance: float
+    df: int = 1
+
+
+@dataclass(frozen=True)
+class GapMotion:
+    """How gaps moved from one reading to the next: sums that add up over champions.
+
+    ``rise``: of the increments; ``windows``: of the time between readings; ``square``: of the
+    squared increments less the variance of their readings; ``reversal``: of minus each increment
+    times the next, less the variance of the reading between them; and how many of each.
+    """
+
+    rise: float = 0.0
+    windows: float = 0.0
+    square: float = 0.0
+    readings: int = 0
+    reversal: float = 0.0
+    turns: int = 0
+
+    def __add__(self, other: GapMotion) -> GapMotion:
+        """Return both motions as one; they must come from different rows."""
+        return GapMotion(*(a + b for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+    @property
+    def slope(self) -> float:
+        """Return by how much a gap grows for each window of the champion's age, at least 0."""
+        return max(0.0, self.rise / (self.windows + STILL_WINDOWS))
+
+    @property
+    def passing(self) -> float:
+        """Return the variance of the part of a gap that is gone in the next window."""
+        return max(0.0, self.reversal) / (self.turns + LASTING_TURNS)
+
+    def lasting(self, loss: float) -> float:
+        """Return the variance of the lasting change of a gap in one window, above 0.
+
+        ``loss``: the champion's mean loss, which sets the scale before there is any evidence.
+        """
+        prior = (MOVING_SHARE * loss) ** 2
+        seen = self.square - 2.0 * self.passing * self.readings
+        found = (seen + MOVING_WINDOWS * prior) / (self.windows + MOVING_WINDOWS)
+        return max(found, prior / 16.0, 1e-12)
+
+
+@dataclass(frozen=True)
+class TrialEvidence:
+    """What trials taught: it adds up over windows and is kept with each version made from it.
+
+    ``leads``: how much lower each recipe's loss was than the sliding block's. ``ageing``: how much
+    higher the loss of fits a window older was. ``motion``: how champions' gaps moved.
+    """
+
+    leads: dict[str, RowSum] = field(default_factory=dict)
+    ageing: RowSum = field(default_factory=RowSum)
+    motion: GapMotion = field(default_factory=GapMotion)
+
+    def __add__(self, other: TrialEvidence) -> TrialEvidence:
+        """Return both as one; they must come from different rows."""
+        return TrialEvidence(
+            {
+                name: self.leads.get(name, RowSum()) + other.leads.get(name, RowSum())
+                for name in self.leads | other.leads
+            },
+            self.ageing + other.ageing,
+            self.motion + other.motion,
+        )
+
+    def to_text(self) -> str:
+        """Return it as one line of JSON that :func:`parse_evidence` reads back."""
+        leads = {name: astuple(lead) for name, lead in self.leads.items()}
+        found = {"leads": leads, "ageing": astuple(self.ageing), "motion": astuple(self.motion)}
+        return json.dumps(found, sort_keys=True)
+
+
+def parse_evidence(text: str | None) -> TrialEvidence:
+    """Return what a version's origin keeps of trials; nothing for a first version."""
+    if text is None:
+        return TrialEvidence()
+    found = json.loads(text)
+    return TrialEvidence(
+        {name: RowSum(*numbers) for name, numbers in found["leads"].items()},
+        RowSum(*found["ageing"]),
+        GapMotion(*found.get("motion", ())),
+    )
+
+
+def learn_from_trial(found: Trial, gates: bool = True) -> TrialEvidence:
     """Return what the trial teaches; without ``gates`` only what was known before its window."""
     names = [name for name in found.losses if name != BASE_RECIPE]
-    pairs = {name: measure_lead(found, name, gates) for name in names}
-    leads = {name: tallied for name, tallied in pairs.items() if tallied.rows}
-    return TrialExperience(leads, _ageing(found, gates))
+    leads = {name: measure_lead(found, name, gates) for name in names}
+    return TrialEvidence(
+        {name: lead for name, lead in leads.items() if lead.rows}, _measure_ageing(found, gates)
+    )
 
 
 def measure_lead(found: Trial, name: str, gates: bool = True) -> RowSum:
@@ -49,7 +157,18 @@ def measure_lead(found: Trial, name: str, gates: bool = True) -> RowSum:
     return row_sums.sum_rows(sums[counts > 0], counts[counts > 0]) if counts.any() else RowSum()
 
 
-def choose_recipe(known: TrialExperience) -> str:
+def _measure_ageing(found: Trial, gates: bool) -> RowSum:
+    rises = [
+        older - losses[: len(older)]
+        for segment, losses, older in zip(
+            found.segments, found.losses_of(BASE_RECIPE), found.older, strict=True
+        )
+        if losses is not None and older is not None and (gates or not segment.gate)
+    ]
+    return row_sums.sum_rows(np.concatenate(rises)) if rises else RowSum()
+
+
+def choose_recipe(known: TrialEvidence) -> str:
     """Return the recipe that the evidence speaks for.
 
     The sliding block stays unless another recipe's lead is positive with a confidence of 90%, or
@@ -58,22 +177,21 @@ def choose_recipe(known: TrialExperience) -> str:
 
     Source: in the spirit of the one-standard-error rule, Breiman et al. (1984), CART, §3.4.3.
     """
-    assured = {
-        name: found.low(SURER_LEVELS.get(name, LEAD_CONFIDENCE))
-        for name, found in known.leads.items()
+    assured = {BASE_RECIPE: 0.0} | {
+        name: lead.low(SURER_LEVELS.get(name, LEAD_CONFIDENCE))
+        for name, lead in known.leads.items()
     }
-    best = max(assured, key=assured.__getitem__, default=BASE_RECIPE)
-    return best if assured.get(best, 0.0) > 0.0 else BASE_RECIPE
+    return max(assured, key=assured.__getitem__)
 
 
 def measure_gap(found: Trial, recipe: str) -> RowSum | None:
     """Return champion minus recipe on the window; each gate by a fit on the rows before it."""
-    gains = [
+    gaps = [
         found.champion[segment.start : segment.stop] - losses[: segment.stop - segment.start]
         for segment, losses in zip(found.segments, found.losses_of(recipe), strict=True)
         if segment.gate and losses is not None
     ]
-    return row_sums.sum_rows(np.concatenate(gains)) if gains else None
+    return row_sums.sum_rows(np.concatenate(gaps)) if gaps else None
 
 
 def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
@@ -102,33 +220,69 @@ def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
     ]
 
 
-def expect_gap(found: Trial, recipe: str, known: TrialExperience) -> tuple[RowSum, GapMotion]:
+def fit_motion(readings: Sequence[GapReading]) -> GapMotion:
+    """Return the motion of one champion's gap, which was 0 when it was trained."""
+    path = [GapReading(0.0, 0.0, 0.0), *readings]
+    steps = [(b.gap - a.gap, b.age - a.age, a.variance + b.variance) for a, b in pairwise(path)]
+    between = zip(pairwise(steps), readings, strict=False)
+    turns = [-a[0] * b[0] - reading.variance for (a, b), reading in between]
+    return GapMotion(
+        rise=sum(rise for rise, _, _ in steps),
+        windows=sum(time for _, time, _ in steps),
+        square=sum(rise**2 - noise for rise, _, noise in steps),
+        readings=len(steps),
+        reversal=sum(turns),
+        turns=len(turns),
+    )
+
+
+def forecast_level(readings: Sequence[GapReading], known: GapMotion, loss: float) -> RowSum:
+    """Return the lasting gap after the last reading as the sum of one row: mean and error.
+
+    ``readings``: in the order of their ages; ``known``: the motion of all gaps seen, these
+    included; ``loss``: the champion's mean loss. Degrees of freedom are those of the last reading.
+    Without any reading the gap is 0 with infinite error.
+
+    >>> one = [GapReading(1.0, 0.02, 1e-9)]
+    >>> round(forecast_level(one, fit_motion(one), 0.2).mean, 3)
+    0.02
+    """
+    if not readings:
+        return RowSum(0.0, float("inf"), 1.0, 1)
+    gap, variance, age = 0.0, 0.0, 0.0
+    lasting, passing = known.lasting(loss), known.passing
+    for reading in readings:
+        time = max(0.0, reading.age - age)
+        gap, variance, age = gap + known.slope * time, variance + lasting * time, reading.age
+        noise = reading.variance + passing
+        weight = variance / (variance + noise) if np.isfinite(noise) else 0.0
+        gap, variance = gap + weight * (reading.gap - gap), variance * (1.0 - weight)
+    return RowSum(gap, variance, 1.0, readings[-1].df)
+
+
+def expect_gap(found: Trial, recipe: str, known: TrialEvidence) -> tuple[RowSum, GapMotion]:
     """Return the champion's lasting gap to the recipe's fits, and the motion of all gaps seen.
 
-    The gap measured in the window is the newest of its readings; see ``forecast``. Without any
-    reading the gap is 0 with infinite error.
+    The gap measured in the window is the newest of its readings.
     """
-    path = read_gaps(found, recipe)
-    moved = known.motion + forecast.fit_motion(path)
-    if not path:
-        return RowSum(0.0, float("inf"), 1.0, 1), moved
-    loss = float(np.nanmean(found.champion))
-    return forecast.forecast_level(path, moved, loss), moved
+    readings = read_gaps(found, recipe)
+    motion = known.motion + fit_motion(readings)
+    return forecast_level(readings, motion, float(np.nanmean(found.champion))), motion
 
 
-def is_stale(lasting: RowSum, ageing: RowSum, luck: float, calm: bool) -> bool:
+def is_stale(lasting: RowSum, ageing: RowSum, fit_noise: float, calm: bool) -> bool:
     """Return whether newer fits beat the champion, or beat fits a window older.
 
     Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
     without drift that matters or worse performance: of the champion's lasting gap, and of what
-    all windows seen say of fits a window older. ``luck``: see :func:`measure_fit_noise`;
+    all windows seen say of fits a window older. ``fit_noise``: see :func:`measure_fit_noise`;
     it is added to the standard error, so that a window of any length errs as often.
     """
-    chance = (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
+    level = 1 - (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
     return any(
         found.rows > 0
         and found.mean
-        > float(stats.t.ppf(1 - chance, max(1, found.df))) * np.hypot(found.error, luck)
+        > float(stats.t.ppf(level, max(1, found.df))) * np.hypot(found.error, fit_noise)
         for found in (lasting, ageing)
     )
 
@@ -143,26 +297,11 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
     """
-    theory = _theory(model)
+    p = model.holdout_scores
+    levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
+    width = len(model.features) - len(levels) + sum(levels) + 1
+    theory = 2.0 * float(np.mean(p * (1 - p))) * float(np.sqrt(width)) / len(model.reference)
     if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
     return max(theory, float(np.sqrt(2.0)) * apart)
-
-
-def _ageing(found: Trial, gates: bool) -> RowSum:
-    rises: list[Floats] = []
-    for segment, losses, pairs in zip(
-        found.segments, found.losses_of(BASE_RECIPE), found.older, strict=True
-    ):
-        if losses is not None and pairs and (gates or not segment.gate):
-            oldest = max(pairs, key=lambda pair: pair[0])[1]
-            rises.append(oldest - losses[: len(oldest)])
-    return row_sums.sum_rows(np.concatenate(rises)) if rises else RowSum()
-
-
-def _theory(model: Model) -> float:
-    p = model.holdout_scores
-    levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
-    width = len(model.features) - len(levels) + sum(levels) + 1
-    return 2.0 * float(np.mean(p * (1 - p))) * float(np.sqrt(width)) / len(model.reference)

@@ -4,46 +4,37 @@ from __future__ import annotations
 
 import pandas as pd
 
-from driftbook.decision import challenger as challengers
+from driftbook.decision import costs
 from driftbook.decision.challenger import Challenger
+from driftbook.decision.findings import WindowFindings
 from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
 from driftbook.settings import PolicySettings
 from driftbook.words import render_words
 
 
-def phrase_too_few(rows: int, policy: PolicySettings) -> str:
-    """Return the reason of a window that is too small to judge."""
-    return render_words("too_few.md.j2", rows=rows, min_rows=policy.min_rows)
-
-
-def phrase_reason(
-    action: str,
-    broken: pd.DataFrame,
-    moved: pd.DataFrame,
-    worse: pd.DataFrame,
-    table: pd.DataFrame,
-    found: Challenger | None,
-    parts: pd.DataFrame,
-) -> str:
+def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | None) -> str:
     """Return one sentence: what was found, and why it leads to the action.
 
-    ``parts``: the split of the change of loss; its cause is named where performance is worse.
+    The cause of a change of loss is named where performance is worse.
     """
-    judged = [row for row in table.to_dict("records") if row["status"] == "ok"]
+    if found.too_few:
+        return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
+    worse = found.worse
+    judged = [row for row in found.performance.to_dict("records") if row["status"] == "ok"]
     realised = [row for row in judged if row["basis"] == "realised"]
     counts = realised or [row for row in judged if row["basis"] == "estimated"]
     return render_words(
         "reason.md.j2",
         action=action,
-        faults=broken.to_dict("records"),
-        moved=[str(name) for name in moved.get("feature", [])],
+        faults=found.broken.to_dict("records"),
+        moved=found.moved["feature"].tolist(),
         worse=next(iter(worse.to_dict("records")), None),
-        cause=phrase_cause(parts) if len(worse) else "",
+        cause=phrase_cause(found.causes) if len(worse) else "",
         judged=len(judged) > 0,
         realised=len(realised) > 0,
         brier=next((row for row in counts if row["metric"] == "brier"), None),
-        challenger=found,
-        stale=found is not None and found.stale and found.gain > 0,
+        challenger=challenger,
+        stale=challenger is not None and challenger.stale and challenger.gain > 0,
     )
 
 
@@ -65,17 +56,18 @@ def phrase_cause(parts: pd.DataFrame) -> str:
 
 
 def phrase_reversals(
-    action: str, broken: pd.DataFrame, found: Challenger | None, policy: PolicySettings
+    action: str, found: WindowFindings, challenger: Challenger | None, policy: PolicySettings
 ) -> tuple[str, ...]:
     """Return what would change the action, each as one phrase."""
     turn = None
-    if found is not None:
-        turn = challengers.find_turning_cost(policy, found.gain_low, found.staleness)
+    if challenger is not None:
+        turn = costs.find_turning_cost(policy, challenger.gain_low, challenger.staleness)
     phrases = render_words(
         "reversals.md.j2",
         action=action,
-        broken=[str(name) for name in broken.get("feature", [])],
-        challenger=found,
+        too_few=found.too_few,
+        broken=found.broken["feature"].tolist(),
+        challenger=challenger,
         policy=policy,
         turning_cost=turn,
     )

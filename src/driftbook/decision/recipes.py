@@ -17,12 +17,16 @@ from driftbook.model.score_calibration import (
     rows_before_holdout,
     weights_before,
 )
+from driftbook.model.training import Model
 from driftbook.settings import ModelSettings
 
+BASE_RECIPE = "recent"
 # Half-lives of the fading recipes as shares of the block: they count about as much as the newest
 # three quarters, half and quarter of it.
 FADING = {"fading_slow": 1 / 3, "fading": 1 / 6, "fading_fast": 1 / 12}
 MAX_ODDS = 20.0
+# More rows of the same kind change a linear fit by less than a trial can see.
+MOST_TRIAL_ROWS = 50_000
 MOST_WEIGHED_ROWS = 10_000
 
 
@@ -37,6 +41,20 @@ class BlockFit:
     def predict(self, table: BlockTable, rows: slice) -> Floats:
         """Return the probability of the table's ``rows``, shape (rows,)."""
         return self.calibration.probabilities(self.score(self.scaling.design(table, rows)))
+
+
+def count_block_rows(model: Model) -> int:
+    """Return how many rows the sliding block holds: as many as the first model's reference."""
+    return int(model.origin.get("block_rows", len(model.reference)))
+
+
+def plan_rows(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]:
+    """Return the rows before ``stop`` that ``recipe`` learns from, and their weights."""
+    if recipe in ("everything", "weighted"):
+        return slice(max(0, stop - max(block, MOST_TRIAL_ROWS)), stop), None
+    rows = slice(max(0, stop - block), stop)
+    share = FADING.get(recipe)
+    return rows, None if share is None else weigh_fading(stop - rows.start, share * block)
 
 
 def fit_block(

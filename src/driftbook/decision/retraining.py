@@ -10,7 +10,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import windows
-from driftbook.decision import recipes, trial
+from driftbook.decision import recipes
 from driftbook.model import design
 from driftbook.model.score_calibration import (
     ScoreCalibration,
@@ -38,9 +38,10 @@ class RetrainOrder:
     settings: Settings
     lessons: str
 
-    def with_recipe(self, recipe: str) -> RetrainOrder:
-        """Return the same order for another recipe."""
-        return replace(self, recipe=recipe)
+    @property
+    def block(self) -> int:
+        """Return how many rows the sliding block holds."""
+        return recipes.count_block_rows(self.champion)
 
 
 def retrain_model(order: RetrainOrder) -> Model:
@@ -48,38 +49,33 @@ def retrain_model(order: RetrainOrder) -> Model:
     if order.recipe == "recalibrated":
         made = recalibrate_model(order.champion, order.fresh, order.settings)
         return replace(made, origin={**made.origin, "lessons": order.lessons})
-    rows = _rows(order)
-    part, weights = trial.plan_rows(order.recipe, len(rows), trial.count_block_rows(order.champion))
+    rows = _join_rows(order.champion, order.fresh)
+    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block)
     if order.recipe == "weighted":
         table = design.tabulate_rows(rows, order.champion.features, order.champion.target)
         weights = recipes.weigh_resembling(table, part, order.window)
-    names = tuple(order.champion.feature_names)
-    named = order.settings.data.model_copy(update={"features": names})
+    names = {"features": tuple(order.champion.feature_names)}
+    named = order.settings.data.model_copy(update=names)
     return train(
         rows.iloc[part].reset_index(drop=True),
         order.settings.model_copy(update={"data": named}),
         order.recipe,
         weights,
-        origin={
-            "block_rows": str(trial.count_block_rows(order.champion)),
-            "lessons": order.lessons,
-        },
+        origin={"block_rows": str(order.block), "lessons": order.lessons},
     )
 
 
 def count_rows_used(order: RetrainOrder) -> int | None:
     """Return how many rows the ordered model would learn from, None where it can't be trained."""
-    champion, block = order.champion, trial.count_block_rows(order.champion)
+    target = order.champion.target
+    labels = order.fresh[target].to_numpy()
     if order.recipe == "recalibrated":
-        labels = order.fresh[champion.target].to_numpy()[-block:]
+        labels = labels[-order.block :]
     else:
-        both = [frame[champion.target].to_numpy() for frame in (champion.reference, order.fresh)]
-        labels = np.concatenate(both)
-        labels = labels[trial.plan_rows(order.recipe, len(labels), block)[0]]
+        labels = np.append(order.champion.reference[target].to_numpy(), labels)
+        labels = labels[recipes.plan_rows(order.recipe, len(labels), order.block)[0]]
     held = rows_before_holdout(len(labels), order.settings.model.holdout)
-    rarer = [
-        np.bincount(part.astype(int), minlength=2).min() for part in (labels[:held], labels[held:])
-    ]
+    rarer = [min((part == 0).sum(), (part == 1).sum()) for part in (labels[:held], labels[held:])]
     return len(labels) if rarer[0] >= 2 and rarer[1] >= 1 else None
 
 
@@ -91,7 +87,7 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
 
     Source: Cox (1958), Biometrika 45: logistic recalibration; it meets a change of base rate.
     """
-    block = trial.count_block_rows(model)
+    block = recipes.count_block_rows(model)
     rows = fresh.iloc[-block:]
     outcome = realised.score_outcomes(model, rows)
     held = rows_before_holdout(len(rows), settings.model.holdout)
@@ -99,9 +95,7 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     weights = np.ones(len(odds))
     first = fit_rising_sigmoid(odds[:held], outcome.y[:held], weights[:held])
     last = fit_rising_sigmoid(odds, outcome.y, weights) if settings.model.refit else first
-    kept = [c for c in model.reference.columns if c in fresh.columns]
-    reference = pd.concat([model.reference[kept], fresh[kept]]).iloc[-block:]
-    reference = reference.reset_index(drop=True)
+    reference = _join_rows(model, fresh).iloc[-block:].reset_index(drop=True)
     digest = windows.hash_frame(reference)
     name = f"{model.version} recalibrated {digest} {len(rows)} {settings.model.model_dump()}"
     return replace(
@@ -122,9 +116,9 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     )
 
 
-def _rows(order: RetrainOrder) -> pd.DataFrame:
-    kept = [c for c in order.champion.reference.columns if c in order.fresh.columns]
-    return pd.concat([order.champion.reference[kept], order.fresh[kept]], ignore_index=True)
+def _join_rows(champion: Model, fresh: pd.DataFrame) -> pd.DataFrame:
+    kept = [c for c in champion.reference.columns if c in fresh.columns]
+    return pd.concat([champion.reference[kept], fresh[kept]], ignore_index=True)
 
 
 def _with_sigmoid(model: Model, found: ScoreCalibration) -> Pipeline:

@@ -13,7 +13,8 @@ from driftbook.drift.reference import find_reference
 from driftbook.model import design
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
-from driftbook.performance import chance, estimated
+from driftbook.performance import outcome_chance
+from driftbook.performance.metric_rows import HoldoutBaseline, measure_baselines
 
 # Bends of a rule stop where the reference has hardly a row: none is drawn into the unknown.
 REACH_SD = 3.0
@@ -23,15 +24,15 @@ class BaselineSide(ModelSide):
     """What a model's reference says about its performance, each part when first used."""
 
     @cached_property
-    def calibration_rows(self) -> chance.CalibrationRows:
+    def calibration_rows(self) -> outcome_chance.CalibrationRows:
         """Return what the reference says about the chance of a row's outcome."""
-        return chance.gather_reference_rows(self.model)
+        return outcome_chance.gather_reference_rows(self.model)
 
     @cached_property
-    def baselines(self) -> Mapping[str, estimated.HoldoutBaseline]:
+    def baselines(self) -> Mapping[str, HoldoutBaseline]:
         """Return by metric how the champion did on its holdout."""
         labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
-        return estimated.measure_baselines(labels, self.model.holdout_scores)
+        return measure_baselines(labels, self.model.holdout_scores)
 
     @cached_property
     def bends(self) -> Floats:

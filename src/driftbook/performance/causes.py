@@ -35,6 +35,7 @@ from driftbook.performance.influence import (
 COVARIATE, PRIOR, CONCEPT = "covariate shift", "prior shift", "concept change"
 TOTAL_CHANGE = "total"
 CAUSES = (COVARIATE, PRIOR, CONCEPT)
+CAUSE_ROWS = (*CAUSES, TOTAL_CHANGE)
 CAUSE_COLUMNS = ("part", "status", "n", "change", "change_low", "change_high", "beyond_chance")
 # More rows make a part more exact than anyone needs.
 MOST_CAUSE_ROWS = 50_000
@@ -104,23 +105,28 @@ class OutcomeRule:
         return chance * np.square(1.0 - sample.p) + (1.0 - chance) * np.square(sample.p)
 
 
-def explain_change(model: Model, current: pd.DataFrame, min_rows: int) -> pd.DataFrame:
+def explain_change(
+    model: Model,
+    current: pd.DataFrame,
+    min_rows: int,
+    scored: realised.ScoredRows | None = None,
+) -> pd.DataFrame:
     """Return :func:`split_change` of the champion's loss on ``current`` against its holdout.
 
     ``current``: one window in time order, with or without the target; of more than 50,000 rows
-    evenly spaced ones are used. Status ``not_scored`` where a feature is no column of it.
+    evenly spaced ones are used. ``scored``: its rows where they are scored already. Status
+    ``not_scored`` where a feature is no column of it.
     """
-    if any(name not in current.columns for name in model.feature_names):
-        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "not_scored"), len(current))
-    if not len(current):
-        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "insufficient"), 0)
-    current = current.iloc[:: 1 + (len(current) - 1) // MOST_CAUSE_ROWS]
-    rows, before = realised.score_outcomes(model, current), realised.score_holdout(model)
-    known = find_baseline(model)
+    rows = realised.score_if_complete(model, current) if scored is None else scored
+    if rows is None or not len(current):
+        status = "not_scored" if rows is None else "insufficient"
+        return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))
+    every = slice(None, None, 1 + (len(current) - 1) // MOST_CAUSE_ROWS)
+    before, known = realised.score_holdout(model), find_baseline(model)
     return split_change(
         ScoredSample(before.y, before.p, known.bends),
         known.served_holdout,
-        ScoredSample(rows.y, rows.p, bend_inputs(model, current)),
+        ScoredSample(rows.y[every], rows.p[every], bend_inputs(model, current.iloc[every])),
         min_rows,
     )
 
@@ -144,7 +150,7 @@ def split_change(
     labelled = ScoredSample(current.y[known], current.p[known], current.bends[known])
     n = len(current.p)
     if n < min_rows or not _enough(before, min_rows):
-        return _table({}, dict.fromkeys((*CAUSES, TOTAL_CHANGE), "insufficient"), n)
+        return _table({}, dict.fromkeys(CAUSE_ROWS, "insufficient"), n)
     if len(labelled.y) < min_rows:
         found = {COVARIATE: _without_labels(before, served, current)}
         return _table(found, dict.fromkeys((PRIOR, CONCEPT, TOTAL_CHANGE), "needs_labels"), n)
@@ -285,7 +291,7 @@ def _table(
     found: dict[str, tuple[InfluencedNumber, float]], status: dict[str, str], n: int
 ) -> pd.DataFrame:
     lines = []
-    for part in (*CAUSES, TOTAL_CHANGE):
+    for part in CAUSE_ROWS:
         line: dict[str, object] = dict.fromkeys(CAUSE_COLUMNS, float("nan"))
         line |= {"part": part, "status": status.get(part, "ok"), "n": n, "beyond_chance": False}
         if part in found:

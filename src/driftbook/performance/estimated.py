@@ -17,10 +17,14 @@ from driftbook.model.row_sums import (
     difference_half_width,
     find_worse_confidence,
 )
-from driftbook.performance import chance
-from driftbook.performance.chance import CalibrationRows, ChanceCalibration
-
-EstimateRow = dict[str, object]
+from driftbook.performance import outcome_chance
+from driftbook.performance.metric_rows import (
+    HoldoutBaseline,
+    MetricRow,
+    judge_change,
+    make_metric_row,
+)
+from driftbook.performance.outcome_chance import CalibrationRows, ChanceCalibration
 
 # Fewer newer labelled rows than this do not replace the reference's; of many the newest count.
 MIN_HISTORY, NEWEST = 200, 2000
@@ -41,19 +45,6 @@ class ExpectedMetric:
     influence: Floats
 
 
-@dataclass(frozen=True)
-class HoldoutBaseline:
-    """The champion's realised score on its holdout, with the standard error of blocks in time.
-
-    ``inflation``: how much larger the variance is than that of independent rows, at least 1.
-    """
-
-    score: scores.MetricScore
-    error: float
-    df: int
-    inflation: float
-
-
 def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
     """Return each metric's expectation for predictions ``p`` (n,) with true ``chances`` (n,).
 
@@ -67,11 +58,6 @@ def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
         value = float(losses.mean())
         found[name] = ExpectedMetric(value, (one - zero) / len(p), losses - value)
     return {**found, "roc_auc": _expected_auc(p, chances)}
-
-
-def expect_scores(p: Floats, chances: Floats) -> dict[str, float]:
-    """Return each metric's expectation for predictions ``p`` whose true chances are ``chances``."""
-    return {metric: found.value for metric, found in expect_metrics(p, chances).items()}
 
 
 def _expected_auc(p: Floats, chances: Floats) -> ExpectedMetric:
@@ -94,18 +80,6 @@ def _expected_auc(p: Floats, chances: Floats) -> ExpectedMetric:
     return ExpectedMetric(value, as_one / n1 - as_zero / n0, influence - influence.mean())
 
 
-def measure_baselines(y: Floats, p: Floats) -> dict[str, HoldoutBaseline]:
-    """Return by metric how the champion did on its holdout, labels ``y`` and scores ``p``."""
-    found = {}
-    for metric in scores.METRICS:
-        score = scores.score_metric(metric, y, p)
-        error, df = block_standard_error(score.influence)
-        naive = float(score.influence.std()) / max(1.0, np.sqrt(score.n))
-        inflation = (error / naive) ** 2 if naive > 0 and np.isfinite(error) else 1.0
-        found[metric] = HoldoutBaseline(score, error, df, max(1.0, inflation))
-    return found
-
-
 def take_mature_rows(history: pd.DataFrame, target: str, window: int) -> pd.DataFrame:
     """Return the newest labelled rows of ``history``: as many as the window, 2,000 at least."""
     if target not in history.columns:
@@ -123,7 +97,7 @@ def choose_evidence(
     """
     if len(y) < MIN_HISTORY or min(y.sum(), (1 - y).sum()) < scores.MIN_CLASS:
         return base
-    return chance.gather_recent_rows(base, y, p, recent)
+    return outcome_chance.gather_recent_rows(base, y, p, recent)
 
 
 def estimate_performance(
@@ -132,7 +106,7 @@ def estimate_performance(
     p: Floats,
     current: pd.DataFrame,
     min_rows: int,
-) -> list[EstimateRow]:
+) -> list[MetricRow]:
     """Return the rows of the performance table for a window that the champion gave ``p``.
 
     The method that counts has the basis ``estimated``; the others follow as ``alternative``, and
@@ -141,15 +115,18 @@ def estimate_performance(
     score says all that the columns do, what it means cannot move with the inputs: CBPE.
     """
     if len(p) < min_rows:
-        return [_blank(m, "", base[m], len(p)) | {"status": "insufficient"} for m in scores.METRICS]
+        return [
+            make_metric_row(metric, "estimated", "", len(p), known) | {"status": "insufficient"}
+            for metric, known in base.items()
+        ]
     design = evidence.encoding.bent(current)
     inputs = evidence.window(p, design)
-    moved = chance.weigh_resemblance(evidence, design)
-    rows: list[EstimateRow] = []
+    moved = outcome_chance.weigh_resemblance(evidence, design)
+    rows: list[MetricRow] = []
     matters = moved.seen and evidence.informative
     for weighted in (matters, not matters):
         for columns in (True, False) if evidence.informative else (False,):
-            fitted = chance.calibrate_chances(
+            fitted = outcome_chance.calibrate_chances(
                 evidence, moved.weights if weighted else None, columns
             )
             method = name_method(weighted, columns, evidence.recent)
@@ -174,14 +151,14 @@ def _judged(
     base: Mapping[str, HoldoutBaseline],
     method: str,
     basis: str,
-) -> list[EstimateRow]:
+) -> list[MetricRow]:
     chances = fitted.chances(inputs)
     found = expect_metrics(p, chances)
     spread = chances * (1 - chances)
     rows = []
     for metric in scores.METRICS:
         one, known = found[metric], base[metric]
-        row = _blank(metric, method, known, len(p)) | {"basis": basis}
+        row = make_metric_row(metric, basis, method, len(p), known)
         if not np.isfinite(one.value) or known.score.status != "ok":
             undefined = known.score.status == "ok"
             rows.append(row | {"status": "undefined" if undefined else "insufficient"})
@@ -195,7 +172,7 @@ def _judged(
 
 def _intervals(
     metric: str, one: ExpectedMetric, known: HoldoutBaseline, variance: float, basis: str
-) -> EstimateRow:
+) -> MetricRow:
     """Return value and change with their intervals.
 
     The value's holds for what comes true on the window's rows; the change's adds which rows came
@@ -209,29 +186,11 @@ def _intervals(
         (known.error, known.df),
         find_worse_confidence(len(scores.METRICS)),
     )
-    low, high = change - wide, change + wide
-    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
-    return {
+    found = {
         "status": "ok",
         "value": one.value,
         "ci_low": one.value - half,
         "ci_high": one.value + half,
-        "change": change,
-        "change_low": low,
-        "change_high": high,
-        "worse": worse and basis == "estimated",
+        **judge_change(metric, change, wide),
     }
-
-
-def _blank(metric: str, method: str, known: HoldoutBaseline, n: int) -> EstimateRow:
-    score = known.score
-    return {
-        "metric": metric,
-        "basis": "estimated",
-        "method": method,
-        "n": n,
-        "baseline": score.value,
-        "baseline_low": score.ci_low,
-        "baseline_high": score.ci_high,
-        "worse": False,
-    }
+    return found if basis == "estimated" else found | {"worse": False}

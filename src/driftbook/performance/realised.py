@@ -18,14 +18,16 @@ from driftbook.model.row_sums import (
     find_worse_confidence,
 )
 from driftbook.model.training import Model
-from driftbook.performance import estimated as estimate
+from driftbook.performance import estimated
 from driftbook.performance.baseline import find_baseline
+from driftbook.performance.metric_rows import (
+    HoldoutBaseline,
+    MetricRow,
+    judge_change,
+    make_metric_row,
+    tabulate_metric_rows,
+)
 from driftbook.settings import Settings
-
-PERFORMANCE_COLUMNS = (
-    "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
-    "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high", "worse",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,11 @@ class ScoredRows:
 
 @threads.one_blas_thread()
 def judge_performance(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    scored: ScoredRows | None = None,
 ) -> pd.DataFrame:
     """Return a row a metric and basis: realised where labels are known, estimated for all rows.
 
@@ -48,31 +54,31 @@ def judge_performance(
     (Bonferroni), and ``worse`` says that it lies wholly on the bad side. ``basis``: ``realised``,
     ``estimated`` (one method a metric, named by ``method``), or ``alternative`` (what other
     methods say; shown, never worse). ``history``: mature labelled rows since the reference, which
-    calibrate the estimate where there are enough. ``status``: ``ok``, ``insufficient`` (fewer
-    labelled rows than ``policy.min_rows``, or an AUC with fewer than 10 rows of a class),
-    ``one_class`` (an AUC without a pair to rank), ``undefined`` (the estimate has no value),
-    ``not_scored`` (a feature column is absent). Values that cannot be had are NaN.
+    calibrate the estimate where there are enough; ``scored``: the rows of ``current`` where they
+    are scored already. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than
+    ``policy.min_rows``, or an AUC with fewer than 10 rows of a class), ``one_class`` (an AUC
+    without a pair to rank), ``undefined`` (the estimate has no value), ``not_scored`` (a feature
+    column is absent). Values that cannot be had are NaN.
 
     Source: standard errors from means of contiguous blocks, Ibragimov and Müller (2010), JBES 28,
     which stay valid where neighbouring rows depend on each other; Welch (1947) for two samples.
     """
-    if any(name not in current.columns for name in model.feature_names):
-        return _unscored(len(current))
-    rows = score_outcomes(model, current)
+    rows = score_if_complete(model, current) if scored is None else scored
+    if rows is None:
+        blank = [make_metric_row(m, "estimated", "", len(current)) for m in scores.METRICS]
+        return tabulate_metric_rows(blank).assign(status="not_scored")
     known = find_baseline(model)
     slack = find_reference(model).mean_slack(settings.drift.min_effect)
-    realised = judge_realised(model, rows, settings.policy.min_rows, slack)
+    with_labels = judge_realised(model, rows, settings.policy.min_rows, slack)
     evidence = known.calibration_rows
     if history is not None and set(model.feature_names) <= set(history.columns):
-        recent = estimate.take_mature_rows(history, model.target, len(current))
+        recent = estimated.take_mature_rows(history, model.target, len(current))
         past = score_outcomes(model, recent)
-        evidence = estimate.choose_evidence(evidence, past.y, past.p, recent)
-    estimated = estimate.estimate_performance(
+        evidence = estimated.choose_evidence(evidence, past.y, past.p, recent)
+    without_labels = estimated.estimate_performance(
         evidence, known.baselines, rows.p, current, settings.policy.min_rows
     )
-    return pd.concat(
-        [realised, pd.DataFrame(estimated, columns=list(PERFORMANCE_COLUMNS))], ignore_index=True
-    )
+    return pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
 
 
 def find_worse_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -90,10 +96,10 @@ def judge_realised(
 
     ``slack``: how far harmless moves of the columns may move the mean probability.
     """
-    reference = score_holdout(model)
-    table = [_realised(metric, reference, rows, min_rows) for metric in scores.METRICS]
-    table.append(_calibration(reference, rows, min_rows, slack))
-    return pd.DataFrame(table, columns=list(PERFORMANCE_COLUMNS))
+    baselines = find_baseline(model).baselines
+    table = [_judge_metric(metric, base, rows, min_rows) for metric, base in baselines.items()]
+    table.append(_judge_calibration(score_holdout(model), rows, min_rows, slack))
+    return tabulate_metric_rows(table)
 
 
 def score_outcomes(model: Model, frame: pd.DataFrame) -> ScoredRows:
@@ -107,40 +113,35 @@ def score_outcomes(model: Model, frame: pd.DataFrame) -> ScoredRows:
     return ScoredRows(np.where(np.isin(y, (0.0, 1.0)), y, np.nan), p)
 
 
+def score_if_complete(model: Model, frame: pd.DataFrame) -> ScoredRows | None:
+    """Return :func:`score_outcomes` of the rows, None where a feature is no column of them."""
+    return score_outcomes(model, frame) if set(model.feature_names) <= set(frame.columns) else None
+
+
 def score_holdout(model: Model) -> ScoredRows:
     """Return the champion's probabilities and outcomes on its temporal holdout."""
     return ScoredRows(model.holdout[model.target].to_numpy(dtype=np.float64), model.holdout_scores)
 
 
-def _realised(
-    metric: str, reference: ScoredRows, rows: ScoredRows, min_rows: int
-) -> dict[str, object]:
-    base = scores.score_metric(metric, reference.y, reference.p)
+def _judge_metric(metric: str, base: HoldoutBaseline, rows: ScoredRows, min_rows: int) -> MetricRow:
     now = scores.score_metric(metric, rows.y, rows.p)
-    row = make_blank_row(metric, "realised", "labels", now.n)
-    row |= {"baseline": base.value, "baseline_low": base.ci_low, "baseline_high": base.ci_high}
+    row = make_metric_row(metric, "realised", "labels", now.n, base)
     if now.n < min_rows or now.status != "ok":
         return row | {"status": now.status if now.status == "one_class" else "insufficient"}
     row |= {"status": "ok", "value": now.value, "ci_low": now.ci_low, "ci_high": now.ci_high}
-    if base.status != "ok":
+    if base.score.status != "ok":
         return row
-    confidence = find_worse_confidence(len(scores.METRICS) + 1)
     half = difference_half_width(
-        block_standard_error(now.influence), block_standard_error(base.influence), confidence
+        block_standard_error(now.influence),
+        (base.error, base.df),
+        find_worse_confidence(len(scores.METRICS) + 1),
     )
-    return row | judge_change(metric, now.value - base.value, half)
+    return row | judge_change(metric, now.value - base.score.value, half)
 
 
-def judge_change(metric: str, change: float, half: float) -> dict[str, object]:
-    """Return the change with its interval, and whether all of that lies on the bad side."""
-    low, high = change - half, change + half
-    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
-    return {"change": change, "change_low": low, "change_high": high, "worse": worse}
-
-
-def _calibration(
+def _judge_calibration(
     reference: ScoredRows, rows: ScoredRows, min_rows: int, slack: float
-) -> dict[str, object]:
+) -> MetricRow:
     """Return the row of the mean of outcome minus probability, which is worse in both directions.
 
     Harmless moves of the columns move that mean by up to ``slack``; more than that is worse.
@@ -149,39 +150,19 @@ def _calibration(
     """
     known = ~np.isnan(rows.y)
     gap, base = (rows.y - rows.p)[known], reference.y - reference.p
-    row = make_blank_row("calibration", "realised", "labels", len(gap))
-    row |= _mean_interval(base, "baseline")
+    row = make_metric_row("calibration", "realised", "labels", len(gap))
+    row |= _mean_interval(base, ("baseline", "baseline_low", "baseline_high"))
     if len(gap) < min_rows:
         return row | {"status": "insufficient"}
-    row |= {"status": "ok", **_mean_interval(gap, "value")}
+    row |= {"status": "ok", **_mean_interval(gap, ("value", "ci_low", "ci_high"))}
     confidence = 1.0 - FALSE_WORSE_RATE / (len(scores.METRICS) + 1)
     half = difference_half_width(block_standard_error(gap), block_standard_error(base), confidence)
     change = float(gap.mean() - base.mean())
     worse = abs(change) > half + slack and abs(gap.mean()) > abs(base.mean())
-    return row | {
-        "change": change,
-        "change_low": change - half,
-        "change_high": change + half,
-        "worse": worse,
-    }
+    return row | judge_change("calibration", change, half) | {"worse": worse}
 
 
-def _mean_interval(values: Floats, name: str) -> dict[str, object]:
+def _mean_interval(values: Floats, names: tuple[str, str, str]) -> MetricRow:
     mean, (se, df) = float(values.mean()), block_standard_error(values)
     half = float(stats.t.ppf(0.975, df)) * se
-    prefix = "ci" if name == "value" else name
-    return {name: mean, f"{prefix}_low": mean - half, f"{prefix}_high": mean + half}
-
-
-def make_blank_row(metric: str, basis: str, method: str, n: int) -> dict[str, object]:
-    """Return a row of the table with nothing known yet: NaN, and not worse."""
-    row: dict[str, object] = dict.fromkeys(PERFORMANCE_COLUMNS, float("nan"))
-    return row | {"metric": metric, "basis": basis, "method": method, "n": n, "worse": False}
-
-
-def _unscored(n: int) -> pd.DataFrame:
-    rows = [
-        make_blank_row(metric, "estimated", "", n) | {"status": "not_scored"}
-        for metric in scores.METRICS
-    ]
-    return pd.DataFrame(rows, columns=list(PERFORMANCE_COLUMNS))
+    return dict(zip(names, (mean, mean - half, mean + half), strict=True))

@@ -25,40 +25,42 @@ TREND_COLUMNS = (
 
 @threads.one_blas_thread()
 def trace_performance(
-    model: Model, dataset: Dataset, settings: Settings, last: Window, after: int
+    model: Model,
+    dataset: Dataset,
+    settings: Settings,
+    last: Window,
+    after: int,
+    judged: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return a row a window from ``after`` to ``last``: Brier loss, realised and estimated.
 
     ``after`` is the row where the model's reference ends; at most the 24 windows up to ``last``
     are judged. Labels that were not known when ``last`` ended (``data.label_delay``) count as
     unknown; what cannot be had in a window is NaN. An estimate rests on the labels that were known
-    when its own window ended. Intervals are those of
-    :func:`driftbook.performance.realised.judge_performance`.
+    when its own window ended. ``judged``: the performance table of ``last`` where there is one
+    already. Intervals are those of :func:`driftbook.performance.realised.judge_performance`.
     """
     position = dataset.windows.index(last)
     chosen = [w for w in dataset.windows[: position + 1] if w.start >= after][-MOST_TREND_WINDOWS:]
     known = position - settings.data.label_delay
     rows = []
-    for window in chosen:
-        frame = dataset.rows(window)
-        place = dataset.windows.index(window)
-        if place > known:
-            frame = frame.assign(**{dataset.target: np.nan})
-        mature = dataset.windows[max(0, place - max(1, settings.data.label_delay))].stop
-        history = dataset.frame.iloc[after : max(after, min(mature, window.start))]
-        judged = _judged(model, frame, settings, history)
-        rows.append({"window": window.name, "n": window.rows, **judged})
+    for place, window in enumerate(chosen, position + 1 - len(chosen)):
+        table = judged
+        if table is None or window != last:
+            frame = dataset.rows(window)
+            if place > known:
+                frame = frame.assign(**{dataset.target: np.nan})
+            mature = dataset.windows[max(0, place - max(1, settings.data.label_delay))].stop
+            history = dataset.frame.iloc[after : max(after, min(mature, window.start))]
+            table = realised.judge_performance(model, frame, settings, history)
+        rows.append({"window": window.name, "n": window.rows, **_pick_numbers(table)})
     return pd.DataFrame(rows, columns=list(TREND_COLUMNS))
 
 
-def _judged(
-    model: Model, frame: pd.DataFrame, settings: Settings, history: pd.DataFrame
-) -> dict[str, Any]:
-    table = realised.judge_performance(model, frame, settings, history)
+def _pick_numbers(table: pd.DataFrame) -> dict[str, Any]:
     found: dict[str, Any] = {"baseline": math.nan}
     for row in table[table["metric"] == TREND_METRIC].to_dict("records"):
         basis = row["basis"]
-        found[basis] = row["value"]
-        found[f"{basis}_low"], found[f"{basis}_high"] = row["ci_low"], row["ci_high"]
-        found["baseline"] = row["baseline"]
+        found |= {basis: row["value"], "baseline": row["baseline"]}
+        found |= {f"{basis}_low": row["ci_low"], f"{basis}_high": row["ci_high"]}
     return found

@@ -29,7 +29,7 @@ MOST_TOLD = 5000  # rows of either side that the domain classifier learns from
 WIDEST = 300  # columns up to which a linear champion is fitted again for out-of-fold scores
 EDGE = 1e-6
 # A classifier sees a window's difference when its AUC is this sure to be above one half.
-SURE = 0.99
+SURELY_DIFFERENT = 0.99
 MAX_WEIGHT = 10.0
 MIN_EFFECTIVE = 200.0
 POWERS = (1.0, 0.5, 0.25)
@@ -144,7 +144,10 @@ def weigh_resemblance(evidence: CalibrationRows, window: Floats) -> Resemblance:
     fold = np.concatenate([np.arange(a), np.arange(b)]) % FOLDS
     beta, decision = logistic.fit_crossfitted(np.vstack([before, after]), is_new, fold, FOLDS)
     spread = np.sqrt((a + b + 1) / (12 * a * b))
-    told = scores.roc_auc(is_new, special.expit(decision)) > 0.5 + stats.norm.ppf(SURE) * spread
+    told = (
+        scores.roc_auc(is_new, special.expit(decision))
+        > 0.5 + stats.norm.ppf(SURELY_DIFFERENT) * spread
+    )
     odds = np.exp(np.clip(evidence.design @ beta, -15.0, 15.0))
     for power in POWERS:
         weights = np.minimum(odds / odds.mean(), MAX_WEIGHT) ** power

@@ -1,0 +1,104 @@
+"""What one window shows, before any cost is weighed: quality, drift, performance, newer fits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from driftbook.decision import challenger
+from driftbook.decision.trial import FitMemo, Trial
+from driftbook.drift import report
+from driftbook.drift.quality import check_quality
+from driftbook.model import threads
+from driftbook.model.training import Model
+from driftbook.performance import realised
+from driftbook.performance.causes import CAUSE_COLUMNS, explain_change
+from driftbook.performance.metric_rows import tabulate_metric_rows
+from driftbook.settings import Settings
+
+
+@dataclass(frozen=True)
+class WindowFindings:
+    """What one window of ``rows`` rows says: it serves every price of a retrain.
+
+    ``fresh``: labelled rows since the champion's reference, those of the window last. ``trial``:
+    of challengers, None where none was looked at. With fewer rows than ``min_rows`` only the
+    quality is judged; the drift is shown with nothing flagged, and all else is empty.
+    """
+
+    rows: int
+    min_rows: int
+    quality: pd.DataFrame
+    drift: pd.DataFrame
+    performance: pd.DataFrame
+    causes: pd.DataFrame
+    fresh: pd.DataFrame
+    trial: Trial | None = None
+
+    @property
+    def too_few(self) -> bool:
+        """Return whether there are too few rows to judge at all."""
+        return self.rows < self.min_rows
+
+    @property
+    def broken(self) -> pd.DataFrame:
+        """Return the faults that forbid any other judgement."""
+        return self.quality[self.quality["severity"] == "broken"]
+
+    @property
+    def moved(self) -> pd.DataFrame:
+        """Return the drift that matters."""
+        return self.drift[self.drift["matters"].astype(bool)]
+
+    @property
+    def worse(self) -> pd.DataFrame:
+        """Return the rows of the performance table that are worse."""
+        return realised.find_worse_rows(self.performance)
+
+    @property
+    def calm(self) -> bool:
+        """Return whether neither drift that matters nor worse performance was found."""
+        return self.moved.empty and self.worse.empty
+
+
+@threads.one_blas_thread()
+def examine_window(
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    memo: FitMemo | None = None,
+) -> WindowFindings:
+    """Return the evidence of one window; a trial of challengers where it may matter.
+
+    That is where something changed, and in a calm window where the labels of a whole earlier
+    window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
+    of a replay, so that none is made twice.
+    """
+    few = WindowFindings(
+        rows=len(current),
+        min_rows=settings.policy.min_rows,
+        quality=check_quality(model, current, settings),
+        drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
+        performance=tabulate_metric_rows(),
+        causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
+        fresh=current.iloc[:0],
+    )
+    report_now = report.report_drift(model, current, settings)
+    if few.too_few:
+        # The numbers are shown; too few rows to judge flag nothing.
+        return replace(few, drift=report_now.assign(drift_flag=False, matters=False))
+    scored = realised.score_if_complete(model, current)
+    found = replace(
+        few,
+        drift=report_now,
+        performance=realised.judge_performance(model, current, settings, history, scored),
+        causes=explain_change(model, current, few.min_rows, scored),
+        fresh=challenger.gather_labelled(model, current, history),
+    )
+    enough = len(found.fresh) >= 2 * len(current)
+    if len(found.broken) or (found.calm and not enough):
+        return found
+    tried = challenger.try_recipes(model, current, found.fresh, settings, memo, found.calm)
+    return replace(found, trial=tried)

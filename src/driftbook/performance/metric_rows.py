@@ -1,0 +1,70 @@
+"""Rows of the performance table: a metric beside its baseline, and whether it is worse."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from driftbook.data.arrays import Floats
+from driftbook.model import scores
+from driftbook.model.row_sums import block_standard_error
+
+PERFORMANCE_COLUMNS = (
+    "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
+    "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high", "worse",
+)  # fmt: skip
+MetricRow = dict[str, object]
+
+
+@dataclass(frozen=True)
+class HoldoutBaseline:
+    """The champion's realised score on its holdout, with the standard error of blocks in time.
+
+    ``inflation``: how much larger the variance is than that of independent rows, at least 1.
+    """
+
+    score: scores.MetricScore
+    error: float
+    df: int
+    inflation: float
+
+
+def measure_baselines(y: Floats, p: Floats) -> dict[str, HoldoutBaseline]:
+    """Return by metric how the champion did on its holdout, labels ``y`` and scores ``p``."""
+    found = {}
+    for metric in scores.METRICS:
+        score = scores.score_metric(metric, y, p)
+        error, df = block_standard_error(score.influence)
+        naive = float(score.influence.std()) / max(1.0, np.sqrt(score.n))
+        inflation = (error / naive) ** 2 if naive > 0 and np.isfinite(error) else 1.0
+        found[metric] = HoldoutBaseline(score, error, df, max(1.0, inflation))
+    return found
+
+
+def make_metric_row(
+    metric: str, basis: str, method: str, n: int, known: HoldoutBaseline | None = None
+) -> MetricRow:
+    """Return a row with nothing but its baseline known yet: all else is NaN, and not worse."""
+    row: MetricRow = dict.fromkeys(PERFORMANCE_COLUMNS, float("nan"))
+    row |= {"metric": metric, "basis": basis, "method": method, "n": n, "worse": False}
+    if known is None:
+        return row
+    base = known.score
+    return row | {
+        "baseline": base.value, "baseline_low": base.ci_low, "baseline_high": base.ci_high
+    }  # fmt: skip
+
+
+def judge_change(metric: str, change: float, half: float) -> MetricRow:
+    """Return the change with its interval, and whether all of that lies on the bad side."""
+    low, high = change - half, change + half
+    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
+    return {"change": change, "change_low": low, "change_high": high, "worse": worse}
+
+
+def tabulate_metric_rows(rows: Sequence[MetricRow] = ()) -> pd.DataFrame:
+    """Return rows as a performance table, with all of its columns even where there is no row."""
+    return pd.DataFrame(rows, columns=list(PERFORMANCE_COLUMNS))
