@@ -268,10 +268,10 @@ def test_a_scorer_that_fails_its_proof_gives_way_to_scikit_learn(
     registered = registry.read_index(tmp_path / "models").versions[model.version]["files"]
     monkeypatch.setattr(
         registry,
-        "verified_bytes",
+        "read_verified_files",
         lambda *_: {n: (file.parent / n).read_bytes() for n in registered},
     )
-    monkeypatch.setattr(registry, "load", lambda *_: model)
+    monkeypatch.setattr(registry, "load_model", lambda *_: model)
     with TestClient(create_app(settings_of(), tmp_path)) as client:
         assert client.get("/model").json()["scorer"] == "scikit-learn"
         answer = client.post("/predict", json={"features": EIGHT}).json()

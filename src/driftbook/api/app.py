@@ -71,13 +71,16 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
 async def _live(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await asyncio.to_thread(service.log.open)
-    following = asyncio.create_task(service.follow())
+    background = [
+        asyncio.create_task(service.follow()),
+        asyncio.create_task(service.log.keep_clean()),
+    ]
     try:
         yield
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
         await asyncio.to_thread(service.log.close)
 
 
@@ -92,7 +95,7 @@ def _observer(service: Service) -> Observer:
         """Count an answered request, and log its line."""
         # Paths have few values as labels: a route's own, without the names and versions asked for.
         asked = scope["path"] if scope["path"] in known else "other"
-        path = getattr(scope.get("route"), "path", asked).replace("/versions/{version}", "")
+        path = str(getattr(scope.get("route"), "path", asked)).replace("/versions/{version}", "")
         service.metrics.observe_request(path, scope["method"], status, seconds)
         log_access(scope, status, seconds)
 

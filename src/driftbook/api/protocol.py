@@ -144,7 +144,9 @@ async def infer(request: Request, service: CurrentService, served: NamedModel) -
         check_batch_size(service, tensor.shape[0], f"inputs[{position}]")
     rows = validate_rows(rows_of_tensors(wanted.inputs, served.features), served.requests)
     scored = await service.score_rows(served, rows)
-    note_prediction(request.scope, service.settings, served, rows, scored)
+    note_prediction(
+        request.scope, served, rows, scored, service.settings.serving.log_features
+    )
     names = [output.name for output in wanted.outputs] or list(OUTPUTS)
     outputs = [
         OutputTensor(

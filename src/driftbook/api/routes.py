@@ -72,7 +72,9 @@ async def predict(request: Request) -> Response:
     single, rows = rows_of(body)
     check_batch_size(service, len(rows), "records")
     scored = await service.score_rows(served, rows)
-    note_prediction(request.scope, service.settings, served, rows, scored)
+    note_prediction(
+        request.scope, served, rows, scored, service.settings.serving.log_features
+    )
     if single:
         return json_response(_prediction(scored[0], served))
     predictions = [_prediction(one, served) for one in scored]

@@ -96,7 +96,7 @@ class Service:
                     self.load_failures += 1
                     _logger.error("the registry could not be read", exc_info=error)
             if self.log.failure is not None:
-                await asyncio.to_thread(self.log.probe)
+                await asyncio.to_thread(self.log.open)
 
     def require_model(self) -> ServedModel:
         """Return what is being served.
