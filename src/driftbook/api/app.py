@@ -16,7 +16,11 @@ from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from driftbook.api import protocol, routes
-from driftbook.api.contract import ABOUT, API_VERSION, complete_contract
+from driftbook.api.contract import (
+    CONTRACT_INTRODUCTION,
+    CONTRACT_VERSION,
+    complete_contract,
+)
 from driftbook.api.guard import Guard, Limits, Observer
 from driftbook.api.output import log_access
 from driftbook.api.problems import ProblemError, problem_response
@@ -43,14 +47,14 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
     service.refresh()
     app = FastAPIOffline(
         title="Driftbook",
-        version=API_VERSION,
-        description=ABOUT,
+        version=CONTRACT_VERSION,
+        description=CONTRACT_INTRODUCTION,
         redoc_url=None,
         lifespan=_live,
     )
     app.state.service = service
-    app.include_router(routes.router)
-    app.include_router(protocol.router)
+    app.include_router(routes.api_router)
+    app.include_router(protocol.protocol_router)
     limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
     app.add_exception_handler(ProblemError, _answer_problem)
@@ -60,8 +64,7 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
 
     def openapi() -> dict[str, Any]:
         """Return the contract, with the requests of the model that is served now."""
-        requests = None if service.served is None else service.served.requests
-        return complete_contract(FastAPI.openapi(app), requests, token is not None)
+        return complete_contract(FastAPI.openapi(app), service.served, token is not None)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
@@ -87,7 +90,7 @@ async def _live(app: FastAPI) -> AsyncIterator[None]:
 def _observer(service: Service) -> Observer:
     known = {
         route.path
-        for route in (*routes.router.routes, *protocol.router.routes)
+        for route in (*routes.api_router.routes, *protocol.protocol_router.routes)
         if isinstance(route, APIRoute)
     }
 

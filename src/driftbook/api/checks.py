@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from driftbook.model.training import Model
 
 KNOWN_ROWS = 50
-TOLERANCE = 1e-9
+SCORE_TOLERANCE = 1e-9
 
 
 class ServingCheckError(DriftbookError):
     """The server did not answer as the run expects."""
 
 
-class Run(Protocol):
+class ServedRun(Protocol):
     """What the checks need of a run; see :class:`driftbook.store.run.Run`."""
 
     @property
@@ -57,7 +57,7 @@ class ServingCheck:
     passed: bool
 
 
-def check_serving(run: Run) -> dict[str, Any]:
+def check_serving(run: ServedRun) -> dict[str, Any]:
     """Return what a real server answered about the run's champion, check by check.
 
     The server runs on a free port, against the registry that holds the run's champion and a
@@ -74,7 +74,7 @@ def check_serving(run: Run) -> dict[str, Any]:
         log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
         settings = run.settings.model_copy(update={"log": log})
         with running_server(settings, artifacts) as server:
-            checks = [*checks_of(server.url, model)]
+            checks = [*ask_server(server.url, model)]
     return {
         "passed": all(one.passed for one in checks),
         "model_version": model.version,
@@ -97,7 +97,7 @@ def require_passed(results: Mapping[str, Any]) -> None:
         raise ServingCheckError(f"{len(failed)} serving check(s) failed: {shown}")
 
 
-def checks_of(url: str, model: Model) -> Iterator[ServingCheck]:
+def ask_server(url: str, model: Model) -> Iterator[ServingCheck]:
     """Yield the checks of a server at ``url`` that should serve ``model``."""
     with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
         yield _status("alive", client.get("/health"), 200)
@@ -146,11 +146,13 @@ def _known_rows(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
 
 def _scores(name: str, found: list[Any], expected: list[float]) -> ServingCheck:
     numbers = [value for value in found if isinstance(value, float | int)]
-    wanted = f"{len(expected)} scores equal to Python's within {TOLERANCE:g}"
+    wanted = f"{len(expected)} scores equal to Python's within {SCORE_TOLERANCE:g}"
     if len(numbers) != len(expected):
         return ServingCheck(name, wanted, f"{len(numbers)} scores", False)
     largest = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
-    return ServingCheck(name, wanted, f"largest difference {largest:.1e}", largest <= TOLERANCE)
+    return ServingCheck(
+        name, wanted, f"largest difference {largest:.1e}", largest <= SCORE_TOLERANCE
+    )
 
 
 def _refusals(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:

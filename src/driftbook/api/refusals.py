@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftbook.api.problems import ProblemError, WrongField, describe_value, invalid_request
-from driftbook.api.requests import BATCH, ONE, RequestModels
-from driftbook.api.values import EXPECTED_VALUES
+from driftbook.api.requests import BATCH, EXPECTED_VALUES, ONE, RequestModels
 
 _LENGTHS = ("too_short", "too_long", "list_type", "tuple_type")
 _EXPECTED: Mapping[str, str] = {

@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from pydantic_core import from_json
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ def prediction_log_url(settings: Settings, artifacts: Path) -> str:
 
     The variable ``DRIFTBOOK_LOG_URL`` keeps a password out of ``runbook.yaml``.
     """
-    default = f"sqlite:///{Path(artifacts).absolute() / 'log' / 'predictions.sqlite'}"
+    default = f"sqlite:///{artifacts.absolute() / paths.LOG / 'predictions.sqlite'}"
     return settings.log.url or os.environ.get(URL_VARIABLE) or default
 
 
