@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from driftbook.api import protocol, routes
 from driftbook.api.contract import (
@@ -28,13 +29,18 @@ from driftbook.api.refusals import explain_errors
 from driftbook.api.service import Service
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import Scope
 
     from driftbook.settings import Settings
 
 _logger = logging.getLogger("driftbook.api")
+
+# What routing itself refuses: kind of problem and detail by status.
+_REFUSALS = {
+    404: ("not-found", "no resource at this path; see /openapi.json"),
+    405: ("method-not-allowed", "see the header Allow for the methods of this path"),
+}
+_UNREADABLE = ("invalid-request", "the request could not be read")
 
 
 def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None = None) -> FastAPI:
@@ -57,10 +63,7 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
     app.include_router(protocol.protocol_router)
     limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
-    app.add_exception_handler(ProblemError, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_refusal)
-    app.add_exception_handler(Exception, _answer_failure)
+    _add_error_handlers(app)
 
     def openapi() -> dict[str, Any]:
         """Return the contract, with the requests of the model that is served now."""
@@ -105,38 +108,29 @@ def _observer(service: Service) -> Observer:
     return observe
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ProblemError):
-        raise error
-    return problem_response(error, request.scope)
+def _add_error_handlers(app: FastAPI) -> None:
+    """Have every error answered as a problem document."""
 
+    @app.exception_handler(ProblemError)
+    async def answer_problem(request: Request, error: ProblemError) -> Response:
+        return problem_response(error, request.scope)
 
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    return problem_response(explain_errors(error.errors()), request.scope)
+    @app.exception_handler(RequestValidationError)
+    async def answer_invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(explain_errors(error.errors()), request.scope)
 
+    @app.exception_handler(HTTPException)
+    async def answer_refusal(request: Request, error: HTTPException) -> Response:
+        """Return what routing refused."""
+        kind, detail = _REFUSALS.get(error.status_code, _UNREADABLE)
+        return problem_response(ProblemError(kind, detail, headers=error.headers), request.scope)
 
-async def _answer_refusal(request: Request, error: Exception) -> Response:
-    """Return what routing refused as a problem document."""
-    if not isinstance(error, HTTPException):
-        raise error
-    problem = {
-        404: ProblemError("not-found", "no resource at this path; see /openapi.json"),
-        405: ProblemError(
-            "method-not-allowed",
-            "see the header Allow for the methods of this path",
-            headers=error.headers,
-        ),
-    }.get(error.status_code, ProblemError("invalid-request", "the request could not be read"))
-    return problem_response(problem, request.scope)
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    request_id = request.scope["request_id"]
-    _logger.error("request %s failed", request_id, exc_info=error)
-    detail = "the server failed; its log holds the cause under this request's id"
-    response = problem_response(ProblemError("internal-error", detail), request.scope)
-    # This answer goes out past the guard, which names the request in all others.
-    response.headers["x-request-id"] = request_id
-    return response
+    @app.exception_handler(Exception)
+    async def answer_failure(request: Request, error: Exception) -> Response:
+        request_id = request.scope["request_id"]
+        _logger.error("request %s failed", request_id, exc_info=error)
+        detail = "the server failed; its log holds the cause under this request's id"
+        response = problem_response(ProblemError("internal-error", detail), request.scope)
+        # This answer goes out past the guard, which names the request in all others.
+        response.headers["x-request-id"] = request_id
+        return response

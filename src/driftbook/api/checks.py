@@ -158,38 +158,31 @@ def _scores(name: str, found: list[Any], expected: list[float]) -> ServingCheck:
 def _refusals(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
     """Yield whether requests that are wrong are refused with a problem that names the field."""
     row = to_wire_rows(model.reference.iloc[:1], model.features)[0]
-    record = dict(zip(model.feature_names, row, strict=True))
-    kinds = [feature.kind for feature in model.features]
-    numeric = kinds.index("numeric") if "numeric" in kinds else None
+    names = model.feature_names
+    record = dict(zip(names, row, strict=True))
+    without_first = dict(list(record.items())[1:])
     bodies = {
         "one value too few": (json.dumps({"features": row[:-1]}), "features"),
         "an empty list": ('{"features": []}', "features"),
         "an empty body": ("", "body"),
         "an unknown key": (json.dumps({"records": [{**record, "no_such": 1}]}), "no_such"),
-        "a missing key": (
-            json.dumps({"records": [dict(list(record.items())[1:])]}),
-            next(iter(record)),
-        ),
+        "a missing key": (json.dumps({"records": [without_first]}), names[0]),
     }
-    if numeric is not None:
-        name = model.feature_names[numeric]
-        for title, text in {"text for a number": '"warm"', "NaN for a number": "NaN"}.items():
-            parts = [json.dumps(value) for value in row]
-            parts[numeric] = text
-            bodies[title] = (f'{{"features": [{", ".join(parts)}]}}', name)
+    numbers = [feature.name for feature in model.features if feature.kind == "numeric"]
+    for name in numbers[:1]:
+        for title, value in {"text": "warm", "NaN": float("nan")}.items():
+            changed = json.dumps({"features": [*{**record, name: value}.values()]})
+            bodies[f"{title} for a number"] = (changed, name)
     for title, (body, field) in bodies.items():
         headers = {"content-type": "application/json"}
-        response = client.post("/predict", content=body, headers=headers)
-        yield _refused(title, response, field)
+        yield _refused(title, client.post("/predict", content=body, headers=headers), field)
 
 
 def _refused(title: str, response: httpx.Response, field: str) -> ServingCheck:
     errors = _field(response, "errors") or []
-    named = ", ".join(str(error.get("field")) for error in errors if isinstance(error, dict))
+    named = ", ".join(str(error.get("field")) for error in errors)
     media_type = response.headers.get("content-type", "none")
-    passed = (
-        response.status_code == 422 and media_type == "application/problem+json" and field in named
-    )
+    right = (response.status_code, media_type) == (422, "application/problem+json")
     found = f"{response.status_code}, {media_type}, naming {named or 'nothing'}"
     wanted = f"422, application/problem+json, naming {field}"
-    return ServingCheck(f"refuses {title}", wanted, found, passed)
+    return ServingCheck(f"refuses {title}", wanted, found, right and field in named)

@@ -23,9 +23,8 @@ from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
     check_media_type,
-    read_body,
     require_ready,
-    validate_rows,
+    validate_for_model,
 )
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, document_answers
@@ -138,10 +137,16 @@ async def infer_rows(request: Request, service: CurrentService, served: NamedMod
         detail = "binary tensors are not taken; send JSON (the client's binary_data=False)"
         raise ProblemError("unsupported-media-type", detail)
     check_media_type(request, "application/json", "")  # standard clients name none
-    wanted = await read_body(request, served.infer_request, served.requests)
+    wanted = validate_for_model(
+        served.infer_request.model_validate_json, await request.body(), served.requests
+    )
     for position, tensor in enumerate(wanted.inputs):
         check_batch_size(service, tensor.shape[0], f"inputs[{position}]")
-    rows = validate_rows(read_rows_of_tensors(wanted.inputs, served.features), served.requests)
+    rows = validate_for_model(
+        served.requests.rows.validate_python,
+        read_rows_of_tensors(wanted.inputs, served.features),
+        served.requests,
+    )
     scored = await service.score_rows(served, rows)
     note_prediction(request.scope, served, rows, scored, service.settings.serving.log_features)
     names = [output.name for output in wanted.outputs] or list(OUTPUTS)

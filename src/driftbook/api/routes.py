@@ -18,10 +18,10 @@ from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
     check_media_type,
-    read_body,
     require_json,
     require_model,
     require_ready,
+    validate_for_model,
 )
 from driftbook.api.metrics import METRICS_MEDIA_TYPE
 from driftbook.api.output import note_prediction
@@ -68,7 +68,9 @@ async def predict_rows(request: Request) -> Response:
     service: Service = request.app.state.service
     served = service.require_model()
     check_media_type(request, "application/json")
-    body = await read_body(request, served.requests.predict, served.requests)
+    body = validate_for_model(
+        served.requests.predict.model_validate_json, await request.body(), served.requests
+    )
     single, rows = list_rows(body)
     check_batch_size(service, len(rows), "records")
     scored = await service.score_rows(served, rows)
