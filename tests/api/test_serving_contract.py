@@ -28,14 +28,14 @@ def document(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 def test_the_tracked_document_is_what_the_code_says(root: Path, document: dict[str, Any]) -> None:
     tracked = json.loads((root / "openapi.json").read_text(encoding="utf-8"))
-    again = "run `python -m driftbook.api.contract > openapi.json` and read the difference"
+    again = "run `python -m driftbook.api > openapi.json` and read the difference"
     assert tracked == document, again
 
 
 def test_the_document_covers_every_endpoint(document: dict[str, Any]) -> None:
     served = {
         (route.path, method.lower())
-        for route in (*routes.router.routes, *protocol.router.routes)
+        for route in (*routes.api_router.routes, *protocol.protocol_router.routes)
         if isinstance(route, APIRoute) and route.include_in_schema
         for method in route.methods
     }

@@ -309,6 +309,29 @@ def test_a_log_that_cannot_be_made_means_not_ready(tmp_path: Path) -> None:
         assert eventually(lambda: client.get("/ready").status_code == 200)
 
 
+def test_a_server_whose_log_nobody_reads_still_stops(tmp_path: Path) -> None:
+    """Its lines fill the pipe; neither its answers nor its end may wait for a reader."""
+    enthrone(tmp_path, numeric_model())
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(settings_of().to_yaml())
+    command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
+    command += ["--settings", str(settings), "--artifacts", str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as server:
+        try:
+            assert server.stdout is not None
+            url = json.loads(server.stdout.readline())["url"]
+            with httpx.Client(base_url=url, trust_env=False) as client:
+                # A pipe holds 65,536 bytes.
+                longest = {"x-request-id": "x" * 128}
+                statuses = {client.get("/health", headers=longest).status_code for _ in range(400)}
+                time.sleep(1.0)
+            server.send_signal(signal.SIGTERM)
+            server.wait(timeout=20)
+        finally:
+            server.kill()
+    assert statuses == {200}
+
+
 def test_the_server_needs_no_scientific_library_to_start(tmp_path: Path) -> None:
     enthrone(tmp_path, numeric_model())
     program = """

@@ -51,14 +51,14 @@ class FeedbackStored(Answer):
     known: int = Field(ge=0, description="Labels known before.")
 
 
-class Feature(Answer):
+class ModelFeature(Answer):
     """A feature of the model."""
 
     name: str
     kind: Literal["numeric", "boolean", "categorical"]
 
 
-class Metric(BaseModel):
+class ModelMetric(BaseModel):
     """A metric of the model with its interval."""
 
     model_config = ConfigDict(extra="allow")
@@ -75,8 +75,8 @@ class ModelCard(BaseModel):
     name: str
     version: str
     target: str
-    features: list[Feature] = Field(min_length=1)
-    metrics: list[Metric]
+    features: list[ModelFeature] = Field(min_length=1)
+    metrics: list[ModelMetric]
     origin: dict[str, Any] = Field(description="Source and windows it learnt from.")
     scorer: Literal["linear", "trees", "scikit-learn"]
 

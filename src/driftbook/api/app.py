@@ -9,14 +9,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.responses import Response
 
 from driftbook.api import protocol, routes
-from driftbook.api.contract import ABOUT, API_VERSION, complete_contract
+from driftbook.api.contract import (
+    CONTRACT_INTRODUCTION,
+    CONTRACT_VERSION,
+    complete_contract,
+)
 from driftbook.api.guard import Guard, Limits, Observer
 from driftbook.api.output import log_access
 from driftbook.api.problems import ProblemError, problem_response
@@ -24,13 +29,18 @@ from driftbook.api.refusals import explain_errors
 from driftbook.api.service import Service
 
 if TYPE_CHECKING:
-    from starlette.requests import Request
-    from starlette.responses import Response
     from starlette.types import Scope
 
     from driftbook.settings import Settings
 
 _logger = logging.getLogger("driftbook.api")
+
+# What routing itself refuses: kind of problem and detail by status.
+_REFUSALS = {
+    404: ("not-found", "no resource at this path; see /openapi.json"),
+    405: ("method-not-allowed", "see the header Allow for the methods of this path"),
+}
+_UNREADABLE = ("invalid-request", "the request could not be read")
 
 
 def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None = None) -> FastAPI:
@@ -43,25 +53,21 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
     service.refresh()
     app = FastAPIOffline(
         title="Driftbook",
-        version=API_VERSION,
-        description=ABOUT,
+        version=CONTRACT_VERSION,
+        description=CONTRACT_INTRODUCTION,
         redoc_url=None,
         lifespan=_live,
     )
     app.state.service = service
-    app.include_router(routes.router)
-    app.include_router(protocol.router)
+    app.include_router(routes.api_router)
+    app.include_router(protocol.protocol_router)
     limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
-    app.add_exception_handler(ProblemError, _answer_problem)
-    app.add_exception_handler(RequestValidationError, _answer_invalid)
-    app.add_exception_handler(HTTPException, _answer_refusal)
-    app.add_exception_handler(Exception, _answer_failure)
+    _add_error_handlers(app)
 
     def openapi() -> dict[str, Any]:
         """Return the contract, with the requests of the model that is served now."""
-        requests = None if service.served is None else service.served.requests
-        return complete_contract(FastAPI.openapi(app), requests, token is not None)
+        return complete_contract(FastAPI.openapi(app), service.served, token is not None)
 
     app.openapi = openapi  # type: ignore[method-assign]
     return app
@@ -71,20 +77,23 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
 async def _live(app: FastAPI) -> AsyncIterator[None]:
     service: Service = app.state.service
     await asyncio.to_thread(service.log.open)
-    following = asyncio.create_task(service.follow())
+    background = [
+        asyncio.create_task(service.follow()),
+        asyncio.create_task(service.log.keep_clean()),
+    ]
     try:
         yield
     finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following
+        for task in background:
+            task.cancel()
+        await asyncio.wait(background)
         await asyncio.to_thread(service.log.close)
 
 
 def _observer(service: Service) -> Observer:
     known = {
         route.path
-        for route in (*routes.router.routes, *protocol.router.routes)
+        for route in (*routes.api_router.routes, *protocol.protocol_router.routes)
         if isinstance(route, APIRoute)
     }
 
@@ -92,45 +101,36 @@ def _observer(service: Service) -> Observer:
         """Count an answered request, and log its line."""
         # Paths have few values as labels: a route's own, without the names and versions asked for.
         asked = scope["path"] if scope["path"] in known else "other"
-        path = getattr(scope.get("route"), "path", asked).replace("/versions/{version}", "")
+        path = str(getattr(scope.get("route"), "path", asked)).replace("/versions/{version}", "")
         service.metrics.observe_request(path, scope["method"], status, seconds)
         log_access(scope, status, seconds)
 
     return observe
 
 
-async def _answer_problem(request: Request, error: Exception) -> Response:
-    if not isinstance(error, ProblemError):
-        raise error
-    return problem_response(error, request.scope)
+def _add_error_handlers(app: FastAPI) -> None:
+    """Have every error answered as a problem document."""
 
+    @app.exception_handler(ProblemError)
+    async def answer_problem(request: Request, error: ProblemError) -> Response:
+        return problem_response(error, request.scope)
 
-async def _answer_invalid(request: Request, error: Exception) -> Response:
-    if not isinstance(error, RequestValidationError):
-        raise error
-    return problem_response(explain_errors(error.errors()), request.scope)
+    @app.exception_handler(RequestValidationError)
+    async def answer_invalid(request: Request, error: RequestValidationError) -> Response:
+        return problem_response(explain_errors(error.errors()), request.scope)
 
+    @app.exception_handler(HTTPException)
+    async def answer_refusal(request: Request, error: HTTPException) -> Response:
+        """Return what routing refused."""
+        kind, detail = _REFUSALS.get(error.status_code, _UNREADABLE)
+        return problem_response(ProblemError(kind, detail, headers=error.headers), request.scope)
 
-async def _answer_refusal(request: Request, error: Exception) -> Response:
-    """Return what routing refused as a problem document."""
-    if not isinstance(error, HTTPException):
-        raise error
-    problem = {
-        404: ProblemError("not-found", "no resource at this path; see /openapi.json"),
-        405: ProblemError(
-            "method-not-allowed",
-            "see the header Allow for the methods of this path",
-            headers=error.headers,
-        ),
-    }.get(error.status_code, ProblemError("invalid-request", "the request could not be read"))
-    return problem_response(problem, request.scope)
-
-
-async def _answer_failure(request: Request, error: Exception) -> Response:
-    request_id = request.scope["request_id"]
-    _logger.error("request %s failed", request_id, exc_info=error)
-    detail = "the server failed; its log holds the cause under this request's id"
-    response = problem_response(ProblemError("internal-error", detail), request.scope)
-    # This answer goes out past the guard, which names the request in all others.
-    response.headers["x-request-id"] = request_id
-    return response
+    @app.exception_handler(Exception)
+    async def answer_failure(request: Request, error: Exception) -> Response:
+        request_id = request.scope["request_id"]
+        _logger.error("request %s failed", request_id, exc_info=error)
+        detail = "the server failed; its log holds the cause under this request's id"
+        response = problem_response(ProblemError("internal-error", detail), request.scope)
+        # This answer goes out past the guard, which names the request in all others.
+        response.headers["x-request-id"] = request_id
+        return response

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     from driftbook.model.training import Model
 
 KNOWN_ROWS = 50
-TOLERANCE = 1e-9
+SCORE_TOLERANCE = 1e-9
 
 
 class ServingCheckError(DriftbookError):
     """The server did not answer as the run expects."""
 
 
-class Run(Protocol):
+class ServedRun(Protocol):
     """What the checks need of a run; see :class:`driftbook.runbook.run.Run`."""
 
     @property
@@ -57,7 +57,7 @@ class ServingCheck:
     passed: bool
 
 
-def check_serving(run: Run) -> dict[str, Any]:
+def check_serving(run: ServedRun) -> dict[str, Any]:
     """Return what a real server answered about the run's champion, check by check.
 
     The server runs on a free port, against the registry that holds the run's champion and a
@@ -74,7 +74,7 @@ def check_serving(run: Run) -> dict[str, Any]:
         log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
         settings = run.settings.model_copy(update={"log": log})
         with running_server(settings, artifacts) as server:
-            checks = [*checks_of(server.url, model)]
+            checks = [*ask_server(server.url, model)]
     return {
         "passed": all(one.passed for one in checks),
         "model_version": model.version,
@@ -97,7 +97,7 @@ def require_passed(results: Mapping[str, Any]) -> None:
         raise ServingCheckError(f"{len(failed)} serving check(s) failed: {shown}")
 
 
-def checks_of(url: str, model: Model) -> Iterator[ServingCheck]:
+def ask_server(url: str, model: Model) -> Iterator[ServingCheck]:
     """Yield the checks of a server at ``url`` that should serve ``model``."""
     with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
         yield _status("alive", client.get("/health"), 200)
@@ -146,48 +146,43 @@ def _known_rows(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
 
 def _scores(name: str, found: list[Any], expected: list[float]) -> ServingCheck:
     numbers = [value for value in found if isinstance(value, float | int)]
-    wanted = f"{len(expected)} scores equal to Python's within {TOLERANCE:g}"
+    wanted = f"{len(expected)} scores equal to Python's within {SCORE_TOLERANCE:g}"
     if len(numbers) != len(expected):
         return ServingCheck(name, wanted, f"{len(numbers)} scores", False)
     largest = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
-    return ServingCheck(name, wanted, f"largest difference {largest:.1e}", largest <= TOLERANCE)
+    return ServingCheck(
+        name, wanted, f"largest difference {largest:.1e}", largest <= SCORE_TOLERANCE
+    )
 
 
 def _refusals(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
     """Yield whether requests that are wrong are refused with a problem that names the field."""
     row = to_wire_rows(model.reference.iloc[:1], model.features)[0]
-    record = dict(zip(model.feature_names, row, strict=True))
-    kinds = [feature.kind for feature in model.features]
-    numeric = kinds.index("numeric") if "numeric" in kinds else None
+    names = model.feature_names
+    record = dict(zip(names, row, strict=True))
+    without_first = dict(list(record.items())[1:])
     bodies = {
         "one value too few": (json.dumps({"features": row[:-1]}), "features"),
         "an empty list": ('{"features": []}', "features"),
         "an empty body": ("", "body"),
         "an unknown key": (json.dumps({"records": [{**record, "no_such": 1}]}), "no_such"),
-        "a missing key": (
-            json.dumps({"records": [dict(list(record.items())[1:])]}),
-            next(iter(record)),
-        ),
+        "a missing key": (json.dumps({"records": [without_first]}), names[0]),
     }
-    if numeric is not None:
-        name = model.feature_names[numeric]
-        for title, text in {"text for a number": '"warm"', "NaN for a number": "NaN"}.items():
-            parts = [json.dumps(value) for value in row]
-            parts[numeric] = text
-            bodies[title] = (f'{{"features": [{", ".join(parts)}]}}', name)
+    numbers = [feature.name for feature in model.features if feature.kind == "numeric"]
+    for name in numbers[:1]:
+        for title, value in {"text": "warm", "NaN": float("nan")}.items():
+            changed = json.dumps({"features": [*{**record, name: value}.values()]})
+            bodies[f"{title} for a number"] = (changed, name)
     for title, (body, field) in bodies.items():
         headers = {"content-type": "application/json"}
-        response = client.post("/predict", content=body, headers=headers)
-        yield _refused(title, response, field)
+        yield _refused(title, client.post("/predict", content=body, headers=headers), field)
 
 
 def _refused(title: str, response: httpx.Response, field: str) -> ServingCheck:
     errors = _field(response, "errors") or []
-    named = ", ".join(str(error.get("field")) for error in errors if isinstance(error, dict))
+    named = ", ".join(str(error.get("field")) for error in errors)
     media_type = response.headers.get("content-type", "none")
-    passed = (
-        response.status_code == 422 and media_type == "application/problem+json" and field in named
-    )
+    right = (response.status_code, media_type) == (422, "application/problem+json")
     found = f"{response.status_code}, {media_type}, naming {named or 'nothing'}"
     wanted = f"422, application/problem+json, naming {field}"
-    return ServingCheck(f"refuses {title}", wanted, found, passed)
+    return ServingCheck(f"refuses {title}", wanted, found, right and field in named)

@@ -1,23 +1,20 @@
-"""The contract: the OpenAPI document that FastAPI generates, for the features that are served.
-
-``python -m driftbook.api.contract > openapi.json`` writes the tracked one.
-"""
+"""The contract: the OpenAPI document that FastAPI generates, for the features that are served."""
 
 from __future__ import annotations
 
-import json
-import sys
-import tempfile
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic.json_schema import models_json_schema
 
 from driftbook.api.problems import Problem
-from driftbook.api.requests import RequestModels, build_request_models
-from driftbook.api.values import Features
+from driftbook.api.requests import Features, build_request_models
+from driftbook.api.tensors import build_infer_request
 
-API_VERSION = "1.0.0"
+if TYPE_CHECKING:
+    from driftbook.api.served import ServedModel
+
+CONTRACT_VERSION = "1.0.0"
 
 # What the document shows while nothing is served: the built-in runbook's features.
 DEFAULT_FEATURES: Features = tuple(
@@ -25,7 +22,7 @@ DEFAULT_FEATURES: Features = tuple(
     for name in ("hour", "distance", "temp", "dewp", "humid", "wind_speed", "precip", "visib")
 )
 
-ABOUT = """\
+CONTRACT_INTRODUCTION = """\
 Serves the champion of a Driftbook registry. Every answered prediction is in the prediction log
 before its answer is sent. null is a missing value and is imputed as in training; a category that
 training never saw counts as none of the known ones. Batches hold at most `serving.max_batch` rows
@@ -35,15 +32,14 @@ Every response carries `X-Request-Id`: the request's own, or a new one.
 
 
 def complete_contract(
-    generated: Mapping[str, Any], requests: RequestModels | None, auth: bool
+    generated: Mapping[str, Any], served: ServedModel | None, auth: bool
 ) -> dict[str, Any]:
     """Return the generated document with what depends on the model that is served.
 
-    ``requests`` are its request models; ``auth`` tells whether requests need the bearer token;
-    otherwise the document says they may.
+    ``auth`` tells whether requests need the bearer token; otherwise the document says they may.
     """
-    requests = requests or build_request_models(DEFAULT_FEATURES)
-    models = (requests.predict, requests.infer, Problem)
+    features = DEFAULT_FEATURES if served is None else served.features
+    models = (build_request_models(features).predict, build_infer_request(features), Problem)
     _, found = models_json_schema(
         [(model, "validation") for model in models],
         ref_template="#/components/schemas/{model}",
@@ -57,17 +53,3 @@ def complete_contract(
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
-
-
-def main() -> None:
-    """Print the contract of the built-in runbook's features."""
-    from driftbook.api.app import create_app
-    from driftbook.settings import Settings
-
-    with tempfile.TemporaryDirectory() as nothing_registered:
-        document = create_app(Settings(), nothing_registered).openapi()
-    sys.stdout.write(json.dumps(document, indent=2, ensure_ascii=False) + "\n")
-
-
-if __name__ == "__main__":
-    main()

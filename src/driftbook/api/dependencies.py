@@ -1,9 +1,10 @@
 """What endpoints depend on: the service, the served model, and bodies read by its models."""
 
-from typing import Annotated, Any, TypeVar
+from collections.abc import Callable
+from typing import Annotated, TypeVar
 
 from fastapi import Depends, Request
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from driftbook.api.problems import ProblemError
 from driftbook.api.refusals import explain_errors
@@ -11,7 +12,8 @@ from driftbook.api.requests import RequestModels
 from driftbook.api.served import ServedModel
 from driftbook.api.service import Service
 
-AnyModel = TypeVar("AnyModel", bound=BaseModel)
+Validated = TypeVar("Validated")
+Given = TypeVar("Given")
 
 
 async def get_service(request: Request) -> Service:
@@ -50,26 +52,16 @@ def check_media_type(request: Request, *accepted: str) -> None:
         raise ProblemError("unsupported-media-type", detail)
 
 
-async def read_body(request: Request, model: type[AnyModel], requests: RequestModels) -> AnyModel:
-    """Return the request's body as a model of the features that are served now.
+def validate_for_model(
+    validate: Callable[[Given], Validated], given: Given, requests: RequestModels
+) -> Validated:
+    """Return what was given as what the models of the served features make of it.
 
     Raises:
         ProblemError: 422, the wrong fields.
     """
     try:
-        return model.model_validate_json(await request.body())
-    except ValidationError as error:
-        raise explain_errors(error.errors(include_url=False), requests) from error
-
-
-def validate_rows(rows: list[Any], requests: RequestModels) -> list[Any]:
-    """Return rows of values in order of features.
-
-    Raises:
-        ProblemError: 422, the wrong values.
-    """
-    try:
-        return requests.rows.validate_python(rows)
+        return validate(given)
     except ValidationError as error:
         raise explain_errors(error.errors(include_url=False), requests) from error
 

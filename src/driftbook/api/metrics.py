@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,19 +19,24 @@ from prometheus_client import (
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector
 
+from driftbook import paths
+
 if TYPE_CHECKING:
     from driftbook.api.log.rows import FeedbackResult
-    from driftbook.api.service import Service
+    from driftbook.api.log.writer import LogWriter
+    from driftbook.api.served import ServedModel
 
 METRICS_MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 BUCKETS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 2.5, 10.0)
-ACTIONS = ("hold", "monitor", "retrain", "investigate")
+
+# Returns what is served, if anything, and how often a champion could not be loaded.
+ModelReader = Callable[[], tuple["ServedModel | None", int]]
 
 
 class ServiceMetrics:
     """What happened so far, and at a scrape the state of the log, the model and the last run."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, log: LogWriter, artifacts: Path, read_model: ModelReader) -> None:
         # A series a label that nobody asked for.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self._registry = CollectorRegistry()
@@ -61,7 +65,7 @@ class ServiceMetrics:
             ["result"],
             registry=self._registry,
         )
-        self._registry.register(_StateCollector(service))
+        self._registry.register(_StateCollector(log, artifacts, read_model))
         ProcessCollector(registry=self._registry)
 
     def observe_request(self, path: str, method: str, status: int, seconds: float) -> None:
@@ -93,80 +97,57 @@ class ServiceMetrics:
 
 
 class _StateCollector(Collector):
-    """Reads the state of a service when it is scraped."""
+    """Reads the state of the log, of the model and of the last run when it is scraped."""
 
-    def __init__(self, service: Service) -> None:
-        self._service = service
+    def __init__(self, log: LogWriter, artifacts: Path, read_model: ModelReader) -> None:
+        self._log, self._artifacts, self._read_model = log, artifacts, read_model
 
     def collect(self) -> Iterator[Metric]:
-        """Yield the state of the log, of the model and of the last run."""
-        yield from self._log_families()
-        yield from self._model_families()
-        yield from _run_families(self._service.artifacts)
-
-    def _log_families(self) -> Iterator[Metric]:
-        log, prefix = self._service.log, "driftbook_prediction_log"
-        yield GaugeMetricFamily(
-            f"{prefix}_up",
-            "Whether the prediction log could be written last.",
-            value=float(log.failure is None),
-        )
-        yield GaugeMetricFamily(
-            f"{prefix}_lag_seconds",
-            "Time that the last rows, or those still waiting, took to be committed.",
-            value=log.lag(),
-        )
-        for name, text, count in (
-            ("rows", "Predictions written to the log.", log.written),
-            ("failures", "Requests that could not be logged.", log.failed),
-            ("deleted_rows", "Predictions past retention, deleted.", log.deleted),
-        ):
-            yield CounterMetricFamily(f"{prefix}_{name}", text, value=count)
-        yield GaugeMetricFamily(
-            f"{prefix}_pending_requests", "Requests that wait for the log.", value=log.pending
-        )
-
-    def _model_families(self) -> Iterator[Metric]:
-        served = self._service.served
-        info = InfoMetricFamily("driftbook_model", "The model that is served.")
-        loaded = GaugeMetricFamily(
-            "driftbook_model_loaded_timestamp_seconds", "When the served model was loaded."
-        )
+        """Yield what is known now; without a model or a run their series are absent."""
+        log, (served, load_failures) = self._log, self._read_model()
+        up = log.failure is None
+        ready = served is not None and up
+        gauges: dict[str, tuple[str, float]] = {
+            "prediction_log_up": ("Whether the prediction log could be written last.", up),
+            "prediction_log_lag_seconds": (
+                "Time that the last rows, or those still waiting, took to be committed.",
+                log.lag(),
+            ),
+            "prediction_log_pending_requests": ("Requests that wait for the log.", log.pending),
+            "ready": ("Whether a verified model is served and the log can be written.", ready),
+        }
+        counters: dict[str, tuple[str, float]] = {
+            "prediction_log_rows": ("Predictions written to the log.", log.written),
+            "prediction_log_failures": ("Requests that could not be logged.", log.failed),
+            "prediction_log_deleted_rows": ("Predictions past retention, deleted.", log.deleted),
+            "model_load_failures": ("Champions whose files failed the check.", load_failures),
+        }
+        for name, (text, value) in gauges.items():
+            yield GaugeMetricFamily(f"driftbook_{name}", text, value=float(value))
+        for name, (text, value) in counters.items():
+            yield CounterMetricFamily(f"driftbook_{name}", text, value=value)
         if served is not None:
-            info.add_metric(
-                [], {"name": served.name, "version": served.version, "scorer": served.scorer.kind}
+            scorer = served.scorer.kind
+            shown = {"name": served.name, "version": served.version, "scorer": scorer}
+            yield InfoMetricFamily("driftbook_model", "The model that is served.", shown)
+            yield GaugeMetricFamily(
+                "driftbook_model_loaded_timestamp_seconds",
+                "When the served model was loaded.",
+                value=served.loaded_at,
             )
-            loaded.add_metric([], served.loaded_at)
-        yield info
-        yield loaded
-        yield GaugeMetricFamily(
-            "driftbook_ready",
-            "Whether a verified model is served and the log can be written.",
-            value=float(served is not None and self._service.log.failure is None),
-        )
-        yield CounterMetricFamily(
-            "driftbook_model_load_failures",
-            "Champions that were not loaded because their files failed the check.",
-            value=self._service.load_failures,
-        )
+        yield from _run_families(self._artifacts / paths.RECOMMENDATION)
 
 
-def _run_families(artifacts: Path) -> Iterator[Metric]:
-    when = GaugeMetricFamily(
-        "driftbook_last_run_timestamp_seconds", "When the last run was published."
-    )
-    action = GaugeMetricFamily(
-        "driftbook_last_run_action",
-        "The last run's recommendation: 1 for its action.",
-        labels=["action"],
-    )
-    path = artifacts / "policy" / "retrain_recommendation.json"
-    # Without a run, or while one is being published, the series are absent.
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        published = path.stat().st_mtime
-        found = json.loads(path.read_text(encoding="utf-8"))["action"]
-        when.add_metric([], published)
-        for name in ACTIONS:
-            action.add_metric([name], float(name == found))
-    yield when
+def _run_families(recommendation: Path) -> Iterator[Metric]:
+    try:
+        published = recommendation.stat().st_mtime
+        found = json.loads(recommendation.read_text(encoding="utf-8"))["action"]
+    except (OSError, ValueError, KeyError):  # there was no run, or one is being published
+        return
+    name, text = "driftbook_last_run_timestamp_seconds", "When the last run was published."
+    yield GaugeMetricFamily(name, text, value=published)
+    name, text = "driftbook_last_run_action", "The last run's recommendation: 1 for its action."
+    action = GaugeMetricFamily(name, text, labels=["action"])
+    for one in paths.ACTIONS:
+        action.add_metric([one], float(one == found))
     yield action

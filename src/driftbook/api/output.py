@@ -5,22 +5,24 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import logging.handlers
+import os
 import queue
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from logging.handlers import QueueHandler, QueueListener
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from driftbook.api.served import ServedModel
     from driftbook.api.service import Scored
     from driftbook.model.scoring import WireRow
-    from driftbook.settings import Settings
 
 MAX_WAITING_LINES = 100_000
 FLUSH_EVERY_S = 0.25
+STOP_S = 2.0
 NOTED_IDS = 10
 
 _access = logging.getLogger("driftbook.access")
@@ -46,25 +48,53 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line, ensure_ascii=False)
 
 
-class _DroppingQueueHandler(logging.handlers.QueueHandler):
-    """Hands records over to the listener; when nobody reads them for long, new ones go."""
+class _LineHandler(logging.Handler):
+    """Gathers lines and writes them at once; used by the listener's thread alone."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: list[str] = []
+
+    def createLock(self) -> None:  # noqa: N802
+        """Have no lock: a thread that nobody reads would hold it when the process ends."""
+        self.lock = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take the line of one record."""
+        self._lines.append(f"{self.format(record)}\n")
+
+    def flush(self) -> None:
+        """Write the lines, past the buffer of ``sys.stderr``, whose lock would be held as well."""
+        lines, self._lines = self._lines, []
+        left = "".join(lines).encode(errors="backslashreplace")
+        while left:
+            left = left[os.write(sys.stderr.fileno(), left) :]
+
+
+class _DroppingQueueHandler(QueueHandler):
+    """Hands records over to the listener; while nobody reads standard error, new ones go."""
+
+    queue: queue.SimpleQueue[logging.LogRecord]
 
     def enqueue(self, record: logging.LogRecord) -> None:
-        """Put the record where the listener finds it, unless that is full."""
-        with contextlib.suppress(queue.Full):
-            self.queue.put_nowait(record)
+        """Put the record where the listener finds it, unless too many wait there."""
+        if self.queue.qsize() < MAX_WAITING_LINES:
+            self.queue.put(record)
 
     def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
         """Return the record as it is: it stays in this process."""
         return record
 
 
-class _PatientListener(logging.handlers.QueueListener):
+class _BurstListener(QueueListener):
     """Writes what has gathered, instead of waking for every line."""
 
+    queue: queue.SimpleQueue[logging.LogRecord]
+
     def dequeue(self, block: bool) -> logging.LogRecord:
-        """Return the next record; wait a moment where there is none."""
+        """Return the next record; where there is none, write those so far and wait a moment."""
         if self.queue.empty():
+            self.handlers[0].flush()
             time.sleep(FLUSH_EVERY_S)
         return super().dequeue(block)
 
@@ -73,31 +103,35 @@ class _PatientListener(logging.handlers.QueueListener):
 def json_logs() -> Iterator[None]:
     """Send the logs of the API and of its server to standard error as JSON lines.
 
-    Inside of the context the lines of requests are written by a thread, so that no request waits
-    for who reads them.
+    A thread writes them, so that nothing waits for who reads them; at the end of the context no
+    longer than two seconds.
     """
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _LineHandler()
     handler.setFormatter(JsonFormatter())
+    lines: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
+    listener = _BurstListener(lines, handler)
     for name in ("driftbook", "uvicorn"):
         logger = logging.getLogger(name)
-        logger.handlers = [handler]
+        logger.handlers = [_DroppingQueueHandler(lines)]
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    lines: queue.Queue[logging.LogRecord] = queue.Queue(MAX_WAITING_LINES)
-    listener = _PatientListener(lines, handler)
-    _access.handlers = [_DroppingQueueHandler(lines)]
-    _access.propagate = False
     listener.start()
+
+    def stop() -> None:
+        """Write what is left."""
+        listener.stop()
+        handler.flush()
+
     try:
         yield
     finally:
-        listener.stop()
+        stopping = threading.Thread(target=stop, name="log-lines", daemon=True)
+        stopping.start()
+        stopping.join(STOP_S)
 
 
 def log_access(scope: Mapping[str, Any], status: int, seconds: float) -> None:
     """Log the line of one request; ``scope["note"]`` adds what its endpoint noted down."""
-    if not _access.isEnabledFor(logging.INFO):
-        return
     fields = {
         "request_id": scope["request_id"],
         "method": scope["method"],
@@ -111,18 +145,18 @@ def log_access(scope: Mapping[str, Any], status: int, seconds: float) -> None:
 
 def note_prediction(
     scope: MutableMapping[str, Any],
-    settings: Settings,
     served: ServedModel,
     rows: Sequence[WireRow],
     scored: Sequence[Scored],
+    with_features: bool,
 ) -> None:
-    """Note a prediction down for its line in the log, with features only if settings say so."""
+    """Note a prediction down for its line in the log, with feature values only where asked."""
     note = scope["note"] = {
         "model_version": served.version,
         "rows": len(rows),
         "prediction_ids": [one.prediction_id for one in scored[:NOTED_IDS]],
     }
-    if settings.serving.log_features:
+    if with_features:
         names = served.requests.names
         note["features"] = [dict(zip(names, row, strict=True)) for row in rows]
 

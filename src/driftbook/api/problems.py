@@ -8,7 +8,6 @@ from typing import Any
 from fastapi import HTTPException
 from fastapi.responses import Response
 from pydantic import BaseModel, ConfigDict, Field
-from pydantic_core import to_json
 
 PROBLEM_MEDIA_TYPE = "application/problem+json"
 MAX_ERRORS = 20
@@ -69,27 +68,22 @@ class ProblemError(HTTPException):
         self.errors = list(errors)
         super().__init__(status, detail, headers)
 
-    def to_json(self, request_id: str, path: str) -> bytes:
-        """Return the problem document as JSON; ``request_id`` names this occurrence of it.
-
-        Under ``/v2`` it carries the member ``error`` that clients of the Open Inference Protocol
-        read.
-        """
-        problem = Problem(
-            type=f"urn:driftbook:problem:{self.kind}",
-            title=self.title,
-            status=self.status_code,
-            detail=self.detail,
-            instance=f"urn:driftbook:request:{request_id}",
-            errors=self.errors or None,
-            error=self.detail if path == "/v2" or path.startswith("/v2/") else None,
-        )
-        return to_json(problem, exclude_none=True)
-
 
 def problem_response(problem: ProblemError, scope: Mapping[str, Any]) -> Response:
-    """Return the answer to the request of ``scope``, which holds its id."""
-    body = problem.to_json(scope["request_id"], scope["path"])
+    """Return the answer to the request of ``scope``, which holds its id.
+
+    Under ``/v2`` it carries the member ``error`` that clients of the Open Inference Protocol read.
+    """
+    document = Problem(
+        type=f"urn:driftbook:problem:{problem.kind}",
+        title=problem.title,
+        status=problem.status_code,
+        detail=problem.detail,
+        instance=f"urn:driftbook:request:{scope['request_id']}",
+        errors=problem.errors or None,
+        error=problem.detail if f"{scope['path']}/".startswith("/v2/") else None,
+    )
+    body = document.model_dump_json(exclude_none=True)
     return Response(body, problem.status_code, problem.headers, media_type=PROBLEM_MEDIA_TYPE)
 
 

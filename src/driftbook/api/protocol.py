@@ -3,7 +3,7 @@
 Source: Open Inference Protocol, REST API (kserve/open-inference-protocol).
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import Response
@@ -23,17 +23,16 @@ from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
     check_media_type,
-    read_body,
     require_ready,
-    validate_rows,
+    validate_for_model,
 )
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, document_answers
-from driftbook.api.routes import OPEN, documented_body, json_response
+from driftbook.api.routes import OPEN, document_body, send_json
 from driftbook.api.served import ServedModel
-from driftbook.api.tensors import DATATYPES, OUTPUTS, rows_of_tensors
+from driftbook.api.tensors import DATATYPES, OUTPUTS, read_rows_of_tensors
 
-router = APIRouter()
+protocol_router = APIRouter()
 
 _MODEL = "/v2/models/{name}"
 _VERSION = f"{_MODEL}/versions/{{version}}"
@@ -63,19 +62,19 @@ _VERSIONED = [Depends(declare_version)]
 _REFUSALS = document_answers(401, 404, 422, 503)
 
 
-@router.get("/v2", responses=document_answers(401))
+@protocol_router.get("/v2", responses=document_answers(401))
 async def get_server() -> ServerMetadata:
     """The server."""
     return ServerMetadata(name="driftbook", version="1.0.0", extensions=[])
 
 
-@router.get("/v2/health/live", openapi_extra=OPEN, responses=document_answers())
+@protocol_router.get("/v2/health/live", openapi_extra=OPEN, responses=document_answers())
 async def get_live() -> Live:
     """Is the process alive?"""
     return Live()
 
 
-@router.get(
+@protocol_router.get(
     "/v2/health/ready",
     openapi_extra=OPEN,
     responses=document_answers(503),
@@ -86,8 +85,8 @@ async def get_server_ready() -> ServerReady:
     return ServerReady()
 
 
-@router.get(_MODEL, responses=_REFUSALS)
-@router.get(_VERSION, responses=_REFUSALS, dependencies=_VERSIONED)
+@protocol_router.get(_MODEL, responses=_REFUSALS)
+@protocol_router.get(_VERSION, responses=_REFUSALS, dependencies=_VERSIONED)
 async def get_model_metadata(served: NamedModel) -> ModelMetadata:
     """The model's tensors; only the champion's version is served."""
     return ModelMetadata(
@@ -105,30 +104,29 @@ async def get_model_metadata(served: NamedModel) -> ModelMetadata:
     )
 
 
-@router.get(f"{_MODEL}/versions", responses=_REFUSALS)
+@protocol_router.get(f"{_MODEL}/versions", responses=_REFUSALS)
 async def get_model_versions(served: NamedModel) -> ModelVersions:
     """The served versions."""
     return ModelVersions(name=served.name, versions=[served.version])
 
 
-@router.get(f"{_MODEL}/ready", responses=_REFUSALS)
-@router.get(f"{_VERSION}/ready", responses=_REFUSALS, dependencies=_VERSIONED)
+@protocol_router.get(f"{_MODEL}/ready", responses=_REFUSALS)
+@protocol_router.get(f"{_VERSION}/ready", responses=_REFUSALS, dependencies=_VERSIONED)
 async def get_model_ready(served: NamedModel) -> ModelReady:
     """Is this model served?"""
     return ModelReady(name=served.name)
 
 
-_INFER = {
+_INFER: dict[str, Any] = {
     "response_model": InferResponse,
-    "response_model_exclude_none": True,
     "responses": document_answers(401, 404, 413, 415, 422, 503),
-    "openapi_extra": documented_body("InferRequest"),
+    "openapi_extra": document_body("InferRequest"),
 }
 
 
-@router.post(f"{_MODEL}/infer", **_INFER)
-@router.post(f"{_VERSION}/infer", dependencies=_VERSIONED, **_INFER)
-async def infer(request: Request, service: CurrentService, served: NamedModel) -> Response:
+@protocol_router.post(f"{_MODEL}/infer", **_INFER)
+@protocol_router.post(f"{_VERSION}/infer", dependencies=_VERSIONED, **_INFER)
+async def infer_rows(request: Request, service: CurrentService, served: NamedModel) -> Response:
     """Score the rows of one tensor a feature, of shape [rows, 1] or [rows].
 
     Where all features are numbers, also of one tensor of shape [rows, features] under another
@@ -139,12 +137,18 @@ async def infer(request: Request, service: CurrentService, served: NamedModel) -
         detail = "binary tensors are not taken; send JSON (the client's binary_data=False)"
         raise ProblemError("unsupported-media-type", detail)
     check_media_type(request, "application/json", "")  # standard clients name none
-    wanted = await read_body(request, served.requests.infer, served.requests)
+    wanted = validate_for_model(
+        served.infer_request.model_validate_json, await request.body(), served.requests
+    )
     for position, tensor in enumerate(wanted.inputs):
         check_batch_size(service, tensor.shape[0], f"inputs[{position}]")
-    rows = validate_rows(rows_of_tensors(wanted.inputs, served.features), served.requests)
+    rows = validate_for_model(
+        served.requests.rows.validate_python,
+        read_rows_of_tensors(wanted.inputs, served.features),
+        served.requests,
+    )
     scored = await service.score_rows(served, rows)
-    note_prediction(request.scope, service.settings, served, rows, scored)
+    note_prediction(request.scope, served, rows, scored, service.settings.serving.log_features)
     names = [output.name for output in wanted.outputs] or list(OUTPUTS)
     outputs = [
         OutputTensor(
@@ -155,7 +159,7 @@ async def infer(request: Request, service: CurrentService, served: NamedModel) -
         )
         for name in names
     ]
-    return json_response(
+    return send_json(
         InferResponse(
             model_name=served.name, model_version=served.version, id=wanted.id, outputs=outputs
         )

@@ -6,10 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftbook.api.problems import ProblemError, WrongField, describe_value, invalid_request
-from driftbook.api.requests import BATCH, ONE, RequestModels
-from driftbook.api.values import EXPECTED_VALUES
+from driftbook.api.requests import BATCH, EXPECTED_VALUES, ONE, RequestModels
 
-_LENGTHS = ("too_short", "too_long", "list_type", "tuple_type")
+# What is expected at a place that names its type by no ``Expected``; ``[]`` stands for an item.
 _EXPECTED: Mapping[str, str] = {
     "body": "a JSON object",
     "records": "a list of at least one object",
@@ -33,42 +32,38 @@ def explain_errors(
 
     ``requests`` are the models of the request's features, where it holds any.
     """
-    expected = dict(_EXPECTED)
-    names: list[str] = []
+    expected, names = dict(_EXPECTED), list[str]()
     if requests is not None:
         names, keys = requests.names, ", ".join(requests.names)
         expected |= {name: EXPECTED_VALUES[kind] for name, kind in requests.features}
-        expected |= {
-            "features": f"a list of {len(names)} values ({keys})",
-            "records[]": f"an object with the keys {keys}",
-        }
+        expected["features"] = f"a list of {len(names)} values ({keys})"
+        expected["records[]"] = f"an object with the keys {keys}"
     # A tuple that is too short is an error a missing value.
-    found = {one.field: one for error in errors for one in _explain(error, expected, names)}
+    found = {one.field: one for one in (_explain(error, expected, names) for error in errors)}
     return invalid_request([*found.values()])
 
 
 def _explain(
     error: Mapping[str, Any], expected: Mapping[str, str], names: Sequence[str]
-) -> list[WrongField]:
+) -> WrongField:
     kind, value = error["type"], error["input"]
     place = [part for part in error["loc"] if part not in ("body", ONE, BATCH)]
     if kind == "json_invalid" or (kind == "missing" and not place):
         found = "an empty body" if value in (b"", "", None) else "text that is no valid JSON"
-        return [WrongField(field="body", expected=expected["body"], found=found)]
+        return WrongField(field="body", expected=expected["body"], found=found)
     if kind.startswith("union_tag"):
         return _explain_form(value)
     if kind == "missing" and isinstance(place[-1], int):
         kind, place = "too_short", place[:-1]
-    key = _key_of(place)
-    wanted = error["msg"] if kind == "expected" else expected.get(key, "another value")
+    wanted = error["msg"] if kind == "expected" else expected.get(_key_of(place), "another value")
     found = describe_value(value)
-    if kind in _LENGTHS and isinstance(value, list) and value:
+    if kind in ("too_short", "too_long") and value:
         found = f"{len(value)} values"
     elif kind == "missing":
         found = "no such key"
     elif kind == "extra_forbidden":
         wanted, found = expected.get(_key_of(place[:-1]), "no such key"), "an unknown key"
-    return [WrongField(field=_field_of(place, names), expected=wanted, found=found)]
+    return WrongField(field=_field_of(place, names), expected=wanted, found=found)
 
 
 def _key_of(place: Sequence[Any]) -> str:
@@ -96,16 +91,14 @@ def _field_of(place: Sequence[Any], names: Sequence[str]) -> str:
     return "".join(steps).removeprefix(".")
 
 
-def _explain_form(body: Any) -> list[WrongField]:
+def _explain_form(body: Any) -> WrongField:
     """Return why the body of a prediction request is neither of its two forms."""
     if not isinstance(body, dict):
         expected = "an object with features or records"
-        return [WrongField(field="body", expected=expected, found=describe_value(body))]
+        return WrongField(field="body", expected=expected, found=describe_value(body))
     expected = "exactly one of features and records"
-    unknown = [key for key in body if key not in ("features", "records")]
-    if unknown:
-        return [
-            WrongField(field=key[:80], expected=expected, found="an unknown key") for key in unknown
-        ]
+    for key in body:
+        if key not in ("features", "records"):
+            return WrongField(field=key[:80], expected=expected, found="an unknown key")
     found = "both" if body else "an empty object"
-    return [WrongField(field="body", expected=expected, found=found)]
+    return WrongField(field="body", expected=expected, found=found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,15 +12,70 @@ from pydantic import (
     ConfigDict,
     Discriminator,
     Field,
+    GetCoreSchemaHandler,
     RootModel,
+    StrictBool,
     StrictStr,
     Tag,
     TypeAdapter,
     create_model,
 )
+from pydantic_core import CoreSchema, core_schema
 
-from driftbook.api.tensors import InferRequest, build_infer_request
-from driftbook.api.values import VALUE_TYPES, Expected, Features, row_type, to_whole
+Features = Sequence[tuple[str, str]]
+
+# Far beyond any measurement, and small enough that every score stays finite.
+LARGEST_NUMBER = 1e100
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Marks a type: whatever is wrong with a value of it, the error says what was expected."""
+
+    text: str
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        """Return the type's schema with one error for every fault of a value."""
+        return core_schema.custom_error_schema(
+            handler(source), "expected", custom_error_message=self.text
+        )
+
+
+def round_whole(value: Any) -> Any:
+    """Return a whole number as an integer; anything else as it is."""
+    # JSON knows one kind of number: 1.0 is as good as 1, but neither true nor "1" is.
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+EXPECTED_VALUES: Mapping[str, str] = {
+    "numeric": f"a finite number or null, within ±{LARGEST_NUMBER:g}",
+    "boolean": "true, false or null",
+    "categorical": "text or null",
+}
+_Number = Annotated[
+    float, Field(strict=True, allow_inf_nan=False, ge=-LARGEST_NUMBER, le=LARGEST_NUMBER)
+]
+# The type of a feature's value by the feature's kind; null is a missing value.
+VALUE_TYPES: Mapping[str, Any] = {
+    kind: Annotated[value | None, Expected(EXPECTED_VALUES[kind])]
+    for kind, value in {
+        "numeric": _Number,
+        "boolean": StrictBool,
+        "categorical": StrictStr,
+    }.items()
+}
+
+
+def _row_type(features: Features) -> Any:
+    """Return the type of one row: a list of one value a feature, in the model's order."""
+    kinds = [kind for _, kind in features]
+    if len(set(kinds)) == 1:
+        same = list.__class_getitem__(VALUE_TYPES[kinds[0]])
+        return Annotated[same, Field(min_length=len(kinds), max_length=len(kinds))]
+    return tuple.__class_getitem__(tuple(VALUE_TYPES[kind] for kind in kinds))
+
 
 # The two forms of a request; they stand in the place of an error and are left out of its field.
 ONE, BATCH = "(one)", "(batch)"
@@ -46,7 +102,6 @@ class RequestModels:
     features: Features
     names: list[str]
     predict: type[RootModel[Any]]
-    infer: type[InferRequest]
     rows: TypeAdapter[list[Any]]
 
 
@@ -55,7 +110,7 @@ def build_request_models(features: Features) -> RequestModels:
     names = [name for name, _ in features]
     order = f"In this order: {', '.join(names)}."
     one = create_model(
-        "OneRow", __base__=OneRow, features=(row_type(features), Field(description=order))
+        "OneRow", __base__=OneRow, features=(_row_type(features), Field(description=order))
     )
     # A feature's name may be no identifier, or one that Pydantic uses itself; so it is an alias.
     columns: dict[str, Any] = {
@@ -69,12 +124,11 @@ def build_request_models(features: Features) -> RequestModels:
         Annotated[one, Tag(ONE)] | Annotated[batch, Tag(BATCH)],
         Discriminator(_form_of),
     ]
-    table: Any = list.__class_getitem__(row_type(features))
+    table: Any = list.__class_getitem__(_row_type(features))
     return RequestModels(
         features=features,
         names=names,
         predict=create_model("PredictRequest", __base__=RootModel[either]),
-        infer=build_infer_request(features),
         rows=TypeAdapter(table),
     )
 
@@ -85,7 +139,7 @@ def _form_of(body: Any) -> str | None:
     return ONE if "features" in body else BATCH if "records" in body else None
 
 
-def rows_of(request: RootModel[Any]) -> tuple[bool, list[Any]]:
+def list_rows(request: RootModel[Any]) -> tuple[bool, list[Any]]:
     """Return whether one row was asked for as ``features``, and the rows in order of features."""
     if isinstance(request.root, OneRow):
         return True, [request.root.features]
@@ -93,7 +147,7 @@ def rows_of(request: RootModel[Any]) -> tuple[bool, list[Any]]:
     return False, [list(vars(record).values()) for record in request.root.records]
 
 
-class Label(BaseModel):
+class TrueLabel(BaseModel):
     """The true label of an answered prediction."""
 
     model_config = ConfigDict(extra="forbid")
@@ -104,15 +158,15 @@ class Label(BaseModel):
         Expected("the id of an answered prediction"),
     ]
     label: Annotated[
-        int, BeforeValidator(to_whole), Field(strict=True, ge=0, le=1), Expected("0 or 1")
+        int, BeforeValidator(round_whole), Field(strict=True, ge=0, le=1), Expected("0 or 1")
     ]
 
 
-class Labels(BaseModel):
+class TrueLabels(BaseModel):
     """A batch of true labels."""
 
     model_config = ConfigDict(extra="forbid")
-    feedback: list[Label] = Field(min_length=1)
+    feedback: list[TrueLabel] = Field(min_length=1)
 
 
 def _label_form_of(body: Any) -> str:
@@ -122,14 +176,14 @@ def _label_form_of(body: Any) -> str:
 class FeedbackRequest(
     RootModel[
         Annotated[
-            Annotated[Label, Tag(ONE)] | Annotated[Labels, Tag(BATCH)],
+            Annotated[TrueLabel, Tag(ONE)] | Annotated[TrueLabels, Tag(BATCH)],
             Discriminator(_label_form_of),
         ]
     ]
 ):
     """One true label, or a batch: all of them are stored or none."""
 
-    def pairs(self) -> list[tuple[str, int]]:
+    def to_pairs(self) -> list[tuple[str, int]]:
         """Return the labels as pairs of prediction id and label."""
-        labels = self.root.feedback if isinstance(self.root, Labels) else [self.root]
+        labels = self.root.feedback if isinstance(self.root, TrueLabels) else [self.root]
         return [(one.prediction_id, one.label) for one in labels]

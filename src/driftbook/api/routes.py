@@ -18,30 +18,30 @@ from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
     check_media_type,
-    read_body,
     require_json,
     require_model,
     require_ready,
+    validate_for_model,
 )
 from driftbook.api.metrics import METRICS_MEDIA_TYPE
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, WrongField, document_answers
-from driftbook.api.requests import FeedbackRequest, rows_of
+from driftbook.api.requests import FeedbackRequest, list_rows
 from driftbook.api.served import ServedModel
 from driftbook.api.service import Scored, Service, log_problem
 from driftbook.data.prediction_log import LogUnavailableError
 
-router = APIRouter()
+api_router = APIRouter()
 # Whoever watches the process needs no token.
 OPEN: dict[str, Any] = {"security": []}
 
 
-def json_response(answer: BaseModel) -> Response:
+def send_json(answer: BaseModel) -> Response:
     """Return an answer that is serialised already."""
     return Response(answer.model_dump_json(exclude_none=True), media_type="application/json")
 
 
-def documented_body(name: str) -> dict[str, Any]:
+def document_body(name: str) -> dict[str, Any]:
     """Return the body of a request whose model is built for the served model's features."""
     schema = {"$ref": f"#/components/schemas/{name}"}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
@@ -56,27 +56,29 @@ _FEEDBACK_LINK = {
 }
 
 
-@router.post(
+@api_router.post(
     "/predict",
     operation_id="post_predict",
     response_model=Prediction | Predictions,
     responses=document_answers(401, 413, 415, 422, 503, links=_FEEDBACK_LINK),
-    openapi_extra=documented_body("PredictRequest"),
+    openapi_extra=document_body("PredictRequest"),
 )
-async def predict(request: Request) -> Response:
+async def predict_rows(request: Request) -> Response:
     """Score one row (features) or a batch (records) with the champion."""
     service: Service = request.app.state.service
     served = service.require_model()
     check_media_type(request, "application/json")
-    body = await read_body(request, served.requests.predict, served.requests)
-    single, rows = rows_of(body)
+    body = validate_for_model(
+        served.requests.predict.model_validate_json, await request.body(), served.requests
+    )
+    single, rows = list_rows(body)
     check_batch_size(service, len(rows), "records")
     scored = await service.score_rows(served, rows)
-    note_prediction(request.scope, service.settings, served, rows, scored)
+    note_prediction(request.scope, served, rows, scored, service.settings.serving.log_features)
     if single:
-        return json_response(_prediction(scored[0], served))
+        return send_json(_prediction(scored[0], served))
     predictions = [_prediction(one, served) for one in scored]
-    return json_response(Predictions(model_version=served.version, predictions=predictions))
+    return send_json(Predictions(model_version=served.version, predictions=predictions))
 
 
 def _prediction(scored: Scored, served: ServedModel) -> Prediction:
@@ -88,7 +90,7 @@ def _prediction(scored: Scored, served: ServedModel) -> Prediction:
     )
 
 
-@router.post(
+@api_router.post(
     "/feedback",
     operation_id="post_feedback",
     responses=document_answers(401, 404, 409, 413, 415, 422, 503),
@@ -99,7 +101,7 @@ async def store_feedback(body: FeedbackRequest, service: CurrentService) -> Feed
 
     The same label again changes nothing; another one is refused.
     """
-    labels = body.pairs()
+    labels = body.to_pairs()
     check_batch_size(service, len(labels), "feedback", "labels")
     try:
         result = await service.log.add_feedback(labels)
@@ -127,31 +129,31 @@ def _by_id(ids: tuple[str, ...], expected: str, found: str) -> list[WrongField]:
     ]
 
 
-@router.get("/health", openapi_extra=OPEN, responses=document_answers())
+@api_router.get("/health", openapi_extra=OPEN, responses=document_answers())
 async def get_health() -> Health:
     """Is the process alive?"""
     return Health()
 
 
-@router.get("/ready", openapi_extra=OPEN, responses=document_answers(503))
+@api_router.get("/ready", openapi_extra=OPEN, responses=document_answers(503))
 async def get_ready(served: Annotated[ServedModel, Depends(require_ready)]) -> Ready:
     """Is a verified champion loaded, and can the log be written?"""
     return Ready(model_version=served.version)
 
 
-@router.get("/model", responses=document_answers(401, 503))
+@api_router.get("/model", responses=document_answers(401, 503))
 async def get_model(served: Annotated[ServedModel, Depends(require_model)]) -> ModelCard:
     """The served model's card."""
     return ModelCard(**{**served.card, "scorer": served.scorer.kind})
 
 
-@router.get("/metrics", response_class=PlainTextResponse, responses=document_answers(401))
+@api_router.get("/metrics", response_class=PlainTextResponse, responses=document_answers(401))
 async def get_metrics(service: CurrentService) -> Response:
     """Metrics for Prometheus."""
     return Response(service.metrics.to_text(), media_type=METRICS_MEDIA_TYPE)
 
 
-@router.get("/", include_in_schema=False)
+@api_router.get("/", include_in_schema=False)
 async def redirect_to_docs() -> RedirectResponse:
     """Return the way to the documentation; relative, for a server behind a prefix."""
     return RedirectResponse("docs")

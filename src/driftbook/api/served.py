@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftbook.api.requests import RequestModels, build_request_models
+from driftbook.api.tensors import InferRequest, build_infer_request
 from driftbook.model import scoring
 from driftbook.model.scoring import Scorer, WireRow
 from driftbook.store import registry
@@ -18,7 +19,7 @@ from driftbook.store import registry
 if TYPE_CHECKING:
     from driftbook.model.training import Model
 
-TOLERANCE = 1e-6
+PROBE_TOLERANCE = 1e-6
 
 _logger = logging.getLogger("driftbook.api")
 
@@ -33,6 +34,7 @@ class ServedModel:
     card: Mapping[str, Any]
     scorer: Scorer
     requests: RequestModels
+    infer_request: type[InferRequest]
     loaded_at: float
     load_s: float
 
@@ -88,6 +90,7 @@ def load_served_model(models: Path, version: str) -> ServedModel:
         features=features,
         card=card,
         requests=build_request_models(features),
+        infer_request=build_infer_request(features),
         loaded_at=time.time(),
         scorer=scorer or _load_model_scorer(models, version),
         load_s=time.perf_counter() - started,
@@ -110,7 +113,7 @@ def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:
     probe = document["probe"]
     found = scorer.many(probe["rows"])
     differences = [abs(a - b) for a, b in zip(found, probe["probabilities"], strict=True)]
-    if not all(difference <= TOLERANCE for difference in differences):
+    if not all(difference <= PROBE_TOLERANCE for difference in differences):
         _logger.warning(
             "model %s is served by scikit-learn: its compiled scorer is off by up to %.1e",
             version,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import ipaddress
 import os
 import socket
@@ -64,9 +63,6 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
         timeout_graceful_shutdown=10,
     )
     host, port = listener.getsockname()[:2]
-    # What was made so far stays: left out of garbage collection, it holds no answer up.
-    gc.collect()
-    gc.freeze()
     announce_address(host, port)
     uvicorn.Server(config).run(sockets=[listener])
 

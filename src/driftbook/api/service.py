@@ -8,9 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from pydantic_core import to_json
 
+from driftbook import paths
 from driftbook.api.log.ids import new_prediction_id
 from driftbook.api.log.rows import PredictionRow
 from driftbook.api.log.writer import LogWriter
@@ -34,7 +36,7 @@ class Scored:
     """One scored and logged row."""
 
     prediction_id: str
-    prediction: int
+    prediction: Literal[0, 1]
     probability: float
 
 
@@ -48,8 +50,10 @@ class Service:
         self.log = LogWriter(url, settings.log)
         self.served: ServedModel | None = None
         self.load_failures = 0
-        self.metrics = ServiceMetrics(self)
-        self._models = artifacts / "models"
+        self.metrics = ServiceMetrics(
+            self.log, artifacts, lambda: (self.served, self.load_failures)
+        )
+        self._models = artifacts / paths.MODELS
         self._tried: tuple[int, int, int] | None = None
         self._retry_at = 0.0
 
@@ -61,7 +65,7 @@ class Service:
         """
         if not self._due():
             return
-        self._tried = _stamp(self._models / "index.json")
+        self._tried = _stamp(self._models / paths.INDEX)
         self._retry_at = time.monotonic() + RETRY_S
         try:
             version = find_champion_version(self._models)
@@ -81,7 +85,7 @@ class Service:
 
     def _due(self) -> bool:
         """Return whether the registry changed, or a failed look is to be repeated."""
-        changed = _stamp(self._models / "index.json") != self._tried
+        changed = _stamp(self._models / paths.INDEX) != self._tried
         return changed or time.monotonic() >= self._retry_at
 
     async def follow(self) -> None:
@@ -96,7 +100,7 @@ class Service:
                     self.load_failures += 1
                     _logger.error("the registry could not be read", exc_info=error)
             if self.log.failure is not None:
-                await asyncio.to_thread(self.log.probe)
+                await asyncio.to_thread(self.log.open)
 
     def require_model(self) -> ServedModel:
         """Return what is being served.
@@ -140,7 +144,7 @@ class Service:
                     prediction_id, now_us, served.name, served.version, features, probability
                 )
             )
-            scored.append(Scored(prediction_id, int(probability >= threshold), probability))
+            scored.append(Scored(prediction_id, 1 if probability >= threshold else 0, probability))
         try:
             await self.log.store(logged)
         except LogUnavailableError as error:

@@ -18,7 +18,7 @@ from pydantic import (
 )
 
 from driftbook.api.problems import ProblemError, WrongField, invalid_request
-from driftbook.api.values import VALUE_TYPES, Expected, Features, to_whole
+from driftbook.api.requests import VALUE_TYPES, Expected, Features, round_whole
 
 NumberType = Literal[
     "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64"
@@ -38,7 +38,7 @@ _ACCEPTED: Mapping[str, Sequence[str]] = {
     "boolean": ("BOOL",),
     "categorical": ("BYTES",),
 }
-_Length = Annotated[int, BeforeValidator(to_whole), Field(strict=True, ge=1, le=2**53)]
+_Length = Annotated[int, BeforeValidator(round_whole), Field(strict=True, ge=1, le=2**53)]
 
 
 class InputTensor(BaseModel):
@@ -55,7 +55,7 @@ class InputTensor(BaseModel):
     parameters: dict[str, Any] = {}
     data: list[Any]
 
-    def values(self) -> list[Any]:
+    def list_values(self) -> list[Any]:
         """Return the values of a list, or of a list of lists of one row each."""
         if self.data and all(type(row) is list for row in self.data):
             return [value for row in self.data for value in row]
@@ -113,7 +113,7 @@ def _documented_tensor(name: str, kind: str, rows: int) -> dict[str, Any]:
     }
 
 
-def rows_of_tensors(inputs: Sequence[InputTensor], features: Features) -> list[list[Any]]:
+def read_rows_of_tensors(inputs: Sequence[InputTensor], features: Features) -> list[list[Any]]:
     """Return the rows that the tensors hold: one tensor a feature, or one of all features.
 
     Raises:
@@ -145,7 +145,7 @@ def _values(tensor: InputTensor, kind: str, field: str) -> list[Any]:
     if tensor.datatype not in _ACCEPTED[kind]:
         expected = f"one of {', '.join(_ACCEPTED[kind])}, for a {kind} feature"
         raise _refusal(f"{field}.datatype", expected, tensor.datatype)
-    values = tensor.values()
+    values = tensor.list_values()
     size = math.prod(tensor.shape)
     if len(values) != size:
         raise _refusal(field, f"{size} values for the shape {tensor.shape}", str(len(values)))

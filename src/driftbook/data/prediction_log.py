@@ -7,7 +7,6 @@ PostgreSQL by URL. The API writes it.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +14,7 @@ import sqlalchemy as sa
 from pydantic_core import from_json
 from sqlalchemy.exc import SQLAlchemyError
 
+from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "DRIFTBOOK_LOG_URL"
 BUSY_TIMEOUT_S = 2.0
-_READ_ROWS = 10_000
 
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -62,7 +61,7 @@ def prediction_log_url(settings: Settings, artifacts: Path) -> str:
 
     The variable ``DRIFTBOOK_LOG_URL`` keeps a password out of ``runbook.yaml``.
     """
-    default = f"sqlite:///{Path(artifacts).absolute() / 'log' / 'predictions.sqlite'}"
+    default = f"sqlite:///{artifacts.absolute() / paths.LOG / 'predictions.sqlite'}"
     return settings.log.url or os.environ.get(URL_VARIABLE) or default
 
 
@@ -142,41 +141,32 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
             "or name the log with log.url"
         )
     try:
-        traffic = _read(engine, settings.model_name)
+        frame = _read(engine, settings.model_name)
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
     finally:
         engine.dispose()
-    if not traffic.times_us:
+    if frame.empty:
         raise UsageError(
             f"the prediction log holds no prediction of model {settings.model_name!r}; "
             "serve predictions first, or set model.name to the name that was served"
         )
-    frame = pd.DataFrame(traffic.columns)
+    times_us, labels = frame.pop("time_us"), frame.pop("label")
+    columns: dict[str, list[Any]] = {}
+    for position, text in enumerate(frame.pop("features")):
+        for name, value in from_json(text).items():
+            # A feature that a version did not have is missing in its rows.
+            columns.setdefault(name, [None] * len(frame))[position] = value
+    features = pd.DataFrame(columns)
     if settings.data.timestamp is not None:
-        frame[settings.data.timestamp] = pd.to_datetime(traffic.times_us, unit="us")
-    frame[settings.data.target] = pd.Series(traffic.labels, dtype="float64")
-    return frame
+        features[settings.data.timestamp] = pd.to_datetime(times_us, unit="us")
+    features[settings.data.target] = labels.astype("float64")
+    return features
 
 
-class _Traffic:
-    """Logged rows by column; a feature that a version did not have is missing in its rows."""
+def _read(engine: Engine, model_name: str) -> pd.DataFrame:
+    import pandas as pd
 
-    def __init__(self) -> None:
-        self.columns: dict[str, list[Any]] = {}
-        self.times_us: list[int] = []
-        self.labels: list[int | None] = []
-
-    def add(self, features: Mapping[str, Any], time_us: int, label: int | None) -> None:
-        for name in [name for name in features if name not in self.columns]:
-            self.columns[name] = [None] * len(self.times_us)
-        for name, values in self.columns.items():
-            values.append(features.get(name))
-        self.times_us.append(time_us)
-        self.labels.append(label)
-
-
-def _read(engine: Engine, model_name: str) -> _Traffic:
     query = (
         sa.select(predictions_table.c.features, predictions_table.c.time_us, feedback_table.c.label)
         .outerjoin_from(
@@ -187,8 +177,5 @@ def _read(engine: Engine, model_name: str) -> _Traffic:
         .where(predictions_table.c.model_name == model_name)
         .order_by(predictions_table.c.id)
     )
-    traffic = _Traffic()
-    with engine.connect().execution_options(yield_per=_READ_ROWS) as connection:
-        for features, time_us, label in connection.execute(query):
-            traffic.add(from_json(features), time_us, label)
-    return traffic
+    with engine.connect() as connection:
+        return pd.read_sql(query, connection)

@@ -39,18 +39,14 @@ def delete_old_predictions(
             cutoff_id = _size_cutoff(engine, limits.max_mb * 1e6)
             deleted += _delete_before(engine, cutoff_id, step) if cutoff_id else 0
         if engine.dialect.name == "sqlite":
-            _reclaim(engine)
+            with engine.connect() as connection:
+                # Gives back a page a step; of the driver's calls only this takes all the steps.
+                cursor: Any = connection.connection.cursor()
+                cursor.executescript("PRAGMA incremental_vacuum(2000)")
+                cursor.close()
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
     return deleted
-
-
-def _reclaim(engine: Engine) -> None:
-    with engine.connect() as connection:
-        # Gives back one page a step; of the driver's calls only this one takes all the steps.
-        cursor: Any = connection.connection.cursor()
-        cursor.executescript("PRAGMA incremental_vacuum(2000)")
-        cursor.close()
 
 
 def checkpoint_sqlite(engine: Engine, restart_pages: int = 16_384) -> None:

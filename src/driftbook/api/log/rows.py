@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from driftbook.data.prediction_log import (
-    DRIVERS,
     feedback_table,
     log_tables,
     log_unavailable,
@@ -68,18 +66,7 @@ def create_log_tables(engine: Engine) -> None:
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert the rows within the connection's transaction."""
-    text, positional = _insert_text(connection.dialect.name)
-    # Past SQLAlchemy's own parameter handling, which costs as much as the insert itself.
-    values: list[Any] = list(rows) if positional else [row._asdict() for row in rows]
-    connection.exec_driver_sql(text, values)
-
-
-@functools.cache
-def _insert_text(dialect: str) -> tuple[str, bool]:
-    compiled = sa.insert(predictions_table).compile(
-        dialect=sa.make_url(f"{DRIVERS[dialect]}://").get_dialect()()
-    )
-    return str(compiled), bool(getattr(compiled, "positional", False))
+    connection.execute(sa.insert(predictions_table), [row._asdict() for row in rows])
 
 
 def insert_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import threading
 import time
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
@@ -33,8 +32,6 @@ _logger = logging.getLogger("driftbook.api")
 # What the database, or its driver, says of values that it cannot store.
 _BAD_VALUES = (DataError, IntegrityError, ValueError)
 
-Result = FeedbackResult | LogUnavailableError
-
 
 class _Job(NamedTuple):
     """Predictions or labels to store, and the future of the request that waits for it."""
@@ -42,14 +39,6 @@ class _Job(NamedTuple):
     done: asyncio.Future[FeedbackResult]
     predictions: Sequence[PredictionRow]
     labels: Sequence[tuple[str, int]]
-
-
-class _Batch(NamedTuple):
-    """The jobs of one turn of the event loop."""
-
-    loop: asyncio.AbstractEventLoop
-    submitted: float
-    jobs: list[_Job]
 
 
 class LogWriter:
@@ -62,56 +51,36 @@ class LogWriter:
     def __init__(self, url: str, limits: LogSettings) -> None:
         self._engine = connect_prediction_log(url)
         self._limits = limits
-        self._turn: list[_Job] = []
-        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
-        self._lock = threading.Lock()
-        self._threads: list[threading.Thread] = []
-        self._stopped = threading.Event()
+        self._thread = ThreadPoolExecutor(1, "prediction-log")
+        self._waiting: list[_Job] = []
+        self._waiting_since: float | None = None
+        self._writing: asyncio.Task[None] | None = None
         self._created = False
+        self._last_lag_s = 0.0
         self.pending = 0
         self.failure: str | None = None
-        self._last_lag_s = 0.0
-        self._waiting_since: float | None = None
         self.written = 0
         self.failed = 0
         self.deleted = 0
 
     def open(self) -> None:
-        """Create the tables and start the threads; a log that cannot be used is only noted."""
-        with self._lock:
-            if not self._threads:
-                self.probe()
-                self._threads = [
-                    threading.Thread(target=self._work, name="prediction-log", daemon=True),
-                    threading.Thread(target=self._keep_clean, name="log-cleaning", daemon=True),
-                ]
-                for thread in self._threads:
-                    thread.start()
-
-    def probe(self) -> bool:
-        """Return whether the log can be used, after trying to create its tables."""
+        """Create the tables where they are missing; a log that cannot be used is only noted."""
         try:
             rows.create_log_tables(self._engine)
         except LogUnavailableError as error:
             self._note_failure(error)
-            return False
-        self._created, self.failure = True, None
-        return True
+        else:
+            self._created, self.failure = True, None
 
     def close(self) -> None:
-        """Write what is pending and stop the threads."""
-        with self._lock:
-            self._stopped.set()
-            self._batches.put(None)
-            for thread in self._threads:
-                thread.join()
-            self._threads = []
-            self._engine.dispose()
+        """Finish what is being written and let go of the database."""
+        self._thread.shutdown()
+        self._engine.dispose()
 
     def lag(self) -> float:
         """Return the seconds that the last rows, or those still waiting, took to be committed."""
         since = self._waiting_since
-        return self._last_lag_s if since is None else max(0.0, time.monotonic() - since)
+        return self._last_lag_s if since is None else time.monotonic() - since
 
     async def store(self, predictions: Sequence[PredictionRow]) -> None:
         """Return once the predictions are committed.
@@ -136,104 +105,80 @@ class LogWriter:
             raise LogUnavailableError(
                 f"the prediction log is behind by {self.pending} requests; try again later"
             )
-        if not self._threads:
-            self.open()
         loop = asyncio.get_running_loop()
         job = _Job(loop.create_future(), predictions, labels)
-        if not self._turn:
-            loop.call_soon(self._hand_over, loop)
-        self._turn.append(job)
+        self._waiting.append(job)
         self.pending += 1
+        if self._writing is None:
+            self._writing = loop.create_task(self._write_waiting(loop))
         return job.done
 
-    def _hand_over(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Wake the thread once for all requests of this turn of the loop."""
-        turn, self._turn = self._turn, []
-        self._batches.put(_Batch(loop, time.monotonic(), turn))
+    async def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Write one group after the other until none waits."""
+        try:
+            while self._waiting:
+                jobs, self._waiting = self._waiting, []
+                self._waiting_since = time.monotonic()
+                results = await loop.run_in_executor(self._thread, self._write, jobs)
+                self._last_lag_s = time.monotonic() - self._waiting_since
+                self._waiting_since = None
+                self.pending -= len(jobs)
+                for job, result in zip(jobs, results, strict=True):
+                    if job.done.done():  # the request ran out of time; its rows stay in the log
+                        continue
+                    if isinstance(result, LogUnavailableError):
+                        job.done.set_exception(result)
+                    else:
+                        job.done.set_result(result)
+        finally:
+            self._writing = None
 
-    def _work(self) -> None:
-        connection: Connection | None = None
-        last = False
-        while not last:
-            batches, last = self._next_batches()
-            if batches:
-                connection = self._commit(batches, connection)
-        if connection is not None:
-            connection.close()
-
-    def _next_batches(self) -> tuple[list[_Batch], bool]:
-        """Return all waiting batches, at least one, and whether they are the last ones."""
-        found: list[_Batch] = []
-        batch = self._batches.get()
-        while batch is not None:
-            found.append(batch)
-            try:
-                batch = self._batches.get_nowait()
-            except Empty:
-                return found, False
-        return found, True
-
-    def _commit(self, batches: list[_Batch], connection: Connection | None) -> Connection | None:
-        """Commit the batches and answer them; return the connection to go on with, if any."""
-        jobs = [job for batch in batches for job in batch.jobs]
-        self._waiting_since = batches[0].submitted
-        results: Sequence[Result]
+    def _write(self, jobs: Sequence[_Job]) -> Sequence[FeedbackResult | LogUnavailableError]:
+        """Return what became of each job: all predictions at once, then the labels job by job."""
         try:
             if not self._created:
                 rows.create_log_tables(self._engine)
                 self._created = True
-            connection = connection or self._engine.connect()
-            results = self._store(jobs, connection)
-            self.failure = None
+            with self._engine.connect() as connection:
+                refused = self._insert_predictions(jobs, connection)
+                results = [
+                    refused.get(number) or self._insert_labels(job.labels, connection)
+                    for number, job in enumerate(jobs)
+                ]
         except (SQLAlchemyError, LogUnavailableError) as error:
-            failure = log_unavailable(error)
-            if connection is not None:
-                connection.invalidate()
-                connection.close()
-                connection = None
             self._created = False
             self.failed += len(jobs)
-            self._note_failure(failure)
-            results = [failure] * len(jobs)
-        self._last_lag_s = time.monotonic() - batches[0].submitted
-        self._waiting_since = None
-        self._answer(batches, results)
-        return connection
+            self._note_failure(failure := log_unavailable(error))
+            return [failure] * len(jobs)
+        self.failure = None
+        return results
 
-    def _store(self, jobs: list[_Job], connection: Connection) -> list[Result]:
-        """Commit all predictions, then the labels job by job, so that no job harms another."""
-        refused: dict[int, LogUnavailableError] = {}
-        try:
-            self._insert(jobs, connection)
-        except _BAD_VALUES:
-            connection.rollback()
-            refused = self._insert_one_by_one(jobs, connection)
-        return [
-            refused[number] if number in refused else self._add_labels(job.labels, connection)
-            for number, job in enumerate(jobs)
-        ]
-
-    def _insert(self, jobs: Sequence[_Job], connection: Connection) -> None:
+    def _insert_predictions(
+        self, jobs: Sequence[_Job], connection: Connection
+    ) -> dict[int, LogUnavailableError]:
+        """Commit the predictions of all jobs; return the jobs that cannot be stored."""
         predictions = [row for job in jobs for row in job.predictions]
-        if predictions:
+        if not predictions:
+            return {}
+        try:
             rows.insert_predictions(connection, predictions)
             connection.commit()
-            self.written += len(predictions)
+        except _BAD_VALUES as error:
+            connection.rollback()
+            if len(jobs) == 1:
+                return {0: self._refuse(error)}
+            # One by one, so that no job harms another.
+            return {
+                number: refusal
+                for number, job in enumerate(jobs)
+                for refusal in self._insert_predictions([job], connection).values()
+            }
+        self.written += len(predictions)
+        return {}
 
-    def _insert_one_by_one(
-        self, jobs: list[_Job], connection: Connection
-    ) -> dict[int, LogUnavailableError]:
-        """Commit each job's predictions by themselves; return the jobs that cannot be stored."""
-        refused = {}
-        for number, job in enumerate(jobs):
-            try:
-                self._insert([job], connection)
-            except _BAD_VALUES as error:
-                connection.rollback()
-                refused[number] = self._refuse(error)
-        return refused
-
-    def _add_labels(self, labels: Sequence[tuple[str, int]], connection: Connection) -> Result:
+    def _insert_labels(
+        self, labels: Sequence[tuple[str, int]], connection: Connection
+    ) -> FeedbackResult | LogUnavailableError:
         if not labels:
             return FeedbackResult()
         try:
@@ -252,38 +197,22 @@ class LogWriter:
         _logger.error("a request's values cannot be stored: %s", type(error).__name__)
         return log_unavailable(error)
 
-    def _answer(self, batches: list[_Batch], results: Sequence[Result]) -> None:
-        start = 0
-        for loop, _, jobs in batches:
-            part = results[start : start + len(jobs)]
-            start += len(jobs)
-            try:
-                loop.call_soon_threadsafe(self._settle, jobs, part)
-            except RuntimeError:  # that loop is closed; nobody waits any more
-                self.pending -= len(jobs)
-
-    def _settle(self, jobs: list[_Job], results: Sequence[Result]) -> None:
-        self.pending -= len(jobs)
-        for job, result in zip(jobs, results, strict=True):
-            if job.done.done():  # the request ran out of time; its rows stay in the log
-                continue
-            if isinstance(result, LogUnavailableError):
-                job.done.set_exception(result)
-            else:
-                job.done.set_result(result)
-
     def _note_failure(self, error: LogUnavailableError) -> None:
         if self.failure is None:
             _logger.error("%s", error)
         self.failure = str(error)
 
-    def _keep_clean(self) -> None:
+    async def keep_clean(self) -> None:
+        """Tidy SQLite's files and delete what is past its retention, until cancelled."""
         cleaned = time.monotonic()
-        while not self._stopped.wait(CHECKPOINT_EVERY_S):
+        while True:
+            await asyncio.sleep(CHECKPOINT_EVERY_S)
             try:
-                retention.checkpoint_sqlite(self._engine)
+                await asyncio.to_thread(retention.checkpoint_sqlite, self._engine)
                 if time.monotonic() - cleaned >= self._limits.clean_every_s:
                     cleaned = time.monotonic()
-                    self.deleted += retention.delete_old_predictions(self._engine, self._limits)
+                    self.deleted += await asyncio.to_thread(
+                        retention.delete_old_predictions, self._engine, self._limits
+                    )
             except LogUnavailableError as error:
                 _logger.warning("the prediction log was not cleaned: %s", error)
