@@ -14,7 +14,7 @@ from driftbook.runbook import run as runs
 from driftbook.settings import Settings
 from driftbook.site import cells
 from driftbook.store import transaction
-from driftbook.store.evidence import NOTEBOOKS
+from driftbook.store.evidence import NOTEBOOK_PARTS
 
 ROWS, WINDOW = 2400, 300
 
@@ -59,7 +59,7 @@ def publish(artifacts: Path, chosen: Settings, window: str | None = None) -> str
     run.write_json("policy/retrain_recommendation.json", document)
     run.write_json("serving/api_checks.json", {"passed": True, "checks": []})
     _track(artifacts, staged.folder, staged.run_id, champion.version)
-    for name in list(NOTEBOOKS)[:4]:
+    for name in list(NOTEBOOK_PARTS)[:4]:
         path = staged.folder / "executed" / f"{name}.ipynb"
         path.parent.mkdir(exist_ok=True)
         cells.write_cells(path, [cells.make_markdown_cell(name)])

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from driftbook.runbook.flow import FinishedJob
     from driftbook.runbook.project import Project
 
-POLICIES = 6
+MOST_POLICIES = 6
 
 
 def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
@@ -101,10 +101,10 @@ def summarise_backtest(project: Project, done: FinishedJob) -> dict[str, Any]:
 def write_backtest_lines(found: Mapping[str, Any]) -> list[str]:
     """Return the best policies, ours always among them, and where to read on."""
     rows = found["policies"]
-    shown = [row for n, row in enumerate(rows) if n < POLICIES or row["policy"] == "driftbook"]
+    shown = [row for n, row in enumerate(rows) if n < MOST_POLICIES or row["policy"] == "driftbook"]
     table = [f"{'policy':<24}{'retrains':>9}{'cost':>10}{'excess':>9}"] + [
         f"{row['policy']:<24}{row['retrains']:>9}{row['total_cost']:>10.4f}{row['excess']:>9.1%}"
-        for row in shown[-1 - POLICIES :]
+        for row in shown[-1 - MOST_POLICIES :]
     ]
     page = found["page"] or "not rendered (driftbook run, then driftbook report)"
     return [

@@ -17,7 +17,7 @@ from driftbook.errors import DriftbookError
 from driftbook.site import cells, decision_page, pages, render_without_quarto
 from driftbook.site.cells import Cell
 from driftbook.site.figures.theme import Picture
-from driftbook.store.evidence import NOTEBOOKS, PublishedRun, load_published_run
+from driftbook.store.evidence import NOTEBOOK_PARTS, PublishedRun, load_published_run
 from driftbook.words import TEMPLATES, render_words
 
 # In the tracked _quarto.yml, so that it works from the root as well.
@@ -93,7 +93,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
     for past in found.history[-pages.MOST_RUN_PAGES :]:
         text = pages.compose_run_page(past) + "\n"
         (build / pages.name_run_page(past)).write_text(text, encoding="utf-8")
-    for name in NOTEBOOKS:
+    for name in NOTEBOOK_PARTS:
         cells.write_cells(build / f"{name}.ipynb", _notebook(found, name))
     for name in ("driftbook.css", "dark.scss", "after-body.html"):
         shutil.copyfile(TEMPLATES / "page" / name, build / name)

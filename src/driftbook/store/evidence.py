@@ -16,7 +16,7 @@ from driftbook.store import files, registry
 from driftbook.store import ledger as champions
 
 # Which published folder each notebook fills; the manifest says which run filled it last.
-NOTEBOOKS = {Path(name).stem: paths.STEP_PARTS[step] for step, name in paths.STEPS.items()} | {
+NOTEBOOK_PARTS = {Path(name).stem: paths.STEP_PARTS[step] for step, name in paths.STEPS.items()} | {
     Path(paths.BACKTEST_NOTEBOOK).stem: "backtest"
 }
 OVER_WINDOWS = (
@@ -67,7 +67,7 @@ class PublishedRun:
 
     def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
-        run_id = self.manifest.get("parts", {}).get(NOTEBOOKS[notebook])
+        run_id = self.manifest.get("parts", {}).get(NOTEBOOK_PARTS[notebook])
         path = self.artifacts / paths.RUNS / str(run_id) / paths.EXECUTED / f"{notebook}.ipynb"
         return path if path.is_file() else None
 

@@ -304,7 +304,7 @@ def sync_aliases(client: MlflowClient, artifacts: Path) -> None:
             client.delete_registered_model_alias(name, alias)
 
 
-def main(artifacts_dir: str, uri: str, run_id: str | None = None) -> None:
+def send_from_child(artifacts_dir: str, uri: str, run_id: str | None = None) -> None:
     """Send a run, where one is given, and the aliases; end with a sentence where that fails."""
     import mlflow
     from mlflow.exceptions import MlflowException
