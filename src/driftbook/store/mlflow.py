@@ -327,4 +327,4 @@ def send_from_child(artifacts_dir: str, uri: str, run_id: str | None = None) -> 
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    send_from_child(*sys.argv[1:])
