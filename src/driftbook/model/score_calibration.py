@@ -94,7 +94,9 @@ def fit_rising_sigmoid(scores: Floats, y: Floats, weights: Floats) -> ScoreCalib
         # The log slope's own curvature counts where it is positive: steps are not too long then.
         bend = np.diag([1.0 + max(0.0, pull[0]), 1.0])
         hessian = (inputs * curvature[:, None]).T @ inputs + bend
-        step = np.clip(np.linalg.solve(hessian, pull + found), -1.0, 1.0)
+        step = np.linalg.solve(hessian, pull + found)
+        # Shortened as a whole: cut by coordinate it might no longer lead downhill.
+        step = step / max(1.0, float(np.abs(step).max()))
     return ScoreCalibration(float(np.exp(found[0])), float(found[1]))
 
 
