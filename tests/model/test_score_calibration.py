@@ -87,6 +87,23 @@ def test_the_rising_sigmoid_is_the_optimum_that_scipy_finds(
     assert loss(np.array([np.log(found.slope), found.intercept])) <= best.fun + 1e-4
 
 
+@pytest.mark.parametrize(
+    ("mean", "sd", "share"),
+    [(4.8, 0.94, 0.6), (-7.5, 0.01, 0.3), (-5.0, 1.0, 0.05), (3.0, 0.5, 0.9)],
+)
+def test_the_sigmoid_finds_its_optimum_where_scores_lie_far_from_zero(
+    mean: float, sd: float, share: float
+) -> None:
+    rng = np.random.default_rng(0)
+    values = rng.normal(mean, sd, 2000)
+    y = (rng.random(2000) < share) * 1.0
+    found = fit_rising_sigmoid(values, y, np.ones(2000))
+    slope, chance = found.slope, found.probabilities(values)
+    # At the optimum the gradient by log slope and intercept vanishes, the prior's part included.
+    assert slope * values @ (chance - y) + np.log(slope) == pytest.approx(0.0, abs=0.1)
+    assert (chance - y).sum() + found.intercept == pytest.approx(0.0, abs=0.1)
+
+
 def test_the_sigmoid_finds_a_known_slope_and_intercept() -> None:
     values, y = drawn(40_000, seed=1, slope=0.5, intercept=-0.7)
     found = fit_rising_sigmoid(values, y, np.ones(len(y)))

@@ -94,7 +94,11 @@ def fit_rising_sigmoid(scores: Floats, y: Floats, weights: Floats) -> ScoreCalib
         # The log slope's own curvature counts where it is positive: steps are not too long then.
         bend = np.diag([1.0 + max(0.0, pull[0]), 1.0])
         hessian = (inputs * curvature[:, None]).T @ inputs + bend
-        step = np.clip(np.linalg.solve(hessian, pull + found), -1.0, 1.0)
+        gradient = pull + found
+        step = np.clip(np.linalg.solve(hessian, gradient), -1.0, 1.0)
+        # A step that was cut may lead uphill; one taken coordinate by coordinate never does.
+        if gradient @ step <= 0.0:
+            step = np.clip(gradient / np.diag(hessian), -1.0, 1.0)
     return ScoreCalibration(float(np.exp(found[0])), float(found[1]))
 
 
