@@ -100,7 +100,7 @@ def test_expectation_is_the_mean_score_of_simulated_outcomes() -> None:
     expected = estimated.expect_metrics(p, p)
     drawn = [outcomes(1000 + seed, p) for seed in range(400)]
     for metric in scores.METRICS:
-        values = np.array([getattr(scores, metric)(y, p) for y in drawn])
+        values = np.array([scores.score_metric(metric, y, p).value for y in drawn])
         error = values.std(ddof=1) / np.sqrt(len(values))
         assert abs(values.mean() - expected[metric].value) < 3.5 * error
         # Outcomes spread as the slope says: the interval's share of what comes true.
@@ -201,7 +201,7 @@ def test_weights_reproduce_the_truth_under_a_shift_where_cbpe_is_off() -> None:
     big = curved(3, 200_000, 1.2, 0.6)
     y, p = big["target"].to_numpy(), model.predict_proba(big)
     for metric in ("accuracy", "brier", "log_loss"):
-        truth = getattr(scores, metric)(y, p)
+        truth = scores.score_metric(metric, y, p).value
         rows = table[table["metric"] == metric].set_index("method")
         off = (rows["value"] - truth).abs()
         assert off["CBPE"] > 0.03
@@ -224,7 +224,7 @@ def test_the_interval_covers_what_comes_true(scenario: str) -> None:
             window, n = later[start : start + 400], n + 1
             found, p = counts(judged(model, window)), model.predict_proba(window)
             for metric in scores.METRICS:
-                came = getattr(scores, metric)(window["target"].to_numpy(), p)
+                came = scores.score_metric(metric, window["target"].to_numpy(), p).value
                 row = found.loc[metric]
                 covered[metric] += bool(row["ci_low"] <= came <= row["ci_high"])
     # 95% of 48, and windows of one model share its luck.
