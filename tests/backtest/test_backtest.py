@@ -193,7 +193,7 @@ def test_detectors_hear_of_an_error_once_its_label_is_known(name: str, delay: in
     for s, t in product(range(n), range(n)):
         level = 0.9 if s < change <= t else 0.05
         line._row_losses[(f"m{s}", t)] = np.clip(level + rng.normal(0, 0.02, 200), 0, 1)
-    steps: list[PolicyStep] = getattr(policies, name)(line)
+    steps: list[PolicyStep] = getattr(policies, f"follow_{name}")(line)
     assert [s.window for s in steps if s.retrained] == [change + 1 + delay]
 
 

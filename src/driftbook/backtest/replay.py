@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from driftbook.backtest import policies as schedules
+from driftbook.backtest import policies
 from driftbook.backtest.policies import PolicyStep
 from driftbook.backtest.timeline import Timeline
 from driftbook.data.windows import Dataset
@@ -76,37 +76,37 @@ def replay_policies(
     names = [w.name for w in timeline.windows]
     return BacktestResult(
         policies=tabulate_policies(timeline, records, settings.policy),
-        schedule=_schedule(timeline, records),
+        schedule=_tabulate_schedule(timeline, records),
         losses=pd.DataFrame(timeline.losses, index=names, columns=names),
-        costs=_curve(curve),
-        notes=() if schedules.has_river() else (RIVER,),
+        costs=_tabulate_costs(curve),
+        notes=() if policies.has_river() else (RIVER,),
     )
 
 
 def follow_unpriced(timeline: Timeline) -> dict[str, list[PolicyStep]]:
     """Return the policies whose steps do not depend on what a retrain costs."""
     found = {
-        "never": schedules.follow_rule(timeline, schedules.never_retrain),
-        "always": schedules.follow_rule(timeline, schedules.retrain_every(1)),
+        "never": policies.follow_rule(timeline, policies.never_retrain),
+        "always": policies.follow_rule(timeline, policies.retrain_every(1)),
         **{
-            f"every {k}": schedules.follow_rule(timeline, schedules.retrain_every(k))
-            for k in schedules.PERIODS
+            f"every {k}": policies.follow_rule(timeline, policies.retrain_every(k))
+            for k in policies.PERIODS
             if k < len(timeline.windows)
         },
-        "KS p<0.05 or PSI>=0.2": schedules.follow_rule(timeline, schedules.retrain_on_any_drift),
-        "error trigger": schedules.follow_rule(timeline, schedules.retrain_on_error),
+        "KS p<0.05 or PSI>=0.2": policies.follow_rule(timeline, policies.retrain_on_any_drift),
+        "error trigger": policies.follow_rule(timeline, policies.retrain_on_error),
     }
-    if schedules.has_river():
-        found |= {"ADWIN": schedules.follow_adwin(timeline), "DDM": schedules.follow_ddm(timeline)}
+    if policies.has_river():
+        found |= {"ADWIN": policies.follow_adwin(timeline), "DDM": policies.follow_ddm(timeline)}
     return found
 
 
 def follow_priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[PolicyStep]]:
     """Return the steps of the policies that weigh what a retrain costs, hindsight among them."""
     return {
-        "driftbook": schedules.follow_driftbook(timeline, policy),
-        "CARA-style": schedules.follow_rule(timeline, schedules.retrain_on_cumulative_cost(policy)),
-        "hindsight": schedules.find_hindsight(timeline, policy),
+        "driftbook": policies.follow_driftbook(timeline, policy),
+        "CARA-style": policies.follow_rule(timeline, policies.retrain_on_cumulative_cost(policy)),
+        "hindsight": policies.find_hindsight(timeline, policy),
     }
 
 
@@ -129,7 +129,7 @@ def tabulate_policies(
     return table.sort_values("total_cost", kind="stable", ignore_index=True)
 
 
-def _schedule(timeline: Timeline, records: dict[str, list[PolicyStep]]) -> pd.DataFrame:
+def _tabulate_schedule(timeline: Timeline, records: dict[str, list[PolicyStep]]) -> pd.DataFrame:
     names = [w.name for w in timeline.windows]
     rows = [
         {
@@ -147,7 +147,7 @@ def _schedule(timeline: Timeline, records: dict[str, list[PolicyStep]]) -> pd.Da
     return pd.DataFrame(rows)
 
 
-def _curve(parts: list[pd.DataFrame]) -> pd.DataFrame:
+def _tabulate_costs(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the totals at each retrain cost; ``cheapest`` marks the best without hindsight."""
     table = pd.concat(parts, ignore_index=True)
     real = table[table["policy"] != "hindsight"]

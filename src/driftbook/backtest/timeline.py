@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from driftbook.data import windows as data
 from driftbook.data.arrays import Floats
-from driftbook.data.windows import Dataset, Window
+from driftbook.data.windows import Dataset, Window, find_reference_windows
 from driftbook.decision import policy, recipes, retraining
 from driftbook.decision.findings import WindowFindings, examine_window
 from driftbook.decision.trial import FitMemo
-from driftbook.drift import report as drift
+from driftbook.drift.report import report_drift
 from driftbook.errors import UsageError
 from driftbook.model import threads
 from driftbook.model.training import Model, train
@@ -64,7 +63,7 @@ class Timeline:
         Raises:
             UsageError: fewer than two complete windows after the reference.
         """
-        reference = data.find_reference_windows(dataset, settings)
+        reference = find_reference_windows(dataset, settings)
         windows = tuple(w for w in dataset.windows[len(reference) :] if w.complete)
         if len(windows) < 2:
             raise UsageError(
@@ -110,20 +109,16 @@ class Timeline:
 
     def report(self, champion: Tenure, t: int) -> pd.DataFrame:
         """Return the drift report that step t sees: window t - 1 against the champion."""
-        return drift.report_drift(champion.model, self._current(t), self.settings)
+        return report_drift(champion.model, self._current(t), self.settings)
 
     def assess(self, champion: Tenure, t: int, settings: Settings) -> policy.Assessment:
         """Return what ``assess`` says at step t under the costs of ``settings.policy``."""
         key = (champion.model.version, t)
-        current = self._current(t)
         if key not in self._evidence:
-            history = self.dataset.frame.iloc[champion.seen : self._history_end(t)]
+            history_end = min(self.known(t), self.windows[t - 1].start)
+            history = self.dataset.frame.iloc[champion.seen : history_end].reset_index(drop=True)
             self._evidence[key] = examine_window(
-                champion.model,
-                current,
-                settings,
-                history.reset_index(drop=True),
-                self._memo(champion),
+                champion.model, self._current(t), settings, history, self._memo(champion)
             )
         return policy.conclude_decision(champion.model, self._evidence[key], settings)
 
@@ -147,9 +142,6 @@ class Timeline:
         if self.dataset.frame[self.dataset.target].isna().any():
             return None
         return FitMemo(champion.seen - len(champion.model.reference), self._fits)
-
-    def _history_end(self, t: int) -> int:
-        return min(self.known(t), self.windows[t - 1].start)
 
     def _sliding(self, t: int) -> Tenure:
         stop, size = self.known(t), self.first.seen

@@ -1,7 +1,7 @@
 """The decision: hold, monitor, retrain, or investigate the data first.
 
-`policy.assess` is the only way to it, a pure function of a model, a window and the settings.
-`trial.run_trial` grades recipes in time, `gap` says what is known of the champion's gap to newer
-fits, `challenger.weigh_challenger` and `costs` what a retrain would earn, `reasons` say
-it in words.
+`policy.assess` is the only way to it, a pure function of a model, a window and the settings:
+`findings.examine_window` gathers the evidence, `trial.run_trial` grades recipes in time,
+`gap.expect_gap` says what lasts of the champion's gap to newer fits, `costs.find_break_even` and
+`challenger.weigh_challenger` what a retrain would earn, `reasons.phrase_reason` says it in words.
 """

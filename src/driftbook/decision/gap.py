@@ -103,11 +103,9 @@ class TrialEvidence:
 
     def __add__(self, other: TrialEvidence) -> TrialEvidence:
         """Return both as one; they must come from different rows."""
+        names, none = self.leads | other.leads, RowSum()
         return TrialEvidence(
-            {
-                name: self.leads.get(name, RowSum()) + other.leads.get(name, RowSum())
-                for name in self.leads | other.leads
-            },
+            {name: self.leads.get(name, none) + other.leads.get(name, none) for name in names},
             self.ageing + other.ageing,
             self.motion + other.motion,
         )
@@ -135,9 +133,8 @@ def learn_from_trial(found: Trial, gates: bool = True) -> TrialEvidence:
     """Return what the trial teaches; without ``gates`` only what was known before its window."""
     names = [name for name in found.losses if name != BASE_RECIPE]
     leads = {name: measure_lead(found, name, gates) for name in names}
-    return TrialEvidence(
-        {name: lead for name, lead in leads.items() if lead.rows}, _measure_ageing(found, gates)
-    )
+    leads = {name: lead for name, lead in leads.items() if lead.rows}
+    return TrialEvidence(leads, _measure_ageing(found, gates))
 
 
 def measure_lead(found: Trial, name: str, gates: bool = True) -> RowSum:
@@ -224,8 +221,8 @@ def fit_motion(readings: Sequence[GapReading]) -> GapMotion:
     """Return the motion of one champion's gap, which was 0 when it was trained."""
     path = [GapReading(0.0, 0.0, 0.0), *readings]
     steps = [(b.gap - a.gap, b.age - a.age, a.variance + b.variance) for a, b in pairwise(path)]
-    between = zip(pairwise(steps), readings, strict=False)
-    turns = [-a[0] * b[0] - reading.variance for (a, b), reading in between]
+    pairs = zip(pairwise(steps), readings, strict=False)
+    turns = [-a[0] * b[0] - between.variance for (a, b), between in pairs]
     return GapMotion(
         rise=sum(rise for rise, _, _ in steps),
         windows=sum(time for _, time, _ in steps),
@@ -261,10 +258,7 @@ def forecast_level(readings: Sequence[GapReading], known: GapMotion, loss: float
 
 
 def expect_gap(found: Trial, recipe: str, known: TrialEvidence) -> tuple[RowSum, GapMotion]:
-    """Return the champion's lasting gap to the recipe's fits, and the motion of all gaps seen.
-
-    The gap measured in the window is the newest of its readings.
-    """
+    """Return the champion's lasting gap to the recipe's fits, and the motion of all gaps seen."""
     readings = read_gaps(found, recipe)
     motion = known.motion + fit_motion(readings)
     return forecast_level(readings, motion, float(np.nanmean(found.champion))), motion
@@ -279,12 +273,12 @@ def is_stale(lasting: RowSum, ageing: RowSum, fit_noise: float, calm: bool) -> b
     it is added to the standard error, so that a window of any length errs as often.
     """
     level = 1 - (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
-    return any(
-        found.rows > 0
-        and found.mean
-        > float(stats.t.ppf(level, max(1, found.df))) * np.hypot(found.error, fit_noise)
-        for found in (lasting, ageing)
-    )
+
+    def beats(gap: RowSum) -> bool:
+        least = stats.t.ppf(level, max(1, gap.df)) * np.hypot(gap.error, fit_noise)
+        return bool(gap.rows > 0 and gap.mean > least)
+
+    return beats(lasting) or beats(ageing)
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:
@@ -300,8 +294,8 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
     p = model.holdout_scores
     levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
     width = len(model.features) - len(levels) + sum(levels) + 1
-    theory = 2.0 * float(np.mean(p * (1 - p))) * float(np.sqrt(width)) / len(model.reference)
+    theory = 2.0 * float(np.mean(p * (1 - p))) * width**0.5 / len(model.reference)
     if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
-    return max(theory, float(np.sqrt(2.0)) * apart)
+    return max(theory, 2.0**0.5 * apart)

@@ -7,6 +7,7 @@ import pandas as pd
 from driftbook.decision import costs
 from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
+from driftbook.performance import realised
 from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
 from driftbook.settings import PolicySettings
 from driftbook.words import render_words
@@ -20,9 +21,8 @@ def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | N
     if found.too_few:
         return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
     worse = found.worse
-    judged = [row for row in found.performance.to_dict("records") if row["status"] == "ok"]
-    realised = [row for row in judged if row["basis"] == "realised"]
-    counts = realised or [row for row in judged if row["basis"] == "estimated"]
+    counting = realised.find_counting_rows(found.performance)
+    brier = counting[counting["metric"] == "brier"].to_dict("records")
     return render_words(
         "reason.md.j2",
         action=action,
@@ -30,9 +30,9 @@ def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | N
         moved=found.moved["feature"].tolist(),
         worse=next(iter(worse.to_dict("records")), None),
         cause=phrase_cause(found.causes) if len(worse) else "",
-        judged=len(judged) > 0,
-        realised=len(realised) > 0,
-        brier=next((row for row in counts if row["metric"] == "brier"), None),
+        judged=bool((found.performance["status"] == "ok").any()),
+        realised=bool((counting["basis"] == "realised").any()),
+        brier=brier[0] if brier else None,
         challenger=challenger,
         stale=challenger is not None and challenger.stale and challenger.gain > 0,
     )

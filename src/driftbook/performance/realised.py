@@ -81,12 +81,17 @@ def judge_performance(
     return pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
 
 
-def find_worse_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows called worse: realised ones, or estimated ones where no label is known."""
+def find_counting_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the judged rows that count: realised ones, estimated ones where no label is known."""
     judged = table[table["status"] == "ok"]
     realised = judged[judged["basis"] == "realised"]
-    basis = realised if len(realised) else judged[judged["basis"] == "estimated"]
-    return basis[basis["worse"].astype(bool)]
+    return realised if len(realised) else judged[judged["basis"] == "estimated"]
+
+
+def find_worse_rows(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that count and are called worse."""
+    counting = find_counting_rows(table)
+    return counting[counting["worse"].astype(bool)]
 
 
 def judge_realised(
