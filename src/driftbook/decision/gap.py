@@ -11,6 +11,7 @@ Methods, §2.2 and §3.2; its variances from the moments of the increments, Harv
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import pairwise
@@ -294,8 +295,8 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
     p = model.holdout_scores
     levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
     width = len(model.features) - len(levels) + sum(levels) + 1
-    theory = 2.0 * float(np.mean(p * (1 - p))) * width**0.5 / len(model.reference)
+    theory = 2.0 * float(np.mean(p * (1 - p))) * math.sqrt(width) / len(model.reference)
     if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
-    return max(theory, 2.0**0.5 * apart)
+    return max(theory, math.sqrt(2.0) * apart)
