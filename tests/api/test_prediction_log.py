@@ -369,6 +369,26 @@ def test_one_bad_row_harms_no_other_request(url: str, engine: Engine) -> None:
     assert (writer.written, writer.failed) == (2, 3)
 
 
+def test_a_fault_of_the_writer_leaves_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = LogWriter(f"sqlite:///{tmp_path / 'log.sqlite'}", NO_LIMITS)
+
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    async def go() -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(rows, "insert_predictions", fail)
+            with pytest.raises(ZeroDivisionError):
+                await asyncio.wait_for(writer.store([entry(1)]), 10.0)
+        await writer.store([entry(2)])
+
+    asyncio.run(go())
+    writer.close()
+    assert (writer.pending, writer.written) == (0, 1)
+
+
 def test_a_nul_in_one_request_harms_no_other_on_postgresql(postgres: str) -> None:
     engine = prediction_log.connect_prediction_log(postgres)
     rows.create_log_tables(engine)

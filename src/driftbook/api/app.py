@@ -56,11 +56,11 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
         version=CONTRACT_VERSION,
         description=CONTRACT_INTRODUCTION,
         redoc_url=None,
+        # Not as included routers behind the documentation: matching took 60 µs of 400 a request.
+        routes=[*routes.api_router.routes, *protocol.protocol_router.routes],
         lifespan=_live,
     )
     app.state.service = service
-    app.include_router(routes.api_router)
-    app.include_router(protocol.protocol_router)
     limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
     _add_error_handlers(app)

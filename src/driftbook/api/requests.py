@@ -158,7 +158,7 @@ class TrueLabel(BaseModel):
         Expected("the id of an answered prediction"),
     ]
     label: Annotated[
-        int, BeforeValidator(round_whole), Field(strict=True, ge=0, le=1), Expected("0 or 1")
+        int, Field(strict=True, ge=0, le=1), BeforeValidator(round_whole), Expected("0 or 1")
     ]
 
 

@@ -38,7 +38,7 @@ _ACCEPTED: Mapping[str, Sequence[str]] = {
     "boolean": ("BOOL",),
     "categorical": ("BYTES",),
 }
-_Length = Annotated[int, BeforeValidator(round_whole), Field(strict=True, ge=1, le=2**53)]
+_Length = Annotated[int, Field(strict=True, ge=1, le=2**53), BeforeValidator(round_whole)]
 
 
 class InputTensor(BaseModel):

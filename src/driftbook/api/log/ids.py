@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import time
-
-# Ids are unique, not secret; the system's own source costs a system call an id.
-_random = random.Random()  # noqa: S311
 
 
 class _Ids:
@@ -18,7 +15,7 @@ class _Ids:
     def make(self) -> str:
         # Milliseconds, then a counter of 12 bits, which borrows from the next millisecond.
         self._latest = max(self._latest + 1, time.time_ns() // 1_000_000 << 12)
-        return _to_uuid(self._latest, _random.getrandbits(62))
+        return _to_uuid(self._latest, secrets.randbits(62))
 
 
 _ids = _Ids()
@@ -40,7 +37,7 @@ def new_prediction_id() -> str:
 
 def prediction_id_at(time_ms: int) -> str:
     """Return a UUID of version 7 for a given time, in milliseconds since the epoch."""
-    return _to_uuid(time_ms << 12, _random.getrandbits(62))
+    return _to_uuid(time_ms << 12, secrets.randbits(62))
 
 
 def first_id_at(time_ms: int) -> str:

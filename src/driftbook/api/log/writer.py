@@ -119,17 +119,14 @@ class LogWriter:
             while self._waiting:
                 jobs, self._waiting = self._waiting, []
                 self._waiting_since = time.monotonic()
-                results = await loop.run_in_executor(self._thread, self._write, jobs)
+                writing = loop.run_in_executor(self._thread, self._write, jobs)
+                await asyncio.wait([writing])
                 self._last_lag_s = time.monotonic() - self._waiting_since
                 self._waiting_since = None
                 self.pending -= len(jobs)
-                for job, result in zip(jobs, results, strict=True):
-                    if job.done.done():  # the request ran out of time; its rows stay in the log
-                        continue
-                    if isinstance(result, LogUnavailableError):
-                        job.done.set_exception(result)
-                    else:
-                        job.done.set_result(result)
+                # Whatever went wrong, nobody may wait for ever, nor the next group not be written.
+                error = writing.exception()
+                _settle(jobs, [error] * len(jobs) if error else writing.result())
         finally:
             self._writing = None
 
@@ -216,3 +213,13 @@ class LogWriter:
                     )
             except LogUnavailableError as error:
                 _logger.warning("the prediction log was not cleaned: %s", error)
+
+
+def _settle(jobs: Sequence[_Job], results: Sequence[FeedbackResult | BaseException]) -> None:
+    for job, result in zip(jobs, results, strict=True):
+        if job.done.done():  # the request ran out of time; its rows stay in the log
+            continue
+        if isinstance(result, BaseException):
+            job.done.set_exception(result)
+        else:
+            job.done.set_result(result)
