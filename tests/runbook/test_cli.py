@@ -353,7 +353,7 @@ class TestStoppedRun:
     def test_killed_outright(self, tmp_path: Path) -> None:
         with Running(tmp_path / "p") as running:
             second = driftbook("verify", cwd=running.folder)
-        assert second.returncode == 1
+        assert second.returncode == 75
         assert f"process {running.process.pid}) is at work" in second.stderr
         assert running.kernel_ends()
         assert leftovers(running.folder / "artifacts") != []
