@@ -55,6 +55,7 @@ class LogWriter:
         self._waiting: list[_Job] = []
         self._waiting_since: float | None = None
         self._writing: asyncio.Task[None] | None = None
+        self._connection: Connection | None = None  # of the writing thread alone
         self._created = False
         self._last_lag_s = 0.0
         self.pending = 0
@@ -74,6 +75,7 @@ class LogWriter:
 
     def close(self) -> None:
         """Finish what is being written and let go of the database."""
+        self._thread.submit(self._disconnect)
         self._thread.shutdown()
         self._engine.dispose()
 
@@ -136,19 +138,27 @@ class LogWriter:
             if not self._created:
                 rows.create_log_tables(self._engine)
                 self._created = True
-            with self._engine.connect() as connection:
-                refused = self._insert_predictions(jobs, connection)
-                results = [
-                    refused.get(number) or self._insert_labels(job.labels, connection)
-                    for number, job in enumerate(jobs)
-                ]
+            # Kept between groups: a connection of its own costs a small group as much as its rows.
+            connection = self._connection = self._connection or self._engine.connect()
+            refused = self._insert_predictions(jobs, connection)
+            results = [
+                refused.get(number) or self._insert_labels(job.labels, connection)
+                for number, job in enumerate(jobs)
+            ]
         except (SQLAlchemyError, LogUnavailableError) as error:
             self._created = False
+            self._disconnect()
             self.failed += len(jobs)
             self._note_failure(failure := log_unavailable(error))
             return [failure] * len(jobs)
         self.failure = None
         return results
+
+    def _disconnect(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()
+            connection.close()
 
     def _insert_predictions(
         self, jobs: Sequence[_Job], connection: Connection
