@@ -29,7 +29,7 @@ from driftbook.model.score_calibration import (
 from driftbook.settings import Settings
 
 STREAMS = Path(
-    os.environ.get("DRIFTBOOK_STREAMS", Path(__file__).parents[3] / "shared" / "data")
+    os.environ.get("DRIFTBOOK_DATA", Path(__file__).parents[3] / "shared" / "data")
 ).resolve()
 ESTIMATORS = ("logistic_regression", "hist_gradient_boosting")
 
