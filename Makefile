@@ -64,7 +64,7 @@ lab: $(ON)lab ## JupyterLab on the notebooks
 
 ##@ Development
 test: $(ON)dev ## tests, on all cores, with their coverage
-	@.venv/bin/python -m pytest -n auto --dist loadfile --cov $(ARGS)
+	@.venv/bin/python -m pytest -n auto --dist worksteal --cov $(ARGS)
 
 lint: $(ON)dev ## ruff and mypy
 	@.venv/bin/ruff check .
