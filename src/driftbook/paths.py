@@ -24,7 +24,6 @@ MAKE_TARGETS: Mapping[str, str] = {"run --from drift": "run-drift", "promote": "
 # The project.
 SETTINGS_FILE = Path("runbook.yaml")
 NOTEBOOKS = Path("notebooks")
-REPORTS = Path("reports")
 ARTIFACTS = Path("artifacts")
 STEPS: Mapping[str, str] = {
     "train-eval": "01-train-eval.ipynb",
@@ -44,12 +43,10 @@ BACKTEST_NOTEBOOK = "05-backtest.ipynb"
 
 # What a run leaves, and users and scripts rely on.
 TRAIN_EVAL_SUMMARY = Path("metrics", "train_eval_summary.csv")
-MODEL_CARD = Path("metrics", "model_card.json")
 QUALITY = Path("drift", "quality.csv")
 DRIFT_REPORT = Path("drift", "drift_report.csv")
 PERFORMANCE = Path("policy", "performance.csv")
 PERFORMANCE_BY_WINDOW = Path("policy", "performance_by_window.csv")
-CAUSES_OF_CHANGE = Path("policy", "decomposition.csv")
 RECOMMENDATION = Path("policy", "retrain_recommendation.json")
 API_CHECKS = Path("serving", "api_checks.json")
 POLICIES = Path("backtest", "policies.csv")
@@ -67,7 +64,6 @@ RUNS = Path("runs")
 STAGING = Path(".staging")
 SCRATCH = Path("scratch")
 FAILED = Path("failed")
-CACHE = Path("cache")
 LOG = Path("log")
 MLFLOW_STORE = Path("tracking", "mlflow.db")
 MLFLOW_FILES = Path("tracking", "mlflow-files")

@@ -157,7 +157,10 @@ def commit(root: Path) -> None:
 
 
 def publish(root: Path) -> None:
-    transaction.publish_run(root, max(path.name for path in (root / paths.RUNS).iterdir()))
+    # Two runs of one second have ids in any order: the one to publish has no mark yet.
+    runs = (root / paths.RUNS).iterdir()
+    (waiting,) = (path.name for path in runs if not (path / paths.PUBLISHED_MARK).exists())
+    transaction.publish_run(root, waiting)
 
 
 def promote(root: Path) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from driftbook import paths
 from driftbook.errors import BusyError
@@ -65,12 +65,8 @@ def stage_run(
     window: str | None = None,
     notes: str = "",
     kind: Literal["run", "backtest"] = "run",
-    about_data: Mapping[str, Any] | None = None,
 ) -> StagedRun:
-    """Return a new staging folder holding the settings and what the run starts from.
-
-    ``about_data`` becomes the manifest's ``data``.
-    """
+    """Return a new staging folder holding the settings and what the run starts from."""
     run_id = new_run_id()
     folder = artifacts / paths.STAGING / run_id
     files.write_whole(folder / paths.RUN_SETTINGS, settings.to_yaml())
@@ -84,8 +80,6 @@ def stage_run(
         "champion": registry.read_index(artifacts / paths.MODELS).aliases["champion"],
     }
     files.write_whole(folder / paths.RUN_NOTE, files.format_json(note))
-    if about_data is not None:
-        files.write_whole(folder / paths.RUN_DATA, files.format_json(about_data))
     return StagedRun(run_id, folder)
 
 
