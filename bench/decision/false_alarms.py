@@ -24,11 +24,11 @@ from scipy import stats
 
 from driftbook.data import synthetic
 from driftbook.decision import policy
-from driftbook.drift import quality, reference
+from driftbook.drift import quality, reference, report
 from driftbook.drift import report as drift
 from driftbook.drift.column_change import compare_profiles
 from driftbook.drift.profile import find_bins, profile_values
-from driftbook.drift.report import COLUMN_BUDGET, report_drift
+from driftbook.drift.report import report_drift
 from driftbook.model.training import Model, train
 from driftbook.performance import realised
 from driftbook.settings import Settings
@@ -190,7 +190,7 @@ def column_power(windows: int) -> pd.DataFrame:
     """Return how often a shift in one of eight normal columns is flagged, beside Bonferroni KS."""
     lines = []
     drift = SETTINGS.drift
-    limit = drift.alpha * COLUMN_BUDGET / 8
+    limit = drift.alpha * report.BUDGETS["column"] / 8
     for moved in (0.25, 0.5):
         for rows in (50, 100, 500, 1200):
             rng = np.random.default_rng([12, rows])

@@ -15,6 +15,7 @@ from pydantic import (
     Field,
     PrivateAttr,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -22,11 +23,28 @@ from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
+TASKS = ("binary", "multiclass", "regression")
+ESTIMATORS = ("linear", "hist_gradient_boosting")
 
 # What a source implies for the keys that a settings file leaves out.
 _FLIGHTS = {"target": "delayed", "timestamp": "time_hour", "window": "month"}
 _SYNTHETIC = {"target": "target", "timestamp": None, "window": 1200}
 _FILES = {"target": "target", "timestamp": None, "window": 1000}
+
+
+def parse_scenario(source: str) -> tuple[str, str]:
+    """Return scenario and task of a source such as ``synthetic:concept?task=regression``.
+
+    Raises:
+        ValueError: an unknown scenario, or a task that there is none of.
+    """
+    scenario, _, wish = source.removeprefix("synthetic:").partition("?")
+    if scenario not in SCENARIOS:
+        raise ValueError(f"unknown scenario in source {source!r}; known: {', '.join(SCENARIOS)}")
+    task = wish.removeprefix("task=") if wish else "binary"
+    if task not in TASKS:
+        raise ValueError(f"unknown task in source {source!r}; known: {', '.join(TASKS)}")
+    return scenario, task
 
 
 class Section(BaseModel):
@@ -71,10 +89,7 @@ class DataSettings(Section):
         if source in ("flights", "predictions"):
             implied: Mapping[str, Any] = _FLIGHTS if source == "flights" else {}
         elif source.startswith("synthetic:"):
-            if source.partition(":")[2] not in SCENARIOS:
-                raise ValueError(
-                    f"unknown scenario in source {source!r}; known: {', '.join(SCENARIOS)}"
-                )
+            parse_scenario(source)
             implied = _SYNTHETIC
         else:
             implied = _FILES
@@ -97,14 +112,29 @@ class ModelSettings(Section):
 
     ``holdout``: the newest share of the reference, on which a fit that never saw it is graded;
     ``refit``: whether the served model then learns from that share too. A model that stops
-    learning before its newest labels is stale on its first day.
+    learning before its newest labels is stale on its first day. ``estimator``: ``linear``
+    (logistic or ridge regression), ``hist_gradient_boosting``, or an import path such as
+    ``lightgbm:LGBMClassifier``; ``params`` are given to it.
     """
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
-    estimator: Literal["logistic_regression", "hist_gradient_boosting"] = "logistic_regression"
+    task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
+    estimator: str = "linear"
+    params: dict[str, Any] = Field(default_factory=dict)
     holdout: float = Field(default=0.25, gt=0.0, lt=1.0)
     refit: bool = True
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    @field_validator("estimator")
+    @classmethod
+    def _known_estimator(cls, name: str) -> str:
+        name = "linear" if name == "logistic_regression" else name
+        if name not in ESTIMATORS and not re.fullmatch(r"[\w.]+:[\w.]+", name):
+            raise ValueError(
+                f"unknown estimator {name!r}; known: {', '.join(ESTIMATORS)}, or an import path "
+                "such as lightgbm:LGBMClassifier"
+            )
+        return name
 
 
 class DriftSettings(Section):

@@ -22,11 +22,18 @@ METRIC_NAMES = {
     "roc_auc": "ROC AUC",
     "log_loss": "log loss",
     "brier": "Brier loss",
+    "mae": "mean absolute error",
+    "rmse": "root mean squared error",
+    "r2": "R²",
+    "squared_error": "squared error",
     "n_train": "training rows",
     "n_test": "holdout rows",
 }
 # 1: a larger value is better, −1: a smaller one.
-METRIC_DIRECTIONS = {"roc_auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1}
+METRIC_DIRECTIONS = {
+    "roc_auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1,
+    "r2": 1, "mae": -1, "rmse": -1, "squared_error": -1,
+}  # fmt: skip
 UNKNOWN = "–"
 
 # An underscore inside a word is no markup, neither for Pandoc nor for CommonMark.

@@ -268,7 +268,7 @@ TIED: dict[str, Callable[[np.random.Generator, int], np.ndarray]] = {
 @pytest.mark.parametrize(("before", "rows"), [(1200, 10_000), (20_000, 100_000)])
 def test_a_harmless_shift_off_tied_values_is_no_drift(shape: str, before: int, rows: int) -> None:
     rng = np.random.default_rng(14)
-    limit = DRIFT.alpha * drift.COLUMN_BUDGET / 8
+    limit = DRIFT.alpha * drift.BUDGETS["column"] / 8
     flags = []
     for _ in range(4):
         old, new = TIED[shape](rng, before), TIED[shape](rng, rows)
@@ -290,7 +290,7 @@ def test_a_harmless_shift_in_every_column_is_no_drift(rows: int) -> None:
             profiles[feature.name] = profile_values(old, bins), profile_values(new, bins)
         before, after = ({k: v[side] for k, v in profiles.items()} for side in (0, 1))
         pvalues = [r["pvalue"] for r in drift.compare_columns(features, before, after, DRIFT)]
-        flags += min(pvalues) * 30 / drift.COLUMN_BUDGET < DRIFT.alpha
+        flags += min(pvalues) * 30 / drift.BUDGETS["column"] < DRIFT.alpha
     assert flags <= 1
 
 
@@ -335,7 +335,7 @@ def test_psi_without_drift_is_what_it_is_expected_to_be() -> None:
 
 def test_power_is_that_of_bonferroni_ks_or_better() -> None:
     rng = np.random.default_rng(8)
-    limit = DRIFT.alpha * drift.COLUMN_BUDGET / 8
+    limit = DRIFT.alpha * drift.BUDGETS["column"] / 8
     for n, needed in ((100, 0.20), (500, 0.91), (1200, 0.975)):
         found = [change(rng.normal(size=1200), rng.normal(0.25, 1.0, n)).pvalue for _ in range(120)]
         assert np.mean(np.array(found) < limit) >= needed

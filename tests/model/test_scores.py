@@ -99,7 +99,7 @@ def test_without_rows_every_value_is_nan(y: list[float]) -> None:
     for metric in scores.METRICS:
         found = scores.score_metric(metric, y, p)
         assert (found.status, found.n) == ("no_rows", 0)
-    table = scores.summarise_metrics(y, p)
+    table = BINARY.summarise(y, p)
     assert table["metric"].tolist() == list(scores.METRICS)
     assert table[["value", "ci_low", "ci_high"]].isna().all(axis=None)
 
@@ -108,7 +108,7 @@ def test_one_class_has_no_auc_and_keeps_the_rest() -> None:
     y, p = np.ones(40), sample(2, 40)[1]
     assert np.isnan(scores.roc_auc(y, p))
     assert scores.score_metric("roc_auc", y, p).status == "one_class"
-    table = scores.summarise_metrics(y, p).set_index("metric")
+    table = BINARY.summarise(y, p).set_index("metric")
     assert table.loc["roc_auc"].isna().all()
     assert table.drop("roc_auc").notna().all(axis=None)
     for metric in ("accuracy", "log_loss", "brier"):
@@ -188,14 +188,14 @@ def test_influence_is_the_effect_of_leaving_a_row_out() -> None:
 def test_order_of_rows_changes_no_interval() -> None:
     y, p = sample(6)
     mixed = np.random.default_rng(0).permutation(len(y))
-    first, second = scores.summarise_metrics(y, p), scores.summarise_metrics(y[mixed], p[mixed])
+    first, second = BINARY.summarise(y, p), BINARY.summarise(y[mixed], p[mixed])
     numbers = ["value", "ci_low", "ci_high"]
     np.testing.assert_allclose(first[numbers], second[numbers], rtol=1e-12)
 
 
 def test_the_summary_is_that_of_each_score() -> None:
     y, p = sample(7)
-    table = scores.summarise_metrics(y, p, confidence=0.9).set_index("metric")
+    table = summarise_at_90(y, p).set_index("metric")
     for metric in scores.METRICS:
         one = scores.score_metric(metric, y, p, confidence=0.9)
         assert table.loc[metric].tolist() == [one.value, one.ci_low, one.ci_high]

@@ -225,7 +225,7 @@ def test_an_untrainable_reference_is_refused(
 
 
 def test_the_estimator_is_what_the_settings_say(reference: pd.DataFrame, model: Model) -> None:
-    calibrated = model.estimator.named_steps["classifier"].calibrated_classifiers_
+    calibrated = model.estimator.named_steps["estimator"].calibrated_classifiers_
     assert len(calibrated) == 1 and isinstance(calibrated[0].estimator, LogisticRegression)
 
 

@@ -157,13 +157,13 @@ def test_too_few_rows_is_not_a_number(published: dict[str, PublishedRun]) -> Non
 
 def test_headline_prefers_labels_to_estimates() -> None:
     rows = {"metric": "brier", "basis": ["estimated", "realised"], "value": [0.1, 0.2]}
-    chosen = choose_headline(pd.DataFrame(rows))
+    chosen = choose_headline(pd.DataFrame(rows), "brier")
     assert chosen is not None
     assert chosen["value"] == 0.2
-    missing = choose_headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}))
+    missing = choose_headline(pd.DataFrame({**rows, "value": [0.1, np.nan]}), "brier")
     assert missing is not None
     assert missing["basis"] == "estimated"
-    assert choose_headline(pd.DataFrame()) is None
+    assert choose_headline(pd.DataFrame(), "brier") is None
 
 
 def test_over_windows_keeps_what_each_run_knew(published: dict[str, PublishedRun]) -> None:

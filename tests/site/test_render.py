@@ -52,7 +52,7 @@ def test_index_shows_the_decision_its_run_and_when(site: Path, artifacts: Path) 
 
 
 def test_quality_now_and_baseline_are_the_artifacts_numbers(site: Path, artifacts: Path) -> None:
-    now = choose_headline(load_published_run(artifacts).performance)
+    now = choose_headline(load_published_run(artifacts).performance, "brier")
     assert now is not None
     text = soup(site, "index").get_text(" ", strip=True)
     assert format_interval(now["value"], now["ci_low"], now["ci_high"]) in text

@@ -90,7 +90,7 @@ def retrain_on_error(now: PolicyMoment) -> tuple[bool, str]:
     if now.newest < now.champion.trained_before:
         return False, "no label yet"
     rows = realised.score_holdout(now.champion.model)
-    before = np.square(rows.p - rows.y)
+    before = now.champion.model.task.row_losses(rows.y, rows.p)
     losses = now.timeline.row_losses(now.champion, now.newest)
     if len(losses) < now.timeline.settings.policy.min_rows:
         return False, "too few labels"
@@ -132,11 +132,13 @@ def follow_adwin(timeline: Timeline) -> list[PolicyStep]:
 def follow_ddm(timeline: Timeline) -> list[PolicyStep]:
     """Return the steps of retraining when DDM sees the champion's error rate rise.
 
-    Source: Gama et al. (2004), SBIA; an error is a probability on the wrong side of 0.5.
+    Source: Gama et al. (2004), SBIA; an error is a loss above that of a forecast without opinion:
+    0.25 of two classes, the same of several, and above the mean's own for a value.
     """
     from river.drift import binary
 
-    return _detected(timeline, binary.DDM, lambda losses: (losses > 0.25).astype(np.float64))
+    mark = timeline.first.model.task.even_loss
+    return _detected(timeline, binary.DDM, lambda losses: (losses > mark).astype(np.float64))
 
 
 def has_river() -> bool:

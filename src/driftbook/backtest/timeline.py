@@ -36,7 +36,7 @@ class Timeline:
     """The windows after the first reference, with a memory of fits and judgements.
 
     At step t the model for window t is chosen, from what is known at the end of window t - 1:
-    its features, and labels ``data.label_delay`` windows older. ``losses[s, t]`` is the mean Brier
+    its features, and labels ``data.label_delay`` windows older. ``losses[s, t]`` is the mean
     loss on window t of the sliding-block model trained before window s, NaN for t < s.
     """
 
@@ -94,16 +94,16 @@ class Timeline:
         return self.windows[t - 1 - delay].stop if t - 1 - delay >= 0 else self.first.seen
 
     def loss(self, champion: Tenure, t: int) -> float:
-        """Return the champion's mean Brier loss on window t, NaN where no label is known."""
+        """Return the champion's mean loss on window t, NaN where no label is known."""
         losses = self.row_losses(champion, t)
         return float(losses.mean()) if len(losses) else float("nan")
 
     def row_losses(self, champion: Tenure, t: int) -> Floats:
-        """Return squared errors of the labelled rows of window t, shape (labelled rows,)."""
+        """Return the losses of the labelled rows of window t, shape (labelled rows,)."""
         key = (champion.model.version, t)
         if key not in self._row_losses:
             rows = realised.score_outcomes(champion.model, self.dataset.rows(self.windows[t]))
-            losses = np.square(rows.p - rows.y)
+            losses = champion.model.task.row_losses(rows.y, rows.p)
             self._row_losses[key] = losses[~np.isnan(losses)]
         return self._row_losses[key]
 
@@ -148,5 +148,5 @@ class Timeline:
         if stop == self.first.seen:
             return replace(self.first, trained_before=t)
         rows = self.dataset.frame.iloc[max(0, stop - size) : stop]
-        model = train(rows, self.settings, "recent")
+        model = train(rows, self.settings, "recent", task=self.first.model.task)
         return Tenure(model, "recent", t, stop)

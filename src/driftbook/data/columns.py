@@ -66,22 +66,3 @@ def to_numbers(values: pd.Series) -> Floats:
     if not pd.api.types.is_numeric_dtype(values.dtype):
         values = pd.to_numeric(values.astype(object), errors="coerce")
     return np.asarray(values.to_numpy(dtype=np.float64, na_value=np.nan))
-
-
-def parse_target(values: pd.Series, name: str) -> pd.Series:
-    """Return the target as 0.0, 1.0 or NaN, as int64 where nothing is missing."""
-    present = values.dropna()
-    if present.empty:
-        raise UsageError(
-            f"target {name!r} has no value in any row; give labelled rows or another data.target"
-        )
-    numbers = pd.to_numeric(present, errors="coerce")
-    odd = present[~numbers.isin([0, 1])]
-    if len(odd):
-        shown = ", ".join(repr(v) for v in odd.unique()[:5].tolist())
-        raise UsageError(
-            f"target {name!r} is not binary: found {shown} besides 0 and 1; recode it to 0 and 1 "
-            "or choose another data.target"
-        )
-    result = pd.to_numeric(values).astype("float64")
-    return result.astype("int64") if result.notna().all() else result

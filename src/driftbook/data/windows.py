@@ -13,8 +13,9 @@ import pandas as pd
 
 from driftbook.data import columns, files, flights, synthetic, timestamps
 from driftbook.data.columns import Feature
+from driftbook.data.targets import TaskName, find_task_name, parse_target
 from driftbook.errors import UsageError
-from driftbook.settings import Settings
+from driftbook.settings import Settings, parse_scenario
 
 _PERIODS = {"day": "D", "week": "W-SUN", "month": "M"}
 
@@ -46,6 +47,7 @@ class Dataset:
     dropped: dict[str, int]
     fingerprint: str
     source: str
+    task: TaskName | None = None  # of its labels; None where the model that made it knows
 
     def rows(self, window: Window) -> pd.DataFrame:
         """Return the rows of one window."""
@@ -79,9 +81,10 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     frame, dropped = _table(settings, artifacts)
     wanted = settings.data
     frame = _select_columns(frame, settings)
+    task = None
     if wanted.source != "predictions":
-        labels = columns.parse_target(frame[wanted.target], wanted.target)
-        frame = frame.assign(**{wanted.target: labels})
+        task = find_task_name(frame[wanted.target], wanted.target, settings.model.task)
+        frame = frame.assign(**{wanted.target: parse_target(frame[wanted.target], task)})
     if wanted.timestamp is not None:
         times = timestamps.parse_timestamps(
             frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
@@ -102,6 +105,7 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         dropped=dropped,
         fingerprint=hash_frame(frame),
         source=wanted.source,
+        task=task,
     )
 
 
@@ -110,9 +114,9 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
     if wanted.source == "flights":
         return flights.load_flights(None if artifacts is None else artifacts / "data")
     if wanted.source.startswith("synthetic:"):
-        scenario = wanted.source.partition(":")[2]
+        scenario, task = parse_scenario(wanted.source)
         return synthetic.make_scenario(
-            scenario, target=wanted.target, timestamp=wanted.timestamp
+            scenario, target=wanted.target, timestamp=wanted.timestamp, task=task
         ), {}
     if wanted.source == "predictions":
         from driftbook.data import prediction_log

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
+import numpy as np
 import pandas as pd
 
+from driftbook.data.targets import parse_target
 from driftbook.decision import costs, gap, recipes, retraining, trial
 from driftbook.decision.trial import Trial
 from driftbook.model.row_sums import RowSum
@@ -22,7 +24,7 @@ CALM_SHARE = 0.1
 class Challenger:
     """A version that wants to replace the champion, and the evidence for it.
 
-    ``measured``: mean fall of Brier loss a row, champion minus the recipe's fits, on the ``n_gate``
+    ``measured``: mean fall of loss a row, champion minus the recipe's fits, on the ``n_gate``
     rows of the window, each graded by a fit on earlier rows, its recipe chosen on earlier rows
     too. ``gain``: the part of it that lasts, from the gaps of all windows since the champion's
     reference and what is known of how gaps move; ``gain_low``, ``gain_high``: one-sided bounds at
@@ -126,15 +128,16 @@ def weigh_challenger(
 def gather_labelled(
     model: Model, current: pd.DataFrame, history: pd.DataFrame | None
 ) -> pd.DataFrame:
-    """Return the rows of history and current whose label is 0 or 1, in time order."""
+    """Return the rows of history and current whose outcome is known, in time order."""
     parts = [part for part in (history, current) if part is not None]
     parts = [part for part in parts if model.target in part.columns and len(part)]
     if not parts:
         return current.iloc[:0]
     rows = pd.concat(parts, ignore_index=True)
-    y = pd.to_numeric(rows[model.target], errors="coerce")
-    rows = rows.assign(**{model.target: y})
-    return rows[y.isin([0, 1])].reset_index(drop=True)
+    rows = rows.assign(**{model.target: parse_target(rows[model.target], model.task.name)})
+    y = model.outcomes(rows)
+    # Rows of a class that no model of these classes can predict grade none of them.
+    return rows[~np.isnan(y) & (y >= 0 if model.task.classes else True)].reset_index(drop=True)
 
 
 def _tabulate_candidates(

@@ -29,6 +29,7 @@ class WindowFindings:
 
     rows: int
     min_rows: int
+    loss: str  # the metric that decisions about this task rest on
     quality: pd.DataFrame
     drift: pd.DataFrame
     performance: pd.DataFrame
@@ -79,6 +80,7 @@ def examine_window(
     few = WindowFindings(
         rows=len(current),
         min_rows=settings.policy.min_rows,
+        loss=model.task.loss,
         quality=check_quality(model, current, settings),
         drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
         performance=tabulate_metric_rows(),

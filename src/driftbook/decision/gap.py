@@ -283,20 +283,27 @@ def is_stale(lasting: RowSum, ageing: RowSum, fit_noise: float, calm: bool) -> b
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:
-    """Return the standard deviation of the Brier loss between two fits on as many rows.
+    """Return the standard deviation of the loss between two fits on as many rows.
 
     What theory says of a rule that holds; where the trial has ``quarters`` and that is more, what
     fits on interleaved quarters of the rows before the window differ by in it, each four times as
     far off as a whole fit.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
-    over 2n, Wilks (1938), Ann. Math. Stat. 9, scaled to Brier loss by twice the mean p(1 - p).
+    over 2n, Wilks (1938), Ann. Math. Stat. 9, in units of loss by twice the mean loss of an
+    outcome as uncertain as predicted: p(1 - p), summed over classes, or the squared error.
     """
-    p = model.holdout_scores
     levels = [model.reference[f.name].nunique() for f in model.features if f.kind == "categorical"]
     width = len(model.features) - len(levels) + sum(levels) + 1
-    theory = 2.0 * float(np.mean(p * (1 - p))) * math.sqrt(width) / len(model.reference)
+    theory = 2.0 * _expected_loss(model) * math.sqrt(width) / len(model.reference)
     if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
     return max(theory, math.sqrt(2.0) * apart)
+
+
+def _expected_loss(model: Model) -> float:
+    p = model.holdout_scores
+    if model.task.classes:
+        return float((p * (1 - p)).reshape(len(p), -1).sum(axis=1).mean())
+    return float(model.task.row_losses(model.holdout_outcomes, p).mean())

@@ -11,6 +11,7 @@ from driftbook.data.plain_json import to_plain_json
 from driftbook.decision import costs, reasons
 from driftbook.decision.challenger import Challenger, weigh_challenger
 from driftbook.decision.findings import WindowFindings, examine_window
+from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.paths import Action
 from driftbook.settings import Settings
@@ -33,6 +34,7 @@ class Assessment:
     model_version: str
     n_current: int
     settings: Settings
+    task: Task
     window: str | None = None
     challenger: Challenger | None = None
     decomposition: pd.DataFrame | None = None
@@ -59,6 +61,8 @@ class Assessment:
                 "threshold_meaning": THRESHOLD_MEANING,
                 "window": self.window,
                 "model_version": self.model_version,
+                "task": self.task.name,
+                "loss": self.task.loss,
                 "n_current": self.n_current,
                 "evidence": {
                     "quality": self.quality,
@@ -121,6 +125,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         model_version=model.version,
         n_current=found.rows,
         settings=settings,
+        task=model.task,
         challenger=challenger,
         decomposition=found.causes,
         reverses=reasons.phrase_reversals(action, found, challenger, settings.policy),

@@ -10,7 +10,7 @@ from driftbook.decision.findings import WindowFindings
 from driftbook.performance import realised
 from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
 from driftbook.settings import PolicySettings
-from driftbook.words import render_words
+from driftbook.words import name_metric, render_words
 
 
 def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | None) -> str:
@@ -22,23 +22,24 @@ def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | N
         return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
     worse = found.worse
     counting = realised.find_counting_rows(found.performance)
-    brier = counting[counting["metric"] == "brier"].to_dict("records")
+    losses = counting[counting["metric"] == found.loss].to_dict("records")
     return render_words(
         "reason.md.j2",
         action=action,
         faults=found.broken.to_dict("records"),
         moved=found.moved["feature"].tolist(),
         worse=next(iter(worse.to_dict("records")), None),
-        cause=phrase_cause(found.causes) if len(worse) else "",
+        cause=phrase_cause(found.causes, found.loss) if len(worse) else "",
         judged=bool((found.performance["status"] == "ok").any()),
         realised=bool((counting["basis"] == "realised").any()),
-        brier=brier[0] if brier else None,
+        loss=losses[0] if losses else None,
+        loss_name=name_metric(found.loss),
         challenger=challenger,
         stale=challenger is not None and challenger.stale and challenger.gain > 0,
     )
 
 
-def phrase_cause(parts: pd.DataFrame) -> str:
+def phrase_cause(parts: pd.DataFrame, loss: str = "brier") -> str:
     """Return why the loss rose as a clause of a sentence; empty where nothing could be split.
 
     >>> phrase_cause(pd.DataFrame(columns=["part", "status"]))
@@ -51,7 +52,11 @@ def phrase_cause(parts: pd.DataFrame) -> str:
     worse = [row for row in judged if row["beyond_chance"] and row["change"] > 0]
     worse.sort(key=lambda row: -row["change"])
     return render_words(
-        "cause.md.j2", total=rows[TOTAL_CHANGE], inputs=rows[COVARIATE], worse=worse
+        "cause.md.j2",
+        total=rows[TOTAL_CHANGE],
+        inputs=rows[COVARIATE],
+        worse=worse,
+        loss_name=name_metric(loss),
     )
 
 
@@ -70,5 +75,6 @@ def phrase_reversals(
         challenger=challenger,
         policy=policy,
         turning_cost=turn,
+        loss_name=name_metric(found.loss),
     )
     return tuple(phrases.split("\n"))

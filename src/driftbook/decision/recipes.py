@@ -9,14 +9,17 @@ import numpy as np
 from scipy import special
 
 from driftbook.data.arrays import Floats
-from driftbook.model import logistic, training
-from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
-from driftbook.model.score_calibration import (
-    ScoreCalibration,
+from driftbook.model import logistic
+from driftbook.model.calibrated import (
     fit_score_calibration,
+    read_scores,
     rows_before_holdout,
     weights_before,
 )
+from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
+from driftbook.model.estimators import build_estimator
+from driftbook.model.score_calibration import ScoreCalibration
+from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.settings import ModelSettings
 
@@ -37,10 +40,12 @@ class BlockFit:
     scaling: BlockScaling
     score: Callable[[Floats], Floats]
     calibration: ScoreCalibration
+    task: Task
 
     def predict(self, table: BlockTable, rows: slice) -> Floats:
-        """Return the probability of the table's ``rows``, shape (rows,)."""
-        return self.calibration.probabilities(self.score(self.scaling.design(table, rows)))
+        """Return the prediction for the table's ``rows``."""
+        found = self.score(self.scaling.design(table, rows))
+        return self.task.from_scores(self.calibration.moved(found))
 
 
 def count_block_rows(model: Model) -> int:
@@ -58,9 +63,9 @@ def plan_rows(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]
 
 
 def fit_block(
-    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings
+    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings, task: Task
 ) -> BlockFit | None:
-    """Return the model's estimator fitted and calibrated on ``rows``; None where a class lacks.
+    """Return the model's estimator fitted and calibrated on ``rows``; None where all are alike.
 
     Numbers are imputed, scaled and the scores calibrated as in ``training.train``. ``weights``: one
     a row of the block. Of a longer block every k-th row is taken, so that at most 10,000 are
@@ -71,29 +76,30 @@ def fit_block(
     rows = slice(rows.start, rows.stop, step * thinner)
     weights = None if weights is None else weights[::thinner]
     y = table.y[rows]
-    if min(y.sum(), len(y) - y.sum()) < 2:
+    if task.count_contrast(y) < 2:
         return None
     scaling = fit_block_scaling(table.numbers[rows])
     design = scaling.design(table, rows)
     start = rows_before_holdout(len(y), settings.holdout)
     calibration = ScoreCalibration()
-    if 0.0 < y[:start].mean() < 1.0:
-        older = _fit_scorer(design[:start], y[:start], weights_before(weights, start), settings)
+    if task.count_contrast(y[:start]):
+        before = weights_before(weights, start)
+        older = _fit_scorer(design[:start], y[:start], before, settings, task)
         later = None if weights is None else weights[start:]
-        calibration = fit_score_calibration(older(design[start:]), y[start:], later)
-    return BlockFit(scaling, _fit_scorer(design, y, weights, settings), calibration)
+        calibration = fit_score_calibration(older(design[start:]), y[start:], later, task)
+    return BlockFit(scaling, _fit_scorer(design, y, weights, settings, task), calibration, task)
 
 
 def _fit_scorer(
-    design: Floats, y: Floats, weights: Floats | None, settings: ModelSettings
+    design: Floats, y: Floats, weights: Floats | None, settings: ModelSettings, task: Task
 ) -> Callable[[Floats], Floats]:
-    """Return what turns a design into scores: log odds, not calibrated."""
-    if settings.estimator == "logistic_regression":
+    """Return what turns a design into scores on the task's scale, not calibrated."""
+    if settings.estimator == "linear" and task.name == "binary":
         coefficients = logistic.fit_logistic(design, y, weights)
         return lambda other: other @ coefficients
-    classifier = training.build_classifier(settings, design.shape[1])
-    classifier.fit(design, y.astype(np.int64), sample_weight=weights)
-    return lambda other: np.asarray(classifier.decision_function(other), dtype=np.float64)
+    estimator = build_estimator(settings, task, design.shape[1])
+    estimator.fit(design, y.astype(np.int64) if task.classes else y, sample_weight=weights)
+    return lambda other: read_scores(estimator, other, task.link, max(2, len(task.classes)))
 
 
 def weigh_fading(rows: int, half_life: float) -> Floats:

@@ -12,15 +12,9 @@ from sklearn.pipeline import Pipeline
 from driftbook.data import windows
 from driftbook.decision import recipes
 from driftbook.model import design
-from driftbook.model.score_calibration import (
-    ScoreCalibration,
-    fit_rising_sigmoid,
-    rows_before_holdout,
-    with_calibration,
-)
-from driftbook.model.scores import to_log_odds
+from driftbook.model.calibrated import rows_before_holdout, with_calibration
+from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.training import Model, train
-from driftbook.performance import realised
 from driftbook.settings import Settings
 
 
@@ -52,7 +46,8 @@ def retrain_model(order: RetrainOrder) -> Model:
     rows = _join_rows(order.champion, order.fresh)
     part, weights = recipes.plan_rows(order.recipe, len(rows), order.block)
     if order.recipe == "weighted":
-        table = design.tabulate_rows(rows, order.champion.features, order.champion.target)
+        champion = order.champion
+        table = design.tabulate_rows(rows, champion.features, champion.outcomes(rows))
         weights = recipes.weigh_resembling(table, part, order.window)
     names = {"features": tuple(order.champion.feature_names)}
     named = order.settings.data.model_copy(update=names)
@@ -62,25 +57,26 @@ def retrain_model(order: RetrainOrder) -> Model:
         order.recipe,
         weights,
         origin={"block_rows": str(order.block), "lessons": order.lessons},
+        task=order.champion.task,
     )
 
 
 def count_rows_used(order: RetrainOrder) -> int | None:
     """Return how many rows the ordered model would learn from, None where it can't be trained."""
-    target = order.champion.target
-    labels = order.fresh[target].to_numpy()
+    champion = order.champion
+    outcomes = champion.outcomes(order.fresh)
     if order.recipe == "recalibrated":
-        labels = labels[-order.block :]
+        outcomes = outcomes[-order.block :]
     else:
-        labels = np.append(order.champion.reference[target].to_numpy(), labels)
-        labels = labels[recipes.plan_rows(order.recipe, len(labels), order.block)[0]]
-    held = rows_before_holdout(len(labels), order.settings.model.holdout)
-    rarer = [min((part == 0).sum(), (part == 1).sum()) for part in (labels[:held], labels[held:])]
-    return len(labels) if rarer[0] >= 2 and rarer[1] >= 1 else None
+        outcomes = np.append(champion.outcomes(champion.reference), outcomes)
+        outcomes = outcomes[recipes.plan_rows(order.recipe, len(outcomes), order.block)[0]]
+    held = rows_before_holdout(len(outcomes), order.settings.model.holdout)
+    contrasts = [champion.task.count_contrast(part) for part in (outcomes[:held], outcomes[held:])]
+    return len(outcomes) if contrasts[0] >= 2 and contrasts[1] >= 1 else None
 
 
 def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> Model:
-    """Return the champion with an intercept and a slope above zero refitted on its log odds.
+    """Return the champion with intercept and slope, above zero, refitted on its scores.
 
     ``fresh``: labelled rows since the reference, of which at most the newest block is used. Graded
     on the newest share of them by a calibration that never saw it, as in ``training.train``.
@@ -89,19 +85,20 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     """
     block = recipes.count_block_rows(model)
     rows = fresh.iloc[-block:]
-    outcome = realised.score_outcomes(model, rows)
+    task, y = model.task, model.outcomes(rows)
     held = rows_before_holdout(len(rows), settings.model.holdout)
-    odds = to_log_odds(outcome.p)
-    weights = np.ones(len(odds))
-    first = fit_rising_sigmoid(odds[:held], outcome.y[:held], weights[:held])
-    last = fit_rising_sigmoid(odds, outcome.y, weights) if settings.model.refit else first
+    said = task.to_scores(model.predict(rows))
+    weights = np.ones(len(y))
+    first = task.fit_calibration(said[:held], y[:held], weights[:held])
+    last = task.fit_calibration(said, y, weights) if settings.model.refit else first
     reference = _join_rows(model, fresh).iloc[-block:].reset_index(drop=True)
     digest = windows.hash_frame(reference)
-    name = f"{model.version} recalibrated {digest} {len(rows)} {settings.model.model_dump()}"
+    recipe = settings.model.model_dump(exclude={"task"})
+    name = f"{model.version} recalibrated {digest} {len(rows)} {recipe}"
     return replace(
         model,
         version="m" + hashlib.sha256(name.encode()).hexdigest()[:11],
-        estimator=_with_sigmoid(model, last),
+        estimator=_recalibrated(model, last),
         reference=reference,
         n_train=len(reference) - (len(rows) - held),
         origin={
@@ -111,8 +108,8 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
             "block_rows": str(block),
             "input_sha256": digest,
         },
-        held_out=first.probabilities(odds[held:]),
-        graded=_with_sigmoid(model, first),
+        held_out=task.from_scores(first.moved(said[held:])),
+        graded=_recalibrated(model, first),
     )
 
 
@@ -121,10 +118,6 @@ def _join_rows(champion: Model, fresh: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([champion.reference[kept], fresh[kept]], ignore_index=True)
 
 
-def _with_sigmoid(model: Model, found: ScoreCalibration) -> Pipeline:
-    """Return the model's pipeline whose log odds are moved as ``found`` says."""
-    known = model.calibration
-    both = ScoreCalibration(
-        found.slope * known.slope, found.slope * known.intercept + found.intercept
-    )
-    return with_calibration(model.estimator, both)
+def _recalibrated(model: Model, found: ScoreCalibration) -> Pipeline:
+    """Return the model's pipeline whose scores are moved as ``found`` says."""
+    return with_calibration(model.estimator, found.after(model.calibration), model.task)

@@ -17,10 +17,7 @@ import pandas as pd
 from driftbook.data.arrays import Floats
 from driftbook.decision import recipes
 from driftbook.model import design
-from driftbook.model.score_calibration import fit_rising_sigmoid
-from driftbook.model.scores import to_log_odds
 from driftbook.model.training import Model
-from driftbook.performance import realised
 from driftbook.settings import Settings
 
 GATES, PAST = 4, 8
@@ -47,7 +44,7 @@ class TrialSegment:
 class Trial:
     """What every fit lost, row by row, on rows newer than its own.
 
-    ``losses[recipe][k]``: squared errors on ``segments[k]`` up to its reach, None where the recipe
+    ``losses[recipe][k]``: losses on ``segments[k]`` up to its reach, None where the recipe
     could not be fitted. ``champion``: likewise of each of the ``rows`` rows, NaN on the first
     ``reference`` of them, from which it learnt. ``older[k]``: losses on segment k's own rows of
     the base recipe's fit that is up to one window older, None where there is none.
@@ -96,16 +93,18 @@ def run_trial(
     own reference is tried too, a later one's was tried before it was trained. ``memo`` saves
     fitting the same rows again in a replay; ``calm``: nothing else speaks of a change.
     """
-    linear = settings.model.estimator == "logistic_regression"
+    linear = settings.model.estimator == "linear"
     gates = min(GATES if linear else SLOW_GATES, window // settings.policy.min_rows)
     if gates < 1 or len(fresh) < window:
         return None
     columns = [*model.feature_names, model.target]
     rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
     n_reference = len(model.reference)
+    said = model.predict(fresh)
     stage = _Stage(
-        table=design.tabulate_rows(rows, model.features, model.target),
-        chance=np.append(np.full(n_reference, np.nan), realised.score_outcomes(model, fresh).p),
+        model=model,
+        table=design.tabulate_rows(rows, model.features, model.outcomes(rows)),
+        said=np.concatenate([np.full((n_reference, *said.shape[1:]), np.nan), said]),
         block=recipes.count_block_rows(model),
         window=window,
         linear=linear,
@@ -119,7 +118,7 @@ def run_trial(
     return Trial(
         segments=segments,
         losses={name: [losses.get(name) for losses in graded] for name in names},
-        champion=stage.losses(slice(None), stage.chance),
+        champion=stage.losses(slice(None), stage.said),
         older=[stage.losses_a_window_later(segments[: k + 1]) for k in range(len(segments))],
         window=window,
         rows=len(rows),
@@ -132,8 +131,9 @@ def run_trial(
 class _Stage:
     """All rows of a trial, oldest first, and the fits on parts of them."""
 
+    model: Model
     table: design.BlockTable
-    chance: Floats  # the champion's probabilities, NaN on the rows of its own reference
+    said: Floats  # the champion's predictions, NaN on the rows of its own reference
     block: int
     window: int
     linear: bool
@@ -189,16 +189,18 @@ class _Stage:
         found = []
         for k in range(QUARTERS):
             rows = slice(first + k, self.start, QUARTERS)
-            fitted = recipes.fit_block(self.table, rows, None, self.settings.model)
+            fitted = self._fit_rows(rows, None)
             if fitted is None:
                 return ()
             found.append(float(self.losses(window, fitted.predict(self.table, window)).mean()))
         return tuple(found)
 
     def losses(self, rows: slice, p: Floats) -> Floats:
-        """Return the Brier loss of each of ``rows`` whose probabilities are ``p``."""
-        losses: Floats = np.square(p - self.table.y[rows])
-        return losses
+        """Return the loss of each of ``rows`` whose predictions are ``p``."""
+        return self.model.task.row_losses(self.table.y[rows], p)
+
+    def _fit_rows(self, rows: slice, weights: Floats | None) -> recipes.BlockFit | None:
+        return recipes.fit_block(self.table, rows, weights, self.settings.model, self.model.task)
 
     def _fit(self, name: str, stop: int) -> recipes.BlockFit | None:
         rows, weights = recipes.plan_rows(name, stop, self.block)
@@ -207,7 +209,7 @@ class _Stage:
         if key not in known:
             if name == "weighted":
                 weights = recipes.weigh_resembling(self.table, rows, self.window)
-            known[key] = recipes.fit_block(self.table, rows, weights, self.settings.model)
+            known[key] = self._fit_rows(rows, weights)
         return known[key]
 
     def _names(self, segment: TrialSegment) -> list[str]:
@@ -221,11 +223,13 @@ class _Stage:
         return names
 
     def _recalibrated(self, stop: int, graded: slice) -> Floats | None:
+        task = self.model.task
         rows, _ = recipes.plan_rows(recipes.BASE_RECIPE, stop, self.block)
-        known = ~np.isnan(self.chance[rows])
-        y, chance = self.table.y[rows][known], self.chance[rows][known]
-        if len(y) < self.settings.policy.min_rows or len(np.unique(y)) < 2:
+        y, said = self.table.y[rows], task.to_scores(self.said[rows])
+        known = ~np.isnan(said.reshape(len(said), -1)).any(axis=1)
+        y, said = y[known], said[known]
+        if len(y) < self.settings.policy.min_rows or not task.count_contrast(y):
             return None
-        sigmoid = fit_rising_sigmoid(to_log_odds(chance), y, np.ones(len(y)))
-        probability = sigmoid.probabilities(to_log_odds(self.chance[graded]))
-        return None if np.isnan(probability).any() else probability
+        found = task.fit_calibration(said, y, np.ones(len(y)))
+        moved = task.from_scores(found.moved(task.to_scores(self.said[graded])))
+        return None if np.isnan(moved).any() else moved

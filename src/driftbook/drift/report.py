@@ -16,7 +16,7 @@ from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
 from driftbook.drift.profile import ColumnProfile, profile_values
 from driftbook.drift.reference import ReferenceSide, find_reference
-from driftbook.model import scores, threads
+from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.settings import DriftSettings, Settings
 
@@ -27,8 +27,7 @@ DRIFT_COLUMNS = (
     "n_reference", "n_current", "missing_reference", "missing_current",
 )  # fmt: skip
 # Shares of the false-alarm budget: the columns together, the prediction, the joint distribution.
-COLUMN_BUDGET = 0.94
-ROW_BUDGETS = {"prediction": 0.03, "joint": 0.03}
+BUDGETS = {"column": 0.94, "prediction": 0.03, "joint": 0.03}
 # A flagged column matters when its share of the model's importance times its shift reaches this,
 # and the importance is not mere noise: two standard errors, or a tenth of the whole.
 MIN_IMPACT = 0.02
@@ -40,6 +39,8 @@ _NO_IMPORTANCE = {"importance": math.nan, "impact": math.nan, "noted": True}
 @threads.one_blas_thread()
 def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
+
+    A prediction of several classes has a row a class, such as ``(prediction late)``.
 
     ``current``: rows of one window with the model's features; other columns are ignored. A row is
     flagged when its p-value, corrected across all rows, is below ``drift.alpha``; that p-value is
@@ -65,7 +66,7 @@ def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.
         share, sure = shares.get(row["feature"], (math.nan, True))
         size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
         row |= {"importance": share, "impact": share * size, "noted": sure}
-    rows.append(_prediction_row(model, window, reference, settings.drift))
+    rows += _prediction_rows(model, window, reference, settings.drift)
     rows.append(_joint_row(model, window, reference, settings.drift, shares))
     return _judged(rows, settings.drift)
 
@@ -110,8 +111,9 @@ def holm_adjust(pvalues: Floats, weights: Floats) -> Floats:
 
 
 def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame:
-    each = COLUMN_BUDGET / max(1, len(rows) - len(ROW_BUDGETS))
-    weights = np.array([ROW_BUDGETS.get(row["kind"], each) for row in rows])
+    # A budget of one kind is shared by its rows.
+    kinds = [row["kind"] if row["kind"] in BUDGETS else "column" for row in rows]
+    weights = np.array([BUDGETS[kind] / kinds.count(kind) for kind in kinds])
     adjusted = holm_adjust(np.array([row["pvalue"] for row in rows]), weights)
     for row, pvalue in zip(rows, adjusted, strict=True):
         row["pvalue_adjusted"] = float(pvalue)
@@ -134,20 +136,22 @@ def _importance(model: Model) -> dict[str, tuple[float, bool]]:
     return found
 
 
-def _prediction_row(
+def _prediction_rows(
     model: Model, window: pd.DataFrame, reference: ReferenceSide, settings: DriftSettings
-) -> dict[str, Any]:
-    """Return the row of the predicted probability (log odds) against that on the holdout.
-
-    There are two fits to compare with, each wrong in its own way; what differs from both has
-    moved. Source: intersection-union test, Berger (1982), Technometrics 24.
-    """
-    row = {"feature": "(prediction)", "kind": "prediction", **_NO_IMPORTANCE}
-    if window.empty:
-        return row | vars(ColumnChange("absent", len(model.holdout), 0))
-    odds = scores.to_log_odds(model.predict_proba(window))
-    changes = reference.prediction_changes(odds, settings)
-    return row | vars(max(changes, key=lambda change: change.pvalue))
+) -> list[dict[str, Any]]:
+    """Return a row for each number of a prediction against that on the holdout."""
+    changes = [ColumnChange("absent", len(model.holdout), 0)] * len(model.task.outputs)
+    if not window.empty:
+        changes = reference.compare_predictions(model.predict(window), settings)
+    return [
+        {
+            "feature": f"(prediction{name and ' '}{name})",
+            "kind": "prediction",
+            **_NO_IMPORTANCE,
+            **vars(change),
+        }
+        for name, change in zip(model.task.outputs, changes, strict=True)
+    ]
 
 
 def _joint_row(
@@ -169,7 +173,7 @@ def _joint_row(
         return row | vars(change)
     weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]
     # Of the pairs that are each flagged on their own, the row is about the one that matters most.
-    own = [p for p in pairs if p.pvalue < settings.alpha * ROW_BUDGETS["joint"]]
+    own = [p for p in pairs if p.pvalue < settings.alpha * BUDGETS["joint"]]
     first = pairs[int(np.argmax(weights[: len(own)]))] if own and shares else pairs[0]
     moved = first.current - first.reference
     change = replace(

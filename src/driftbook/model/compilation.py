@@ -35,7 +35,7 @@ def compile_model(model: Model) -> dict[str, Any]:
     document's ``kind`` is ``none`` and ``reason`` says why; the probe is there all the same.
     """
     rows = to_wire_rows(model.reference, model.features)
-    expected = model.predict_proba(model.reference)
+    expected = model.predict(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
     probe = {"rows": [rows[i] for i in chosen], "probabilities": expected[chosen].tolist()}
     try:
@@ -78,21 +78,18 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
 
 def _document(model: Model) -> dict[str, Any]:
     steps = getattr(model.estimator, "named_steps", {})
-    if list(steps) != ["prepare", "classifier"]:
+    if list(steps) != ["prepare", "estimator"]:
         raise NotCompiledError(f"unknown pipeline steps {list(steps)}")
     columns, width = _columns(steps["prepare"], model.features)
-    calibrated = steps["classifier"].calibrated_classifiers_
-    if len(calibrated) != 1 or list(calibrated[0].classes) != [0, 1]:
-        raise NotCompiledError("expected one calibrated classifier of the classes 0 and 1")
-    calibrator = calibrated[0].calibrators[0]
-    if not hasattr(calibrator, "a_"):
-        raise NotCompiledError(f"unknown calibration {type(calibrator).__name__}")
+    calibrated = steps["estimator"]
+    if calibrated.link != "logit":
+        raise NotCompiledError(f"no compiled form for a {model.task.name} task")
     return {
         "format": scoring.SCORER_FORMAT,
         "columns": columns,
         "width": width,
-        "calibration": [float(calibrator.a_), float(calibrator.b_)],
-        **_classifier(calibrated[0].estimator),
+        "calibration": [-calibrated.slope, -calibrated.intercept],
+        **_classifier(calibrated.estimator),
     }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +12,7 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.columns import Feature, to_numbers
 from driftbook.errors import UsageError
 
@@ -77,51 +77,74 @@ def feature_places(preparation: ColumnTransformer) -> dict[str, slice]:
     return places
 
 
+Table = Floats | pd.DataFrame
+
+
 @dataclass(frozen=True)
 class PreparedRows:
-    """Imputed, scaled and one-hot rows, shape (rows, width), and which columns a feature fills.
+    """Rows as a pipeline's last step takes them, and which columns of them a feature fills.
 
     Preparing treats every row and every feature by itself, so a feature may be exchanged after it:
-    a model of a hundred features prepares its rows once, not once a feature.
+    a model of a hundred features prepares its rows once, not once a feature. ``table``: shape
+    (rows, width), an array, or a data frame where the last step takes the features themselves.
     """
 
-    pipeline: Pipeline
-    table: Floats
+    predict: Callable[[Table], Floats]
+    table: Table
     places: Mapping[str, slice]
 
-    def exchanged(self, others: Iterable[tuple[str, Floats]]) -> Floats:
-        """Return the probability of each row with one feature exchanged, shape (others, rows).
+    def reordered(self, order: Ints) -> Table:
+        """Return the table with its rows in another order."""
+        return self.table.iloc[order] if isinstance(self.table, pd.DataFrame) else self.table[order]
+
+    def exchanged(self, others: Iterable[tuple[str, Table]]) -> Floats:
+        """Return the prediction of each row with one feature exchanged, shape (others, rows, …).
 
         ``others``: a feature and the prepared table, shape (rows, width), whose columns of it are
         taken; all other features stay as they are here.
         """
         tables, found = [], []
         for name, other in others:
-            table = self.table.copy()
-            table[:, self.places[name]] = other[:, self.places[name]]
-            tables.append(table)
+            tables.append(self._exchange(name, other))
             if (len(tables) + 1) * self.table.size > _MOST_CELLS:
-                found.append(self._scored(tables))
+                found.append(self._predicted(tables))
                 tables = []
-        return np.vstack([*found, self._scored(tables)])
+        return np.concatenate([*found, self._predicted(tables)] if tables or not found else found)
 
-    def _scored(self, tables: list[Floats]) -> Floats:
+    def _exchange(self, name: str, other: Table) -> Table:
+        table = self.table.copy()
+        place = self.places[name]
+        if isinstance(table, pd.DataFrame) and isinstance(other, pd.DataFrame):
+            column = table.columns[place.start]
+            return table.assign(**{column: other[column].array})
+        table[:, place] = other[:, place]
+        return table
+
+    def _predicted(self, tables: list[Table]) -> Floats:
         if not tables:
             return np.empty((0, len(self.table)))
-        probability = self.pipeline[-1].predict_proba(np.vstack(tables))[:, 1]
-        return np.asarray(probability, dtype=np.float64).reshape(len(tables), -1)
+        frames = [table for table in tables if isinstance(table, pd.DataFrame)]
+        whole = pd.concat(frames, ignore_index=True) if frames else np.vstack(tables)
+        found = self.predict(whole)
+        return found.reshape(len(tables), len(self.table), *found.shape[1:])
 
 
-def prepare_rows(pipeline: Pipeline, inputs: pd.DataFrame) -> PreparedRows:
-    """Return ``inputs`` as a fitted model's pipeline prepares them for its last step."""
-    preparation = pipeline.named_steps["prepare"]
-    table = np.asarray(preparation.transform(inputs), dtype=np.float64)
-    return PreparedRows(pipeline, table, feature_places(preparation))
+def prepare_rows(
+    pipeline: Pipeline, inputs: pd.DataFrame, predict: Callable[[Table], Floats]
+) -> PreparedRows:
+    """Return ``inputs`` as a fitted pipeline prepares them; ``predict`` is its last step."""
+    preparation = pipeline[0]
+    table = preparation.transform(inputs)
+    if isinstance(table, pd.DataFrame):
+        places = {str(name): slice(k, k + 1) for k, name in enumerate(inputs.columns)}
+        return PreparedRows(predict, table, places)
+    numbers = np.asarray(table, dtype=np.float64)
+    return PreparedRows(predict, numbers, feature_places(preparation))
 
 
 @dataclass(frozen=True)
 class BlockTable:
-    """Features and target as arrays: numbers (n, a) with NaN, one-hot text (n, b), labels (n,).
+    """Features and target as arrays: numbers (n, a) with NaN, one-hot text (n, b), outcomes (n,).
 
     ``vocabulary`` names the text values that ``flags`` stands for.
     """
@@ -132,15 +155,14 @@ class BlockTable:
     vocabulary: tuple[str, ...]
 
 
-def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], target: str) -> BlockTable:
-    """Return ``frame`` as arrays, encoded once for all fits of a trial.
+def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], y: Floats) -> BlockTable:
+    """Return ``frame`` with its outcomes ``y`` as arrays, encoded once for all fits of a trial.
 
     A text value that a block has not seen gets no weight there. No label is used. Missing numbers
     stay NaN, because each block fills them by its own median.
     """
     given = model_inputs(frame, features)
     names, text = split_names(features)
-    y = frame[target].to_numpy(dtype=np.float64)
     flags, vocabulary = np.empty((len(frame), 0)), ()
     if text:
         one_hot = build_one_hot().fit(given[text])

@@ -1,72 +1,47 @@
-"""Scores turned into probabilities: on rows later than a fit's own, and only where that helps."""
+"""Scores turned into predictions: rising, so that calibration never changes the order of rows."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from scipy import special
-from sklearn.calibration import (
-    CalibratedClassifierCV,
-    _CalibratedClassifier,
-    _SigmoidCalibration,
-)
-from sklearn.pipeline import Pipeline
+from scipy import optimize, special
 
 from driftbook.data.arrays import Floats
-from driftbook.model import row_sums
 
-CALIBRATION_CONFIDENCE = 0.95  # a convention
 _STEPS, _TOLERANCE = 50, 1e-10
+# A line is never flatter than this: the order of predictions stays, and so does their use.
+_LEAST_SLOPE = 0.05
 
 
 @dataclass(frozen=True)
 class ScoreCalibration:
-    """A rising sigmoid on top of a score (log odds); slope 1 and intercept 0 leave it as it is."""
+    """A rising map of scores; slope 1 and intercept 0 leave them as they are.
+
+    Scores are log odds, log chances with an intercept a class, or predicted numbers.
+    """
 
     slope: float = 1.0
-    intercept: float = 0.0
+    intercept: float | tuple[float, ...] = 0.0
+
+    @property
+    def keeps(self) -> bool:
+        """Return whether scores stay as they are."""
+        return self.slope == 1.0 and not np.any(self.intercept)
+
+    def moved(self, scores: Floats) -> Floats:
+        """Return the calibrated scores, of the same shape."""
+        return np.asarray(self.slope * scores + np.asarray(self.intercept))
 
     def probabilities(self, scores: Floats) -> Floats:
-        """Return the chance that each of ``scores`` (n,) stands for, in the same order of rows."""
-        return np.asarray(special.expit(self.slope * scores + self.intercept))
+        """Return the chance that each of ``scores`` (n,), log odds, stands for."""
+        return np.asarray(special.expit(self.moved(scores)))
 
-
-def rows_before_holdout(rows: int, share: float) -> int:
-    """Return how many of ``rows`` are older than the newest ``share``, which holds one at least."""
-    return rows - max(1, round(rows * share))
-
-
-def weights_before(weights: Floats | None, stop: int) -> Floats | None:
-    """Return the weights of the rows before ``stop``, as large on average as those of all rows.
-
-    A penalised fit on the older rows is then penalised like that on all rows, whose stand-in it is.
-    """
-    return None if weights is None else weights[:stop] * (weights.mean() / weights[:stop].mean())
-
-
-def fit_score_calibration(
-    scores: Floats, y: Floats, weights: Floats | None = None
-) -> ScoreCalibration:
-    """Return the sigmoid for ``scores`` (n,) of a fit that is older than these rows in time order.
-
-    It is fitted on the older half and kept, fitted on both, where it lowers the Brier loss of the
-    newer half with one-sided confidence 95% (a convention), the standard error taken over blocks in
-    time; otherwise, and with fewer than 16 rows, the scores stay as they are.
-    """
-    w = np.ones(len(y)) if weights is None else weights
-    half = len(y) // 2
-    tried = fit_rising_sigmoid(scores[:half], y[:half], w[:half])
-    later, truth = scores[half:], y[half:]
-    fall = np.square(special.expit(later) - truth) - np.square(tried.probabilities(later) - truth)
-    gained = row_sums.sum_rows(w[half:] * fall, w[half:])
-    # Without any difference the error is 0: then there is nothing to keep either.
-    return (
-        fit_rising_sigmoid(scores, y, w)
-        if gained.low(CALIBRATION_CONFIDENCE) > 0.0
-        else ScoreCalibration()
-    )
+    def after(self, first: ScoreCalibration) -> ScoreCalibration:
+        """Return this calibration on top of ``first`` as one."""
+        moved = self.slope * np.asarray(first.intercept) + np.asarray(self.intercept)
+        both = float(moved) if moved.ndim == 0 else tuple(moved.tolist())
+        return ScoreCalibration(self.slope * first.slope, both)
 
 
 def fit_rising_sigmoid(scores: Floats, y: Floats, weights: Floats) -> ScoreCalibration:
@@ -107,31 +82,47 @@ def _penalised_loss(found: Floats, scores: Floats, y: Floats, weights: Floats) -
     return float(weights @ (np.logaddexp(0.0, eta) - y * eta) + found @ found / 2)
 
 
-def calibrated_classifier(fitted: Any, found: ScoreCalibration) -> CalibratedClassifierCV:
-    """Return scikit-learn's own form of a fitted classifier under a sigmoid that is known.
+def fit_rising_softmax(scores: Floats, y: Floats, weights: Floats) -> ScoreCalibration:
+    """Return slope and intercepts that fit classes ``y`` (n,) best, by log chances (n, classes).
 
-    Its classes are scikit-learn's so that a stored pipeline needs none of this package.
+    Log slope and intercepts bear a standard normal prior, as in :func:`fit_rising_sigmoid`. Rows
+    of no known class count for none.
+
+    Source: Guo et al. (2017), ICML: vector scaling, here with one temperature.
     """
-    sigmoid = _SigmoidCalibration()
-    sigmoid.a_, sigmoid.b_ = -found.slope, -found.intercept
-    classifier = CalibratedClassifierCV(fitted, method="sigmoid", ensemble=False)
-    classifier.classes_ = fitted.classes_
-    classifier.n_features_in_ = fitted.n_features_in_
-    classifier.calibrated_classifiers_ = [
-        _CalibratedClassifier(fitted, [sigmoid], classes=fitted.classes_, method="sigmoid")
-    ]
-    return classifier
+    came = np.asarray(y[:, None] == np.arange(scores.shape[1]), dtype=np.float64)
+    came *= weights[:, None]
+
+    def loss(found: Floats) -> tuple[float, Floats]:
+        moved = np.exp(found[0]) * scores + found[1:]
+        chances = special.softmax(moved, axis=1)
+        value = float((came * (special.logsumexp(moved, axis=1)[:, None] - moved)).sum())
+        pull = chances * came.sum(axis=1, keepdims=True) - came
+        slope = float((pull * np.exp(found[0]) * scores).sum())
+        gradient = np.append(slope, pull.sum(axis=0)) + found
+        return value + float(found @ found) / 2, gradient
+
+    best = optimize.minimize(loss, np.zeros(scores.shape[1] + 1), jac=True, method="BFGS").x
+    return ScoreCalibration(float(np.exp(best[0])), tuple(best[1:].tolist()))
 
 
-def calibration_of(pipeline: Pipeline) -> ScoreCalibration:
-    """Return the sigmoid that the pipeline's last step, a calibrated classifier, ends with."""
-    sigmoid = pipeline[-1].calibrated_classifiers_[0].calibrators[0]
-    return ScoreCalibration(-float(sigmoid.a_), -float(sigmoid.b_))
+def fit_rising_line(scores: Floats, y: Floats, weights: Floats) -> ScoreCalibration:
+    """Return the line of slope above zero that fits values ``y`` (n,) best to predictions.
 
+    The slope's distance from 1 and the intercept, in standard deviations of ``y``, bear a standard
+    normal prior: few rows move nothing.
 
-def with_calibration(pipeline: Pipeline, found: ScoreCalibration) -> Pipeline:
-    """Return the fitted pipeline with ``found`` on top of its bare classifier's scores."""
-    last = pipeline[-1]
-    calibrated = isinstance(last, CalibratedClassifierCV)
-    bare = last.calibrated_classifiers_[0].estimator if calibrated else last
-    return Pipeline([*pipeline.steps[:-1], ("classifier", calibrated_classifier(bare, found))])
+    Source: ridge regression towards the identity, Hoerl and Kennard (1970), Technometrics 12.
+    """
+    missed = y - scores
+    noise = float(np.average(np.square(missed), weights=weights)) if len(y) else 0.0
+    spread = float(y.std()) if len(y) else 0.0
+    if noise <= 0.0 or spread <= 0.0:
+        return ScoreCalibration()
+    middle = float(np.average(scores, weights=weights))
+    inputs = np.column_stack([scores - middle, np.full(len(y), spread)])
+    pull = inputs.T @ (weights * missed) / noise
+    bend = (inputs * weights[:, None]).T @ inputs / noise + np.eye(2)
+    rise, level = np.linalg.solve(bend, pull)
+    slope = max(1.0 + float(rise), _LEAST_SLOPE)
+    return ScoreCalibration(slope, float(level) * spread + (1.0 - slope) * middle)

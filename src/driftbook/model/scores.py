@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,10 +10,11 @@ import pandas as pd
 from scipy import special, stats
 
 from driftbook.data.arrays import Floats
+from driftbook.words import METRIC_DIRECTIONS
 
 METRICS = ("roc_auc", "accuracy", "log_loss", "brier")
 # Metrics where a larger value is better; of the others a smaller one is.
-LARGER_IS_BETTER = frozenset({"roc_auc", "accuracy"})
+LARGER_IS_BETTER = frozenset(name for name, way in METRIC_DIRECTIONS.items() if way > 0)
 CLASS_THRESHOLD = 0.5
 MIN_CLASS = 10  # fewer rows of a class leave the normal theory of an AUC behind (DeLong 1988, §3)
 _CLIP = float(np.finfo(np.float64).eps)  # as scikit-learn's log_loss for float64
@@ -94,37 +95,45 @@ def score_metric(
     """
     truth, chance = keep_labelled(y, p)
     if metric == "roc_auc":
-        return _auc(truth, chance, confidence)
+        return score_auc(truth, chance, confidence)
     values = PER_ROW_LOSSES[metric](truth, chance)
+    if metric == "accuracy":
+        return score_share(metric, values, confidence)
+    return score_mean(metric, values, confidence, 1.0 if metric == "brier" else np.inf)
+
+
+def score_mean(
+    metric: str, values: Floats, confidence: float = 0.95, ceiling: float = np.inf
+) -> MetricScore:
+    """Return the mean of one loss a row, from 0 to ``ceiling``, with Student's interval."""
     n = len(values)
     if n == 0:
         return MetricScore(metric, "no_rows", np.nan, np.nan, np.nan, 0, np.empty(0))
     mean = float(values.mean())
-    if metric == "accuracy":
-        both = stats.binomtest(int(values.sum()), n).proportion_ci(confidence, method="wilson")
-        low, high = float(both.low), float(both.high)
-    else:
-        ceiling = 1.0 if metric == "brier" else np.inf
-        low, high = _student(values, confidence, 0.0, ceiling)
+    low, high = _student(values, confidence, 0.0, ceiling)
     return MetricScore(metric, "ok", mean, low, high, n, values - mean)
 
 
-def summarise_metrics(y: npt.ArrayLike, p: npt.ArrayLike, confidence: float = 0.95) -> pd.DataFrame:
-    """Return every metric as :func:`score_metric` does: metric, value, ci_low, ci_high."""
-    rows = pd.DataFrame([vars(score_metric(metric, y, p, confidence)) for metric in METRICS])
-    return rows[["metric", "value", "ci_low", "ci_high"]]
+def score_share(metric: str, hits: Floats, confidence: float = 0.95) -> MetricScore:
+    """Return the share of ``hits`` (n,), each 0 or 1, with Wilson's interval."""
+    found = score_mean(metric, hits, confidence, 1.0)
+    if not found.n:
+        return found
+    both = stats.binomtest(int(hits.sum()), found.n).proportion_ci(confidence, method="wilson")
+    return replace(found, ci_low=float(both.low), ci_high=float(both.high))
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
     """Return whether a model surely puts the wrong rows first: its AUC's interval lies below 0.5.
 
-    ``metrics``: a table of :func:`summarise_metrics`. An undefined AUC is no such finding.
+    ``metrics``: a model's table of its holdout. An undefined AUC is no such finding.
     """
     found = metrics.loc[metrics["metric"] == "roc_auc", "ci_high"]
     return bool((found.astype(float) < 0.5).any())
 
 
-def _auc(y: Floats, p: Floats, confidence: float) -> MetricScore:
+def score_auc(y: Floats, p: Floats, confidence: float = 0.95) -> MetricScore:
+    """Return the ROC AUC of outcomes ``y`` (n,), all known; see :func:`score_metric`."""
     positives = y == 1
     m, k, n = int(positives.sum()), int((~positives).sum()), len(y)
     if not m or not k:

@@ -6,34 +6,32 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.linear_model import LogisticRegression
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import columns, windows
-from driftbook.data.arrays import Floats, Ints
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
+from driftbook.data.targets import parse_target
 from driftbook.errors import UsageError
 from driftbook.model import scores, threads
-from driftbook.model.design import (
-    MAX_CATEGORIES,
-    build_preparation,
-    model_inputs,
-    prepare_rows,
-    split_names,
-)
-from driftbook.model.score_calibration import (
-    ScoreCalibration,
+from driftbook.model.calibrated import (
     calibration_of,
     fit_score_calibration,
+    read_scores,
     rows_before_holdout,
     weights_before,
     with_calibration,
 )
+from driftbook.model.design import PreparedRows, build_preparation, model_inputs, prepare_rows
+from driftbook.model.estimators import build_pipeline
+from driftbook.model.score_calibration import ScoreCalibration
+from driftbook.model.tasks import BINARY, Task, find_task
 from driftbook.settings import ModelSettings, Settings
 
 FIRST_RECIPE = "first"
@@ -46,7 +44,7 @@ class Model:
 
     ``reference`` holds features and target (and timestamp) in time order. A first fit on its
     oldest ``n_train`` rows was graded on the rest, the temporal holdout: ``held_out`` are the
-    probabilities it gave there. With ``model.refit`` the pipeline that serves has then learnt from
+    predictions it made there. With ``model.refit`` the pipeline that serves has then learnt from
     the holdout too, so that it is not older than its newest label; without, it is the first fit.
     """
 
@@ -58,6 +56,7 @@ class Model:
     reference: pd.DataFrame
     n_train: int
     seed: int
+    task: Task = BINARY
     origin: Mapping[str, str] = field(default_factory=dict)
     held_out: Floats | None = None
     graded: Pipeline | None = field(default=None, repr=False)  # the first fit; not kept on disk
@@ -82,8 +81,8 @@ class Model:
         """Return the sigmoid that the served probabilities went through."""
         return calibration_of(self.estimator)
 
-    def predict_proba(self, frame: pd.DataFrame) -> Floats:
-        """Return the probability of ``target == 1`` for each row, shape (n,).
+    def predict(self, frame: pd.DataFrame) -> Floats:
+        """Return the prediction for each row: its form is the task's, see ``model.tasks``.
 
         Missing and infinite values are imputed as in training; text in a numeric column counts as
         missing; a category unseen in training counts as none of the known ones.
@@ -92,18 +91,54 @@ class Model:
             UsageError: a feature of the model is no column of ``frame``.
         """
         if frame.empty:
-            return np.empty(0)
-        return _probability(self.estimator, frame, self.features)
+            return np.empty((0, *self.holdout_scores.shape[1:]))
+        return predict_rows(self.estimator, model_inputs(frame, self.features), self.task)
+
+    @cached_property
+    def preparation(self) -> ColumnTransformer:
+        """Return the fitted standard encoder: the pipeline's own, where it has that one."""
+        found = self.estimator.named_steps.get("prepare")
+        if found is None:
+            inputs = model_inputs(self.reference, self.features)
+            found = build_preparation(self.features).fit(inputs)
+        return found
+
+    def predict_proba(self, frame: pd.DataFrame) -> Floats:
+        """Return :meth:`predict` under scikit-learn's name for chances; classes alone have any.
+
+        Raises:
+            UsageError: the model predicts a value, or a feature is no column of ``frame``.
+        """
+        if not self.task.classes:
+            raise UsageError(f"a {self.task.name} model has no probabilities; call predict")
+        return self.predict(frame)
+
+    def prepare(self, frame: pd.DataFrame, estimator: Pipeline | None = None) -> PreparedRows:
+        """Return rows as the served fit (or another) takes them, to exchange single features."""
+        fitted = self.estimator if estimator is None else estimator
+        inputs = model_inputs(frame, self.features)
+        return prepare_rows(fitted, inputs, partial(predict_rows, fitted[-1], task=self.task))
+
+    def outcomes(self, frame: pd.DataFrame) -> Floats:
+        """Return the outcomes of rows as numbers, shape (n,), NaN where they are not known."""
+        if self.target not in frame.columns:
+            return np.full(len(frame), np.nan)
+        return self.task.encode(frame[self.target])
 
     @cached_property
     def holdout_scores(self) -> Floats:
-        """Return probabilities on the holdout by the fit that never saw it, shape (rows of it,)."""
-        return self.predict_proba(self.holdout) if self.held_out is None else self.held_out
+        """Return predictions on the holdout by the fit that never saw it."""
+        return self.predict(self.holdout) if self.held_out is None else self.held_out
+
+    @cached_property
+    def holdout_outcomes(self) -> Floats:
+        """Return the outcomes of the holdout's rows, shape (rows of it,)."""
+        return self.outcomes(self.holdout)
 
     @cached_property
     def metrics(self) -> pd.DataFrame:
         """Return ``metric,value,ci_low,ci_high`` on the temporal holdout, with row counts."""
-        table = scores.summarise_metrics(self.holdout[self.target].to_numpy(), self.holdout_scores)
+        table = self.task.summarise(self.holdout_outcomes, self.holdout_scores)
         counts = {"n_train": float(self.n_train), "n_test": float(len(self.holdout))}
         added = pd.DataFrame(counts.items(), columns=["metric", "value"])
         return pd.concat([table, added], ignore_index=True)
@@ -119,15 +154,15 @@ class Model:
 
         Its own scores tell: today's settings need not be those of the version.
         """
-        served = self.predict_proba(self.holdout)
+        served = self.predict(self.holdout)
         same = np.allclose(served, self.holdout_scores, rtol=0.0, atol=1e-9)
         return self.n_train if same else len(self.reference)
 
     @cached_property
     def importance(self) -> dict[str, float]:
-        """Return by feature the rise of the holdout's Brier loss when its column is permuted.
+        """Return by feature the rise of the holdout's loss when its column is permuted.
 
-        Units of Brier loss, negative estimates clipped to zero; at most 4000 holdout rows.
+        Units of the task's loss, negative estimates clipped to zero; at most 4000 holdout rows.
         Source: permutation importance, Breiman (2001), Random Forests, section 10.
         """
         return {name: max(0.0, rise) for name, (rise, _) in self._rises.items()}
@@ -143,19 +178,23 @@ class Model:
         rows = self.holdout
         if len(rows) > IMPORTANCE_ROWS:
             rows = rows.iloc[np.sort(rng.choice(len(rows), IMPORTANCE_ROWS, replace=False))]
-        labels = rows[self.target].to_numpy(dtype=np.float64)
+        outcomes = self.outcomes(rows)
         grader = self.estimator if self.graded is None else self.graded
-        whole = prepare_rows(grader, model_inputs(rows, self.features))
-        mixed = ((name, whole.table[rng.permutation(len(rows))]) for name in self.feature_names)
-        base = (_probability(grader, rows, self.features) - labels) ** 2
-        rises = (whole.exchanged(mixed) - labels) ** 2 - base
+        whole = self.prepare(rows, grader)
+        mixed = ((name, whole.reordered(rng.permutation(len(rows)))) for name in self.feature_names)
+        base = self.task.row_losses(outcomes, whole.predict(whole.table))
+        rises = np.array([self.task.row_losses(outcomes, p) - base for p in whole.exchanged(mixed)])
         found = zip(rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5, strict=True)
         pairs = [(float(mean), float(error)) for mean, error in found]
         return dict(zip(self.feature_names, pairs, strict=True))
 
 
-def _probability(estimator: Pipeline, frame: pd.DataFrame, features: tuple[Feature, ...]) -> Floats:
-    return np.asarray(estimator.predict_proba(model_inputs(frame, features))[:, 1])
+def predict_rows(estimator: Any, table: Any, task: Task) -> Floats:
+    """Return a fitted, calibrated estimator's predictions in the task's form."""
+    if not task.classes:
+        return np.asarray(estimator.predict(table), dtype=np.float64)
+    chances = np.asarray(estimator.predict_proba(table), dtype=np.float64)
+    return chances if len(task.outputs) > 1 else chances[:, 1]
 
 
 @threads.one_blas_thread()
@@ -165,31 +204,35 @@ def train(
     recipe: str = FIRST_RECIPE,
     weights: Floats | None = None,
     origin: Mapping[str, str] | None = None,
+    task: Task | None = None,
 ) -> Model:
     """Return the model fitted on ``reference``, graded on its newest share, the holdout.
 
     ``reference``: rows in time order with features and target. Rows without a label are left out.
     ``weights``: one weight a row of ``reference``. ``recipe`` names how the rows were chosen and is
     part of the version. The fit that is graded never sees the holdout; with ``model.refit`` the
-    same recipe is then fitted on all rows. Probabilities are the estimator's own unless a sigmoid
-    fitted on later rows than a like fit's surely betters them: those of the graded fit rest on the
-    newest training rows, those of the refitted one on the holdout, scored by the graded one.
+    same recipe is then fitted on all rows. Predictions are the estimator's own unless a
+    calibration fitted on later rows than a like fit's surely betters them: those of the graded fit
+    rest on the newest training rows, those of the refitted one on the holdout, scored by the graded
+    one. ``task``: the champion's where a challenger is trained; it is found from the labels else.
 
     Raises:
         UsageError: no target column, one class only, or too few rows to train and to hold out.
     """
     target = settings.data.target
-    rows, row_weights, features = _select_rows(reference, settings, weights)
+    rows, row_weights, features, task = _select_rows(reference, settings, weights, task)
     n_train = rows_before_holdout(len(rows), settings.model.holdout)
-    labels = rows[target].to_numpy(dtype=np.int64)
-    _check_trainable(labels, n_train, target)
-    lesson = _Lesson(model_inputs(rows, features), labels, row_weights, features, settings.model)
+    outcomes = task.encode(rows[target])
+    _check_trainable(task, outcomes, n_train, target)
+    lesson = _Lesson(
+        model_inputs(rows, features), outcomes, row_weights, features, settings.model, task
+    )
     graded, served = _fit(lesson, n_train)
-    held_out = graded.predict_proba(lesson.table[n_train:])[:, 1]
+    held_out = predict_rows(graded, lesson.table[n_train:], task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
-        version=_version(digest, features, settings, recipe, row_weights),
+        version=_version(digest, features, settings, recipe, row_weights, task),
         name=settings.model_name,
         estimator=served,
         features=features,
@@ -197,6 +240,7 @@ def train(
         reference=rows,
         n_train=n_train,
         seed=settings.model.seed,
+        task=task,
         origin={**(origin or {}), **made},
         held_out=held_out,
         graded=graded,
@@ -209,13 +253,13 @@ def find_version(reference: pd.DataFrame, settings: Settings) -> str:
     Raises:
         UsageError: no target column.
     """
-    rows, _, features = _select_rows(reference, settings, None)
-    return _version(windows.hash_frame(rows), features, settings, FIRST_RECIPE, None)
+    rows, _, features, task = _select_rows(reference, settings, None, None)
+    return _version(windows.hash_frame(rows), features, settings, FIRST_RECIPE, None, task)
 
 
 def _select_rows(
-    reference: pd.DataFrame, settings: Settings, weights: Floats | None
-) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...]]:
+    reference: pd.DataFrame, settings: Settings, weights: Floats | None, task: Task | None
+) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...], Task]:
     """Return the labelled rows with the columns that a model keeps, their weights and features."""
     target = settings.data.target
     if target not in reference.columns:
@@ -223,12 +267,17 @@ def _select_rows(
             f"target {target!r} is no column of the reference; its columns are "
             f"{list(reference.columns)}"
         )
-    labelled = reference[target].notna().to_numpy()
-    rows = reference[labelled].reset_index(drop=True)
+    task = task or find_task(reference[target], target, settings.model.task)
+    labels = parse_target(reference[target], task.name)
+    # A class that the champion does not know can teach a model of its classes nothing.
+    labelled = task.encode(labels) >= 0 if task.classes else labels.notna().to_numpy()
+    rows = reference.assign(**{target: labels})[labelled].reset_index(drop=True)
+    if task.name == "binary":
+        rows = rows.astype({target: "int64"})
     row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
     features = columns.find_features(rows, settings)
     wanted = (settings.data.timestamp, *(f.name for f in features), target)
-    return rows[[c for c in wanted if c in rows.columns]], row_weights, features
+    return rows[[c for c in wanted if c in rows.columns]], row_weights, features, task
 
 
 @dataclass(frozen=True)
@@ -236,17 +285,19 @@ class _Lesson:
     """Rows in time order as the estimator takes them, and what is fitted on them."""
 
     table: pd.DataFrame
-    labels: Ints
+    outcomes: Floats
     weights: Floats | None
     features: tuple[Feature, ...]
     settings: ModelSettings
+    task: Task
 
     def fitted(self, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop``, not calibrated."""
         weights = weights_before(self.weights, stop)
-        fitting = {} if weights is None else {"classifier__sample_weight": weights}
-        pipeline = build_pipeline(self.features, self.settings)
-        return pipeline.fit(self.table[:stop], self.labels[:stop], **fitting)
+        fitting = {} if weights is None else {"estimator__sample_weight": weights}
+        pipeline = build_pipeline(self.features, self.settings, self.task)
+        known = self.outcomes[:stop].astype(np.int64) if self.task.classes else self.outcomes[:stop]
+        return pipeline.fit(self.table[:stop], known, **fitting)
 
     def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.
@@ -254,9 +305,11 @@ class _Lesson:
         The older fit learnt from the rows before ``start`` only: it stands in for the other one.
         """
         weights = None if self.weights is None else self.weights[start:stop]
-        scores = older.decision_function(self.table[start:stop])
-        y = self.labels[start:stop].astype(np.float64)
-        return with_calibration(fitted, fit_score_calibration(scores, y, weights))
+        found = read_scores(
+            older, self.table[start:stop], self.task.link, max(2, len(self.task.classes))
+        )
+        moved = fit_score_calibration(found, self.outcomes[start:stop], weights, self.task)
+        return with_calibration(fitted, moved, self.task)
 
 
 def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
@@ -266,44 +319,30 @@ def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
     """
     start = rows_before_holdout(n_train, lesson.settings.holdout)
     bare = lesson.fitted(n_train)
-    graded = with_calibration(bare, ScoreCalibration())
-    if len(np.unique(lesson.labels[:start])) == 2:
+    graded = with_calibration(bare, ScoreCalibration(), lesson.task)
+    if lesson.task.count_contrast(lesson.outcomes[:start]):
         graded = lesson.calibrated(bare, lesson.fitted(start), start, n_train)
     if not lesson.settings.refit:
         return graded, graded
-    rows = len(lesson.labels)
+    rows = len(lesson.outcomes)
     return graded, lesson.calibrated(lesson.fitted(rows), bare, n_train, rows)
 
 
-def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings) -> Pipeline:
-    """Return the unfitted pipeline: preparation, then the estimator of the settings."""
-    width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
-    classifier = build_classifier(settings, width)
-    return Pipeline([("prepare", build_preparation(features)), ("classifier", classifier)])
-
-
-def build_classifier(
-    settings: ModelSettings, width: int
-) -> LogisticRegression | HistGradientBoostingClassifier:
-    """Return the unfitted estimator of the settings for a design of about ``width`` columns."""
-    if settings.estimator == "logistic_regression":
-        # Newton steps converge in a handful of passes; their matrix is width x width.
-        solver = "newton-cholesky" if width <= 1000 else "lbfgs"
-        return LogisticRegression(max_iter=1000, solver=solver, random_state=settings.seed)
-    return HistGradientBoostingClassifier(random_state=settings.seed, early_stopping=False)
-
-
-def _check_trainable(labels: Ints, n_train: int, target: str) -> None:
+def _check_trainable(task: Task, outcomes: Floats, n_train: int, target: str) -> None:
     n_train = max(n_train, 0)
-    parts = ("training", labels[:n_train], 2), ("holdout", labels[n_train:], 1)
+    parts = ("training", outcomes[:n_train], 2), ("holdout", outcomes[n_train:], 1)
     for part, found, needed in parts:
-        counts = np.bincount(found, minlength=2)
-        if counts.min() < needed:
-            raise UsageError(
-                f"the {part} part of the reference has {counts[0]} rows with {target} = 0 and "
-                f"{counts[1]} with 1, but needs at least {needed} of each; give a longer reference "
-                "(data.reference or data.window)"
-            )
+        if task.count_contrast(found) >= needed:
+            continue
+        shown = f"{len(found)} rows whose values of {target} do not differ"
+        if task.classes:
+            counts = [f"{(found == k).sum()} with {name}" for k, name in enumerate(task.classes)]
+            shown = " and ".join(counts).replace("with", f"rows with {target} =", 1)
+        raise UsageError(
+            f"the {part} part of the reference has {shown}, but needs at least {needed} of "
+            f"{'two classes' if len(task.outputs) > 1 else 'each'}; give a longer reference "
+            "(data.reference or data.window)"
+        )
 
 
 def _version(
@@ -312,12 +351,14 @@ def _version(
     settings: Settings,
     recipe: str,
     weights: Floats | None,
+    task: Task,
 ) -> str:
     parts = {
         "rows": digest,
         "features": [[f.name, f.kind] for f in features],
         "target": settings.data.target,
-        "model": settings.model.model_dump(mode="json"),
+        "task": task.to_document(),
+        "model": settings.model.model_dump(mode="json", exclude={"task"}),
         "recipe": recipe,
         "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
     }

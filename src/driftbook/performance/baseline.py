@@ -31,8 +31,8 @@ class BaselineSide(ModelSide):
     @cached_property
     def baselines(self) -> Mapping[str, HoldoutBaseline]:
         """Return by metric how the champion did on its holdout."""
-        labels = self.model.holdout[self.model.target].to_numpy(dtype=np.float64)
-        return measure_baselines(labels, self.model.holdout_scores)
+        model = self.model
+        return measure_baselines(model.task, model.holdout_outcomes, model.holdout_scores)
 
     @cached_property
     def bends(self) -> Floats:
@@ -41,7 +41,7 @@ class BaselineSide(ModelSide):
 
     @property
     def served_holdout(self) -> Floats:
-        """Return the served fit's probabilities on the holdout, from which it may have learnt."""
+        """Return the served fit's predictions on the holdout, from which it may have learnt."""
         return find_reference(self.model).served_holdout
 
 
@@ -56,7 +56,7 @@ def bend_inputs(model: Model, frame: pd.DataFrame) -> Floats:
 
     Missing values are imputed as in training; values end at 3 standard deviations.
     """
-    prepared = model.estimator["prepare"].transform(design.model_inputs(frame, model.features))
+    prepared = model.preparation.transform(design.model_inputs(frame, model.features))
     inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
     numbers = sum(feature.kind != "categorical" for feature in model.features)
     return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])

@@ -17,7 +17,9 @@ from driftbook.model.row_sums import (
     difference_half_width,
     find_worse_confidence,
 )
+from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
+from driftbook.performance.baseline import find_baseline
 from driftbook.performance.metric_rows import (
     HoldoutBaseline,
     MetricRow,
@@ -80,45 +82,53 @@ def _expected_auc(p: Floats, chances: Floats) -> ExpectedMetric:
     return ExpectedMetric(value, as_one / n1 - as_zero / n0, influence - influence.mean())
 
 
-def take_mature_rows(history: pd.DataFrame, target: str, window: int) -> pd.DataFrame:
+def estimate_performance(
+    model: Model, p: Floats, current: pd.DataFrame, history: pd.DataFrame | None, min_rows: int
+) -> list[MetricRow]:
+    """Return the rows of the performance table for a window whose predictions are ``p``.
+
+    ``history``: mature labelled rows since the reference. The method that counts has the basis
+    ``estimated``; others follow as ``alternative``, and none of those is ever worse.
+    """
+    known = find_baseline(model)
+    if len(p) < min_rows:
+        return [
+            make_metric_row(metric, "estimated", "", len(p), base) | {"status": "insufficient"}
+            for metric, base in known.baselines.items()
+        ]
+    if model.task.name != "binary":
+        return []
+    evidence = known.calibration_rows
+    if history is not None:
+        evidence = choose_evidence(evidence, model, take_mature_rows(model, history, len(current)))
+    return estimate_binary(evidence, known.baselines, p, current)
+
+
+def take_mature_rows(model: Model, history: pd.DataFrame, window: int) -> pd.DataFrame:
     """Return the newest labelled rows of ``history``: as many as the window, 2,000 at least."""
-    if target not in history.columns:
-        return history.iloc[:0]
-    labels = pd.to_numeric(history[target], errors="coerce")
-    return history[labels.isin((0, 1)).to_numpy()].tail(max(NEWEST, window))
+    return history[~np.isnan(model.outcomes(history))].tail(max(NEWEST, window))
 
 
-def choose_evidence(
-    base: CalibrationRows, y: Floats, p: Floats, recent: pd.DataFrame
-) -> CalibrationRows:
-    """Return what ``recent`` rows, labels ``y`` and scores ``p``, say; ``base`` where it is little.
+def choose_evidence(base: CalibrationRows, model: Model, recent: pd.DataFrame) -> CalibrationRows:
+    """Return what ``recent`` labelled rows say; ``base`` where it is little.
 
     That is with fewer than 200 rows or fewer than 10 of a class.
     """
+    y = model.outcomes(recent)
     if len(y) < MIN_HISTORY or min(y.sum(), (1 - y).sum()) < scores.MIN_CLASS:
         return base
-    return outcome_chance.gather_recent_rows(base, y, p, recent)
+    return outcome_chance.gather_recent_rows(base, y, model.predict(recent), recent)
 
 
-def estimate_performance(
-    evidence: CalibrationRows,
-    base: Mapping[str, HoldoutBaseline],
-    p: Floats,
-    current: pd.DataFrame,
-    min_rows: int,
+def estimate_binary(
+    evidence: CalibrationRows, base: Mapping[str, HoldoutBaseline], p: Floats, current: pd.DataFrame
 ) -> list[MetricRow]:
-    """Return the rows of the performance table for a window that the champion gave ``p``.
+    """Return the rows of a binary model's window, by the chance of each row's outcome.
 
-    The method that counts has the basis ``estimated``; the others follow as ``alternative``, and
-    none of those is ever worse. ``+ columns`` counts where the columns say more of the outcome
-    than the score does; PAPE where a classifier also sees the window's inputs differ. Where the
-    score says all that the columns do, what it means cannot move with the inputs: CBPE.
+    ``+ columns`` counts where the columns say more of the outcome than the score does; PAPE where
+    a classifier also sees the window's inputs differ. Where the score says all that the columns
+    do, what it means cannot move with the inputs: CBPE.
     """
-    if len(p) < min_rows:
-        return [
-            make_metric_row(metric, "estimated", "", len(p), known) | {"status": "insufficient"}
-            for metric, known in base.items()
-        ]
     design = evidence.encoding.bent(current)
     inputs = evidence.window(p, design)
     moved = outcome_chance.weigh_resemblance(evidence, design)

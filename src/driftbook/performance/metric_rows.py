@@ -11,6 +11,7 @@ import pandas as pd
 from driftbook.data.arrays import Floats
 from driftbook.model import scores
 from driftbook.model.row_sums import block_standard_error
+from driftbook.model.tasks import Task
 
 PERFORMANCE_COLUMNS = (
     "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
@@ -32,11 +33,11 @@ class HoldoutBaseline:
     inflation: float
 
 
-def measure_baselines(y: Floats, p: Floats) -> dict[str, HoldoutBaseline]:
-    """Return by metric how the champion did on its holdout, labels ``y`` and scores ``p``."""
+def measure_baselines(task: Task, y: Floats, p: Floats) -> dict[str, HoldoutBaseline]:
+    """Return by metric how the champion did on its holdout: outcomes ``y``, predictions ``p``."""
     found = {}
-    for metric in scores.METRICS:
-        score = scores.score_metric(metric, y, p)
+    for metric in task.metrics:
+        score = task.score_metric(metric, y, p)
         error, df = block_standard_error(score.influence)
         naive = float(score.influence.std()) / max(1.0, np.sqrt(score.n))
         inflation = (error / naive) ** 2 if naive > 0 and np.isfinite(error) else 1.0

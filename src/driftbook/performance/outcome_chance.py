@@ -97,7 +97,7 @@ def gather_reference_rows(model: Model) -> CalibrationRows:
     count; of any other, only the temporal holdout was scored by a fit that had not seen it.
     """
     rows = model.reference.iloc[:: 1 + (len(model.reference) - 1) // MOST_FITTED]
-    y = rows[model.target].to_numpy(dtype=np.float64)
+    y = model.outcomes(rows)
     known = find_encoding(rows, model.features)
     design = known.bent(rows)
     fold = np.arange(len(y)) % FOLDS
@@ -107,11 +107,10 @@ def gather_reference_rows(model: Model) -> CalibrationRows:
     held = place >= model.n_train
     champion[held] = scores.to_log_odds(model.holdout_scores[place[held] - model.n_train], EDGE)
     plain = known.plain(rows)
-    linear = model.origin.get("estimator") == "logistic_regression"
+    linear = model.origin.get("estimator") in ("linear", "logistic_regression")
     if linear and model.origin.get("recipe") in PLAIN and plain.shape[1] <= WIDEST:
         decision = logistic.fit_crossfitted(plain, y, fold, FOLDS)[1]
-        served = model.calibration
-        champion = served.slope * decision + served.intercept
+        champion = model.calibration.moved(decision)
         held = np.ones(len(y), dtype=bool)
     inputs = np.column_stack([_bounded(champion), _bounded(said), np.ones(len(y))])[held]
     return _evidence(known, columns, y[held], design[held], inputs, recent=False)

@@ -10,13 +10,14 @@ from scipy import stats
 
 from driftbook.data.arrays import Floats
 from driftbook.drift.reference import find_reference
-from driftbook.model import scores, threads
+from driftbook.model import threads
 from driftbook.model.row_sums import (
     FALSE_WORSE_RATE,
     block_standard_error,
     difference_half_width,
     find_worse_confidence,
 )
+from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.performance import estimated
 from driftbook.performance.baseline import find_baseline
@@ -32,7 +33,10 @@ from driftbook.settings import Settings
 
 @dataclass(frozen=True)
 class ScoredRows:
-    """What the champion said about rows and what came true: ``y`` is NaN where not known yet."""
+    """What the champion said about rows and what came true, as ``model.tasks`` writes both.
+
+    ``y`` is NaN where the outcome is not known yet.
+    """
 
     y: Floats
     p: Floats
@@ -65,18 +69,15 @@ def judge_performance(
     """
     rows = score_if_complete(model, current) if scored is None else scored
     if rows is None:
-        blank = [make_metric_row(m, "estimated", "", len(current)) for m in scores.METRICS]
+        blank = [make_metric_row(m, "estimated", "", len(current)) for m in model.task.metrics]
         return tabulate_metric_rows(blank).assign(status="not_scored")
-    known = find_baseline(model)
     slack = find_reference(model).mean_slack(settings.drift.min_effect)
     with_labels = judge_realised(model, rows, settings.policy.min_rows, slack)
-    evidence = known.calibration_rows
+    past = None
     if history is not None and set(model.feature_names) <= set(history.columns):
-        recent = estimated.take_mature_rows(history, model.target, len(current))
-        past = score_outcomes(model, recent)
-        evidence = estimated.choose_evidence(evidence, past.y, past.p, recent)
+        past = history
     without_labels = estimated.estimate_performance(
-        evidence, known.baselines, rows.p, current, settings.policy.min_rows
+        model, rows.p, current, past, settings.policy.min_rows
     )
     return pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
 
@@ -95,27 +96,24 @@ def find_worse_rows(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def judge_realised(
-    model: Model, rows: ScoredRows, min_rows: int, slack: float = 0.0
+    model: Model, rows: ScoredRows, min_rows: int, slack: Floats | float = 0.0
 ) -> pd.DataFrame:
     """Return the realised part of :func:`judge_performance`'s table for rows scored already.
 
-    ``slack``: how far harmless moves of the columns may move the mean probability.
+    ``slack``: by output how far harmless moves of the columns may move the mean prediction.
     """
     baselines = find_baseline(model).baselines
-    table = [_judge_metric(metric, base, rows, min_rows) for metric, base in baselines.items()]
-    table.append(_judge_calibration(score_holdout(model), rows, min_rows, slack))
+    table = [
+        _judge_metric(model.task, metric, base, rows, min_rows)
+        for metric, base in baselines.items()
+    ]
+    table.append(_judge_calibration(model, rows, min_rows, slack))
     return tabulate_metric_rows(table)
 
 
 def score_outcomes(model: Model, frame: pd.DataFrame) -> ScoredRows:
-    """Return the champion's probabilities with the outcomes; a label besides 0, 1 is unknown."""
-    p = model.predict_proba(frame)
-    if model.target not in frame.columns:
-        return ScoredRows(np.full(len(p), np.nan), p)
-    y = pd.to_numeric(frame[model.target], errors="coerce").to_numpy(
-        dtype=np.float64, na_value=np.nan
-    )
-    return ScoredRows(np.where(np.isin(y, (0.0, 1.0)), y, np.nan), p)
+    """Return the champion's predictions with the outcomes; what is no label is unknown."""
+    return ScoredRows(model.outcomes(frame), model.predict(frame))
 
 
 def score_if_complete(model: Model, frame: pd.DataFrame) -> ScoredRows | None:
@@ -124,43 +122,67 @@ def score_if_complete(model: Model, frame: pd.DataFrame) -> ScoredRows | None:
 
 
 def score_holdout(model: Model) -> ScoredRows:
-    """Return the champion's probabilities and outcomes on its temporal holdout."""
-    return ScoredRows(model.holdout[model.target].to_numpy(dtype=np.float64), model.holdout_scores)
+    """Return the champion's predictions and outcomes on its temporal holdout."""
+    return ScoredRows(model.holdout_outcomes, model.holdout_scores)
 
 
-def _judge_metric(metric: str, base: HoldoutBaseline, rows: ScoredRows, min_rows: int) -> MetricRow:
-    now = scores.score_metric(metric, rows.y, rows.p)
+def _judge_metric(
+    task: Task, metric: str, base: HoldoutBaseline, rows: ScoredRows, min_rows: int
+) -> MetricRow:
+    now = task.score_metric(metric, rows.y, rows.p)
     row = make_metric_row(metric, "realised", "labels", now.n, base)
     if now.n < min_rows or now.status != "ok":
-        return row | {"status": now.status if now.status == "one_class" else "insufficient"}
+        undefined = now.status in ("one_class", "constant")
+        return row | {"status": now.status if undefined else "insufficient"}
     row |= {"status": "ok", "value": now.value, "ci_low": now.ci_low, "ci_high": now.ci_high}
     if base.score.status != "ok":
         return row
     half = difference_half_width(
         block_standard_error(now.influence),
         (base.error, base.df),
-        find_worse_confidence(len(scores.METRICS) + 1),
+        find_worse_confidence(len(task.metrics) + 1),
     )
     return row | judge_change(metric, now.value - base.score.value, half)
 
 
 def _judge_calibration(
-    reference: ScoredRows, rows: ScoredRows, min_rows: int, slack: float
+    model: Model, rows: ScoredRows, min_rows: int, slack: Floats | float
 ) -> MetricRow:
-    """Return the row of the mean of outcome minus probability, which is worse in both directions.
+    """Return the row of the mean of outcome minus prediction, which is worse in both directions.
 
-    Harmless moves of the columns move that mean by up to ``slack``; more than that is worse.
+    Harmless moves of the columns move that mean by up to ``slack``; more than that is worse. Of
+    several classes, each tested at its share of the level, the row is about the one that moved
+    most.
 
     Source: calibration in the large, Van Calster et al. (2016), J Clin Epidemiol 74.
     """
-    known = ~np.isnan(rows.y)
-    gap, base = (rows.y - rows.p)[known], reference.y - reference.p
+    task, known = model.task, ~np.isnan(rows.y)
+    now = task.residuals(rows.y[known], rows.p[known])
+    before = task.residuals(model.holdout_outcomes, model.holdout_scores)
+    confidence = 1.0 - FALSE_WORSE_RATE / (len(task.metrics) + 1) / now.shape[1]
+    slacks = np.broadcast_to(slack, now.shape[1])
+    judged = [
+        _judge_bias(now[:, k], before[:, k], min_rows, float(slacks[k]), confidence)
+        | {"method": f"labels, class {name}" if name else "labels"}
+        for k, name in enumerate(task.outputs)
+    ]
+    return max(judged, key=lambda row: (bool(row["worse"]), _excess(row)))
+
+
+def _excess(row: MetricRow) -> float:
+    """Return how far a change reaches beyond its interval's half width; little where unknown."""
+    change, low = float(str(row["change"])), float(str(row["change_low"]))
+    return abs(change) - (change - low) if np.isfinite(change) else -np.inf
+
+
+def _judge_bias(
+    gap: Floats, base: Floats, min_rows: int, slack: float, confidence: float
+) -> MetricRow:
     row = make_metric_row("calibration", "realised", "labels", len(gap))
     row |= _mean_interval(base, ("baseline", "baseline_low", "baseline_high"))
     if len(gap) < min_rows:
         return row | {"status": "insufficient"}
     row |= {"status": "ok", **_mean_interval(gap, ("value", "ci_low", "ci_high"))}
-    confidence = 1.0 - FALSE_WORSE_RATE / (len(scores.METRICS) + 1)
     half = difference_half_width(block_standard_error(gap), block_standard_error(base), confidence)
     change = float(gap.mean() - base.mean())
     worse = abs(change) > half + slack and abs(gap.mean()) > abs(base.mean())

@@ -14,7 +14,6 @@ from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.settings import Settings
 
-TREND_METRIC = "brier"
 # A line of more windows than this is hard to read, and each one costs a round of scoring.
 MOST_TREND_WINDOWS = 24
 TREND_COLUMNS = (
@@ -32,7 +31,7 @@ def trace_performance(
     after: int,
     judged: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Return a row a window from ``after`` to ``last``: Brier loss, realised and estimated.
+    """Return a row a window from ``after`` to ``last``: the task's loss, realised and estimated.
 
     ``after`` is the row where the model's reference ends; at most the 24 windows up to ``last``
     are judged. Labels that were not known when ``last`` ended (``data.label_delay``) count as
@@ -53,13 +52,14 @@ def trace_performance(
             mature = dataset.windows[max(0, place - max(1, settings.data.label_delay))].stop
             history = dataset.frame.iloc[after : max(after, min(mature, window.start))]
             table = realised.judge_performance(model, frame, settings, history)
-        rows.append({"window": window.name, "n": window.rows, **_pick_numbers(table)})
+        found = _pick_numbers(table, model.task.loss)
+        rows.append({"window": window.name, "n": window.rows, **found})
     return pd.DataFrame(rows, columns=list(TREND_COLUMNS))
 
 
-def _pick_numbers(table: pd.DataFrame) -> dict[str, Any]:
+def _pick_numbers(table: pd.DataFrame, loss: str) -> dict[str, Any]:
     found: dict[str, Any] = {"baseline": math.nan}
-    for row in table[table["metric"] == TREND_METRIC].to_dict("records"):
+    for row in table[table["metric"] == loss].to_dict("records"):
         basis = row["basis"]
         found |= {basis: row["value"], "baseline": row["baseline"]}
         found |= {f"{basis}_low": row["ci_low"], f"{basis}_high": row["ci_high"]}

@@ -47,13 +47,13 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
         terms=recommendation["evidence"]["economics"],
         faults=run.quality.to_dict("records"),
         **summarise_drift(run.drift),
-        **_summarise_performance(run.performance),
+        **_summarise_performance(run.performance, run.loss),
     )
 
 
-def _summarise_performance(performance: pd.DataFrame) -> dict[str, Any]:
+def _summarise_performance(performance: pd.DataFrame, loss: str) -> dict[str, Any]:
     """Return the rows that count: realised ones, or estimated ones where no label is known."""
-    headline = choose_headline(performance)
+    headline = choose_headline(performance, loss)
     rows = [row for row in performance.to_dict("records") if row["status"] == "ok"]
     realised = [row for row in rows if row["basis"] == "realised"]
     judged = realised or [row for row in rows if row["basis"] == "estimated"]

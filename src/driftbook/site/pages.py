@@ -157,7 +157,8 @@ def compose_run_page(past: PastRun) -> str:
 
 def _list_fields(past: PastRun) -> dict[str, Any]:
     document = past.document
-    headline = choose_headline(pd.DataFrame(document["evidence"]["performance"] or []))
+    judged = pd.DataFrame(document["evidence"]["performance"] or [])
+    headline = choose_headline(judged, document.get("loss", "brier"))
     # Listings show fields as HTML.
     return {
         "title": f"{document.get('window') or '–'}: {document['action']}",

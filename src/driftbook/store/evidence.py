@@ -61,6 +61,11 @@ class PublishedRun:
         return str(self.manifest["run_id"])
 
     @property
+    def loss(self) -> str:
+        """Return the metric that the decision rests on."""
+        return str(self.recommendation.get("loss", "brier"))
+
+    @property
     def window(self) -> str:
         """Return the window under judgement."""
         return str(self.recommendation.get("window") or "–")
@@ -115,7 +120,7 @@ def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
 
 
 def tabulate_past_runs(past: Sequence[PastRun]) -> pd.DataFrame:
-    """Return a row a run: window, action, drift and the Brier loss, realised and estimated.
+    """Return a row a run: window, action, drift and the task's loss, realised and estimated.
 
     Numbers that a run could not have are NaN; ``baseline`` is the champion's of that run.
     """
@@ -126,7 +131,7 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     keys = ("run_id", "window", "action", "model_version", "drift_ratio")
     row = {key: document.get(key) for key in keys}
     for judged in document["evidence"]["performance"] or []:
-        if judged["metric"] == "brier" and judged["value"] is not None:
+        if judged["metric"] == document.get("loss", "brier") and judged["value"] is not None:
             basis = judged["basis"]
             row[basis] = judged["value"]
             row[f"{basis}_low"], row[f"{basis}_high"] = judged["ci_low"], judged["ci_high"]
@@ -134,7 +139,7 @@ def _row(document: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def choose_headline(performance: pd.DataFrame, metric: str = "brier") -> pd.Series | None:
+def choose_headline(performance: pd.DataFrame, metric: str) -> pd.Series | None:
     """Return the row of ``metric`` that counts: realised where it is there, else estimated."""
     # A window too small to judge has a table without rows.
     if performance.empty:

@@ -14,18 +14,22 @@ import skops.io
 from driftbook.data.columns import Feature
 from driftbook.errors import IntegrityError
 from driftbook.model import compilation
+from driftbook.model.calibrated import renew_calibration
+from driftbook.model.tasks import read_task
 from driftbook.model.training import Model
 from driftbook.store import files, registry
 
-# The column of reference.parquet that keeps the graded fit's probabilities on the holdout.
-HELD_OUT_COLUMN = "(held out)"
+# The graded fit's predictions on the holdout; earlier releases kept them in a column.
+HELD_OUT_FILE, HELD_OUT_COLUMN = "held_out.parquet", "(held out)"
 # Everything a Driftbook pipeline is made of beyond what skops trusts by itself.
 TRUSTED_TYPES = (
     "numpy.dtype",
+    "driftbook.model.calibrated.CalibratedEstimator",
+    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
+    # Only in versions of earlier releases.
     "sklearn.calibration._CalibratedClassifier",
     "sklearn.calibration._SigmoidCalibration",
-    "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
-    "sklearn.model_selection._split.StratifiedKFold",  # only in versions of earlier releases
+    "sklearn.model_selection._split.StratifiedKFold",
 )
 
 
@@ -47,10 +51,9 @@ def _write_model(folder: Path, model: Model) -> None:
     compiled = compilation.compile_model(model)
     (folder / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
     skops.io.dump(model.estimator, folder / "model.skops")
-    graded = pd.Series(model.holdout_scores, index=model.holdout.index)
-    model.reference.assign(**{HELD_OUT_COLUMN: graded}).to_parquet(
-        folder / "reference.parquet", index=False
-    )
+    model.reference.to_parquet(folder / "reference.parquet", index=False)
+    held_out = model.holdout_scores.reshape(len(model.holdout), -1)
+    pd.DataFrame(held_out, columns=model.task.outputs).to_parquet(folder / HELD_OUT_FILE)
     (folder / "card.json").write_text(files.format_json(describe_model(model)), encoding="utf-8")
 
 
@@ -71,6 +74,7 @@ def describe_model(model: Model) -> dict[str, Any]:
         "rows_learnt": model.rows_learnt,
         "ranks_backwards": model.ranks_backwards,
         "calibration": asdict(model.calibration),
+        "task": model.task.to_document(),
     }
 
 
@@ -90,18 +94,25 @@ def load_model(models: Path, name: str = "champion") -> Model:
             f"({', '.join(sorted(unknown))}); it is not loaded"
         )
     reference = pd.read_parquet(io.BytesIO(contents["reference.parquet"]))
-    held_out = reference.pop(HELD_OUT_COLUMN).to_numpy(dtype="float64")[about["n_train"] :]
+    if HELD_OUT_FILE in contents:
+        held_out = pd.read_parquet(io.BytesIO(contents[HELD_OUT_FILE])).to_numpy(dtype="float64")
+    else:
+        held_out = reference.pop(HELD_OUT_COLUMN).to_numpy(dtype="float64")[about["n_train"] :]
+    task = read_task(about.get("task"))
     model = Model(
         version=about["version"],
         name=about["name"],
-        estimator=skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES)),
+        estimator=renew_calibration(
+            skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES))
+        ),
         features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
         target=about["target"],
         reference=reference,
         n_train=about["n_train"],
         seed=about["seed"],
+        task=task,
         origin=about["origin"],
-        held_out=held_out,
+        held_out=held_out if len(task.outputs) > 1 else held_out.reshape(-1),
     )
     # What the card records was computed from the same rows; recomputing it would only cost time.
     vars(model)["metrics"] = pd.DataFrame(
