@@ -20,6 +20,7 @@ from driftbook.decision.gap import TrialEvidence
 from driftbook.decision.trial import Trial, TrialSegment
 from driftbook.model import design, logistic
 from driftbook.model.row_sums import RowSum
+from driftbook.model.tasks import BINARY
 from driftbook.model.training import Model, train
 from driftbook.settings import PolicySettings, Settings
 
@@ -136,8 +137,8 @@ def test_a_trial_fit_predicts_what_the_version_it_stands_for_predicts() -> None:
     frame = pd.concat([model.reference, rows], ignore_index=True)
     frame.loc[::7, "f1"] = np.nan
     part = slice(100, 500)
-    table = design.tabulate_rows(frame, model.features, model.target)
-    fitted = recipes.fit_block(table, part, None, _settings().model)
+    table = design.tabulate_rows(frame, model.features, model.outcomes(frame))
+    fitted = recipes.fit_block(table, part, None, _settings().model, BINARY)
     assert fitted is not None
     version = train(frame.iloc[part], _settings())
     later = slice(500, 700)
@@ -337,11 +338,11 @@ def test_a_quarter_is_every_fourth_row_before_the_window() -> None:
     model, rows = _stream("concept")
     found = _calm("concept")
     both = pd.concat([model.reference, rows], ignore_index=True)
-    table = design.tabulate_rows(both[[*model.feature_names, "target"]], model.features, "target")
+    table = design.tabulate_rows(both, model.features, model.outcomes(both))
     start = found.rows - WINDOW
     part = both.iloc[start - REFERENCE + 1 : start : 4]
-    alone = design.tabulate_rows(part, model.features, "target")
-    fitted = recipes.fit_block(alone, slice(0, len(part)), None, _settings().model)
+    alone = design.tabulate_rows(part, model.features, model.outcomes(part))
+    fitted = recipes.fit_block(alone, slice(0, len(part)), None, _settings().model, BINARY)
     assert fitted is not None
     window = slice(start, found.rows)
     loss = np.square(fitted.predict(table, window) - table.y[window]).mean()
@@ -472,7 +473,7 @@ def test_weights_favour_rows_that_resemble_the_window() -> None:
     )
     frame["target"] = rng.integers(0, 2, 1000)
     model = train(frame, _settings())
-    table = design.tabulate_rows(frame, model.features, "target")
+    table = design.tabulate_rows(frame, model.features, model.outcomes(frame))
     weights = recipes.weigh_resembling(table, slice(0, 1000), WINDOW)
     older, newest = weights[:-WINDOW], weights[-WINDOW:]
     assert older[alike[:-WINDOW]].mean() > 5 * older[~alike[:-WINDOW]].mean()
@@ -497,20 +498,21 @@ def test_fading_weights_halve() -> None:
 
 
 def test_one_class_makes_no_fit() -> None:
-    frame = _stream("none")[1].assign(target=0)
+    model, frame = _stream("none")
+    frame = frame.assign(target=0)
     frame.loc[0, "target"] = 1
-    table = design.tabulate_rows(frame, _stream("none")[0].features, "target")
-    assert recipes.fit_block(table, slice(0, 400), None, _settings().model) is None
+    table = design.tabulate_rows(frame, model.features, model.outcomes(frame))
+    assert recipes.fit_block(table, slice(0, 400), None, _settings().model, BINARY) is None
     frame.loc[1:4, "target"] = 1
-    table = design.tabulate_rows(frame, _stream("none")[0].features, "target")
-    assert recipes.fit_block(table, slice(0, 400), None, _settings().model) is not None
+    table = design.tabulate_rows(frame, model.features, model.outcomes(frame))
+    assert recipes.fit_block(table, slice(0, 400), None, _settings().model, BINARY) is not None
 
 
 def test_text_keeps_its_commonest_values() -> None:
     text = [f"v{i}" for i in range(design.MAX_CATEGORIES + 5) for _ in range(40 - i // 2)]
     frame = pd.DataFrame({"c": text, "target": np.arange(len(text)) % 2})
     model = train(frame.sample(frac=1.0, random_state=0), _settings())
-    table = design.tabulate_rows(frame, model.features, "target")
+    table = design.tabulate_rows(frame, model.features, model.outcomes(frame))
     # The rarer values share the last column, as in the version that a trial stands for.
     assert len(table.vocabulary) == design.MAX_CATEGORIES == table.flags.shape[1]
     assert table.vocabulary[0] == "c_v0" and table.vocabulary[-1] == "c_infrequent_sklearn"

@@ -20,12 +20,16 @@ from sklearn.linear_model import LogisticRegression
 
 from driftbook.data import windows
 from driftbook.data.arrays import Floats
-from driftbook.model import compilation, design, score_calibration, scores, scoring, training
-from driftbook.model.score_calibration import (
-    ScoreCalibration,
-    fit_rising_sigmoid,
+from driftbook.model import compilation, design, scores, scoring, training
+from driftbook.model.calibrated import (
+    CalibratedEstimator,
     fit_score_calibration,
+    weights_before,
+    with_calibration,
 )
+from driftbook.model.estimators import build_pipeline
+from driftbook.model.score_calibration import ScoreCalibration, fit_rising_sigmoid
+from driftbook.model.tasks import BINARY
 from driftbook.settings import Settings
 
 STREAMS = Path(
@@ -54,7 +58,7 @@ def seasons(seed: int = 9, rows: int = 2000) -> pd.DataFrame:
 def bare_scores(model: training.Model) -> Floats:
     """Return the graded fit's scores on the holdout before any calibration."""
     assert model.graded is not None
-    bare = score_calibration.with_calibration(model.graded, ScoreCalibration())
+    bare = with_calibration(model.graded, ScoreCalibration())
     table = design.model_inputs(model.holdout, model.features)
     found: Floats = special.logit(bare.predict_proba(table)[:, 1])
     return found
@@ -155,8 +159,8 @@ def test_weights_count_as_rows_in_the_check_too() -> None:
 
 def test_older_rows_weigh_on_average_as_all_rows_do() -> None:
     weights = np.array([1.0, 1.0, 4.0, 6.0])
-    assert score_calibration.weights_before(None, 2) is None
-    older = score_calibration.weights_before(weights, 2)
+    assert weights_before(None, 2) is None
+    older = weights_before(weights, 2)
     assert older is not None and older.tolist() == [3.0, 3.0]
 
 
@@ -187,7 +191,7 @@ def test_each_fit_is_calibrated_on_rows_later_than_its_stand_in(estimator: str) 
     inputs = design.model_inputs(frame, model.features)
 
     def scored(stop: int, rows: slice) -> Floats:
-        fitted = training.build_pipeline(model.features, settings.model)
+        fitted = build_pipeline(model.features, settings.model, BINARY)
         fitted.fit(inputs[:stop], frame["target"][:stop])
         return np.asarray(fitted.decision_function(inputs[rows]))
 
@@ -208,7 +212,7 @@ def test_a_calibrated_model_compiles_to_the_same_probabilities(estimator: str) -
     )
     plain = training.train(seasons()[:1600], settings)
     found = ScoreCalibration(0.37, -1.4)
-    moved = score_calibration.with_calibration(plain.estimator, found)
+    moved = with_calibration(plain.estimator, found)
     model = replace(plain, estimator=moved)
     document = compilation.compile_model(model)
     scorer = scoring.build_scorer(document)
@@ -218,11 +222,11 @@ def test_a_calibrated_model_compiles_to_the_same_probabilities(estimator: str) -
     )
 
 
-def test_the_sigmoid_of_scikit_learn_is_the_same_curve() -> None:
+def test_the_calibrated_estimator_is_the_same_curve() -> None:
     values, y = drawn(300, seed=8)
     fitted = LogisticRegression().fit(values[:, None], y)
     found = ScoreCalibration(0.6, 0.25)
-    classifier = score_calibration.calibrated_classifier(fitted, found)
+    classifier = CalibratedEstimator(fitted, "logit", found.slope, found.intercept)
     expected = found.probabilities(fitted.decision_function(values[:, None]))
     assert classifier.predict_proba(values[:, None])[:, 1] == pytest.approx(expected, abs=1e-12)
     assert classifier.predict(values[:, None]).tolist() == (expected > 0.5).astype(int).tolist()

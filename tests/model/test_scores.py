@@ -12,6 +12,7 @@ from sklearn import metrics as sk
 
 from driftbook.data.arrays import Floats
 from driftbook.model import scores
+from driftbook.model.tasks import BINARY
 
 ORACLES: dict[str, Callable[..., float]] = {
     "roc_auc": sk.roc_auc_score,
@@ -195,9 +196,9 @@ def test_order_of_rows_changes_no_interval() -> None:
 
 def test_the_summary_is_that_of_each_score() -> None:
     y, p = sample(7)
-    table = summarise_at_90(y, p).set_index("metric")
+    table = BINARY.summarise(y, p).set_index("metric")
     for metric in scores.METRICS:
-        one = scores.score_metric(metric, y, p, confidence=0.9)
+        one = scores.score_metric(metric, y, p)
         assert table.loc[metric].tolist() == [one.value, one.ci_low, one.ci_high]
 
 

@@ -14,7 +14,9 @@ from sklearn.metrics import brier_score_loss, roc_auc_score
 from driftbook.data import synthetic
 from driftbook.errors import UsageError
 from driftbook.model import training
-from driftbook.model.design import model_inputs, prepare_rows
+from driftbook.model.design import model_inputs
+from driftbook.model.estimators import build_pipeline
+from driftbook.model.tasks import BINARY
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
@@ -57,7 +59,7 @@ def test_the_served_model_learns_from_the_holdout_once_it_was_graded(
     settings = Settings.parse({"data": {"source": "synthetic:none"}, "model": {"refit": False}})
     graded = training.train(reference, settings)
     np.testing.assert_array_equal(model.holdout_scores, graded.predict_proba(model.holdout))
-    whole = training.build_pipeline(model.features, SETTINGS.model)
+    whole = build_pipeline(model.features, SETTINGS.model, BINARY)
     whole.fit(model_inputs(reference, model.features), reference["target"])
     scores = whole.decision_function(model_inputs(reference, model.features))
     np.testing.assert_allclose(
@@ -214,7 +216,7 @@ def test_rows_without_a_label_are_left_out(reference: pd.DataFrame) -> None:
         (lambda f: f.assign(target=0), "needs at least"),
         (lambda f: f.assign(target=[1] * 1800 + [0] * 600), "training part"),
         (lambda f: f.iloc[:1], "needs at least"),
-        (lambda f: f.iloc[:0], "needs at least"),
+        (lambda f: f.iloc[:0], "no value in any row"),
     ],
 )
 def test_an_untrainable_reference_is_refused(
@@ -225,8 +227,8 @@ def test_an_untrainable_reference_is_refused(
 
 
 def test_the_estimator_is_what_the_settings_say(reference: pd.DataFrame, model: Model) -> None:
-    calibrated = model.estimator.named_steps["estimator"].calibrated_classifiers_
-    assert len(calibrated) == 1 and isinstance(calibrated[0].estimator, LogisticRegression)
+    calibrated = model.estimator.named_steps["estimator"]
+    assert isinstance(calibrated.estimator, LogisticRegression)
 
 
 @pytest.mark.parametrize("settings", [SETTINGS, TREES], ids=["linear", "trees"])
@@ -244,9 +246,9 @@ def test_exchanging_a_prepared_feature_is_preparing_the_exchanged_rows(settings:
     frame["target"] = (rng.random(400) < expit(frame["b"] + (frame["few"] == "x"))).astype(int)
     model = training.train(frame, settings)
     order = rng.permutation(400)
-    whole = prepare_rows(model.estimator, model_inputs(frame, model.features))
+    whole = model.prepare(frame)
     names = [*model.feature_names, "a"]
-    found = whole.exchanged((name, whole.table[order]) for name in names)
+    found = whole.exchanged((name, whole.reordered(order)) for name in names)
     for name, probability in zip(names, found, strict=True):
         mixed = frame.assign(**{name: frame[name].to_numpy()[order]})
         assert probability == pytest.approx(model.predict_proba(mixed), abs=1e-12)

@@ -501,7 +501,7 @@ def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2}
     judged = pd.DataFrame([row | {"worse": True}])
     none = pd.DataFrame({"feature": [], "severity": [], "matters": []})
-    found = WindowFindings(100, 30, none, none, judged, parts, none)
+    found = WindowFindings(100, 30, "brier", none, none, judged, parts, none)
     said = reasons.phrase_reason("monitor", found, None)
     assert "0.2300 against 0.2000, because the rule changed" in said
     calm = replace(found, performance=judged.assign(worse=False))

@@ -220,7 +220,7 @@ def test_an_absent_feature_column_is_not_scored() -> None:
 def test_labels_besides_zero_and_one_are_unknown() -> None:
     model, current = stream("none")
     odd = current["target"].astype(object)
-    odd[:4] = [2, "yes", None, -1]
+    odd[:4] = [2, "maybe", None, -1]
     odd[4:6] = ["1", 0.0]
     rows = performance.score_outcomes(model, current.assign(target=odd))
     assert np.isnan(rows.y[:4]).all() and rows.y[4:6].tolist() == [1.0, 0.0]

@@ -92,7 +92,7 @@ class Model:
         """
         if frame.empty:
             return np.empty((0, *self.holdout_scores.shape[1:]))
-        return predict_rows(self.estimator, model_inputs(frame, self.features), self.task)
+        return apply_estimator(self.estimator, model_inputs(frame, self.features), self.task)
 
     @cached_property
     def preparation(self) -> ColumnTransformer:
@@ -117,7 +117,7 @@ class Model:
         """Return rows as the served fit (or another) takes them, to exchange single features."""
         fitted = self.estimator if estimator is None else estimator
         inputs = model_inputs(frame, self.features)
-        return prepare_rows(fitted, inputs, partial(predict_rows, fitted[-1], task=self.task))
+        return prepare_rows(fitted, inputs, partial(apply_estimator, fitted[-1], task=self.task))
 
     def outcomes(self, frame: pd.DataFrame) -> Floats:
         """Return the outcomes of rows as numbers, shape (n,), NaN where they are not known."""
@@ -189,7 +189,7 @@ class Model:
         return dict(zip(self.feature_names, pairs, strict=True))
 
 
-def predict_rows(estimator: Any, table: Any, task: Task) -> Floats:
+def apply_estimator(estimator: Any, table: Any, task: Task) -> Floats:
     """Return a fitted, calibrated estimator's predictions in the task's form."""
     if not task.classes:
         return np.asarray(estimator.predict(table), dtype=np.float64)
@@ -228,7 +228,7 @@ def train(
         model_inputs(rows, features), outcomes, row_weights, features, settings.model, task
     )
     graded, served = _fit(lesson, n_train)
-    held_out = predict_rows(graded, lesson.table[n_train:], task)
+    held_out = apply_estimator(graded, lesson.table[n_train:], task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(

@@ -19,8 +19,8 @@ from driftbook.model.tasks import read_task
 from driftbook.model.training import Model
 from driftbook.store import files, registry
 
-# The graded fit's predictions on the holdout; earlier releases kept them in a column.
-HELD_OUT_FILE, HELD_OUT_COLUMN = "held_out.parquet", "(held out)"
+# The columns of reference.parquet that keep the graded fit's predictions on the holdout.
+HELD_OUT_COLUMN = "(held out)"
 # Everything a Driftbook pipeline is made of beyond what skops trusts by itself.
 TRUSTED_TYPES = (
     "numpy.dtype",
@@ -51,9 +51,12 @@ def _write_model(folder: Path, model: Model) -> None:
     compiled = compilation.compile_model(model)
     (folder / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
     skops.io.dump(model.estimator, folder / "model.skops")
-    model.reference.to_parquet(folder / "reference.parquet", index=False)
-    held_out = model.holdout_scores.reshape(len(model.holdout), -1)
-    pd.DataFrame(held_out, columns=model.task.outputs).to_parquet(folder / HELD_OUT_FILE)
+    held_out = pd.DataFrame(
+        model.holdout_scores.reshape(len(model.holdout), -1),
+        columns=name_held_out(model),
+        index=model.holdout.index,
+    )
+    model.reference.join(held_out).to_parquet(folder / "reference.parquet", index=False)
     (folder / "card.json").write_text(files.format_json(describe_model(model)), encoding="utf-8")
 
 
@@ -75,7 +78,16 @@ def describe_model(model: Model) -> dict[str, Any]:
         "ranks_backwards": model.ranks_backwards,
         "calibration": asdict(model.calibration),
         "task": model.task.to_document(),
+        "held_out": name_held_out(model),
     }
+
+
+def name_held_out(model: Model) -> list[str]:
+    """Return a column name an output for the holdout's predictions, none that the data has."""
+    name = HELD_OUT_COLUMN
+    while any(str(column).startswith(name) for column in model.reference.columns):
+        name += "'"
+    return [f"{name}{output and ' '}{output}" for output in model.task.outputs]
 
 
 def load_model(models: Path, name: str = "champion") -> Model:
@@ -94,10 +106,8 @@ def load_model(models: Path, name: str = "champion") -> Model:
             f"({', '.join(sorted(unknown))}); it is not loaded"
         )
     reference = pd.read_parquet(io.BytesIO(contents["reference.parquet"]))
-    if HELD_OUT_FILE in contents:
-        held_out = pd.read_parquet(io.BytesIO(contents[HELD_OUT_FILE])).to_numpy(dtype="float64")
-    else:
-        held_out = reference.pop(HELD_OUT_COLUMN).to_numpy(dtype="float64")[about["n_train"] :]
+    kept = about.get("held_out", [HELD_OUT_COLUMN])
+    held_out = reference[kept].to_numpy(dtype="float64")[about["n_train"] :]
     task = read_task(about.get("task"))
     model = Model(
         version=about["version"],
@@ -107,7 +117,7 @@ def load_model(models: Path, name: str = "champion") -> Model:
         ),
         features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
         target=about["target"],
-        reference=reference,
+        reference=reference.drop(columns=kept),
         n_train=about["n_train"],
         seed=about["seed"],
         task=task,
