@@ -75,6 +75,7 @@ class DataSettings(Section):
     source: str = "flights"
     target: str = "delayed"
     features: tuple[str, ...] | None = None
+    segments: tuple[str, ...] = ()
     timestamp: str | None = "time_hour"
     window: Literal["day", "week", "month"] | int = "month"
     reference: int = Field(default=2, ge=1)

@@ -31,6 +31,7 @@ class Assessment:
     drift: pd.DataFrame
     performance: pd.DataFrame
     quality: pd.DataFrame
+    segments: pd.DataFrame
     model_version: str
     n_current: int
     settings: Settings
@@ -69,6 +70,7 @@ class Assessment:
                     "drift": self.drift,
                     "performance": self.performance,
                     "decomposition": self.decomposition,
+                    "segments": self.segments,
                     "challenger": self._challenger(),
                     "economics": self._economics(),
                 },
@@ -122,6 +124,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         drift=found.drift,
         performance=found.performance,
         quality=found.quality,
+        segments=found.segments,
         model_version=model.version,
         n_current=found.rows,
         settings=settings,
