@@ -120,8 +120,8 @@ def _write(folder: Path, **changes: Any) -> str:
         ({}, {"timestamp": "then"}, ["data.timestamp 'then'", "'when'"]),
         ({}, {"features": ["x", "y"]}, ["'y'", "'colour'"]),
         ({}, {"features": ["x", "target"]}, ["'target'"]),
-        ({"target": 2}, {}, ["not binary", "2"]),
-        ({"target": "yes"}, {}, ["not binary", "'yes'"]),
+        ({"target": [0, 1] * 29 + [0, 9]}, {}, ["is 0 or 1 in 98.3%", "9", "model.task"]),
+        ({"target": ["yes", "no"] * 29 + ["no", "?"]}, {}, ["is 0 or 1 in 98.3%", "'?'"]),
         ({"target": np.nan}, {}, ["no value"]),
         ({"when": "soon"}, {}, ["cannot be read as a date", "'soon'"]),
         (

@@ -32,7 +32,7 @@ def find_features(frame: pd.DataFrame, settings: Settings) -> tuple[Feature, ...
     Raises:
         UsageError: a feature that is a date, a number of unknown kind, or an object such as a list.
     """
-    fixed = {settings.data.target, settings.data.timestamp}
+    fixed = {settings.data.target, settings.data.timestamp, *settings.data.segments}
     names = settings.data.features or tuple(c for c in frame.columns if c not in fixed)
     return tuple(Feature(name, _kind(frame[name])) for name in names)
 

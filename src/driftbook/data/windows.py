@@ -112,7 +112,8 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
 def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = settings.data
     if wanted.source == "flights":
-        return flights.load_flights(None if artifacts is None else artifacts / "data")
+        table, dropped = flights.load_flights(None if artifacts is None else artifacts / "data")
+        return flights.choose_flight_columns(table, settings), dropped
     if wanted.source.startswith("synthetic:"):
         scenario, task = parse_scenario(wanted.source)
         return synthetic.make_scenario(
@@ -141,7 +142,7 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             raise UsageError(f"{role} {name!r} {absent}")
     names = wanted.features
     if names is None:
-        names = tuple(name for name in frame.columns if name not in fixed)
+        names = tuple(name for name in frame.columns if name not in {*fixed, *wanted.segments})
     for name in names:
         if name not in frame.columns:
             raise UsageError(f"data.features names {name!r}, which {absent}")
@@ -153,7 +154,10 @@ def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
         raise UsageError(
             f"{wanted.source!r} has no feature column besides {', '.join(fixed)}; add at least one"
         )
-    return frame[[*fixed[1:], *names, wanted.target]]
+    for name in wanted.segments:
+        if name not in frame.columns:
+            raise UsageError(f"data.segments names {name!r}, which {absent}")
+    return frame[list(dict.fromkeys([*fixed[1:], *names, *wanted.segments, wanted.target]))]
 
 
 def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
