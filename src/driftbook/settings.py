@@ -23,6 +23,9 @@ from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
+# Numbers beyond this are far from any measurement, some other program's word for none: in data they
+# count as infinite, a request is refused. Below it every score stays finite.
+LARGEST_NUMBER = 1e100
 TASKS = ("binary", "multiclass", "regression")
 ESTIMATORS = ("linear", "hist_gradient_boosting")
 
@@ -75,9 +78,15 @@ class DataSettings(Section):
     source: str = "flights"
     target: str = "delayed"
     features: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
+    record_id: str | None = None
+    weight: str | None = None
+    prediction: str | tuple[str, ...] | None = None
+    model_version: str | None = None
     timestamp: str | None = "time_hour"
-    window: Literal["day", "week", "month"] | int = "month"
+    window: Literal["day", "week", "month", "quarter", "year"] | int = "month"
     reference: int = Field(default=2, ge=1)
     label_delay: int = Field(default=0, ge=0)
 
@@ -95,6 +104,12 @@ class DataSettings(Section):
         else:
             implied = _FILES
         return {**implied, **values}
+
+    @property
+    def prediction_columns(self) -> tuple[str, ...]:
+        """Return the columns that hold a served model's predictions, none where there are none."""
+        named = self.prediction or ()
+        return (named,) if isinstance(named, str) else named
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:

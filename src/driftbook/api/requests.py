@@ -22,10 +22,9 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-Features = Sequence[tuple[str, str]]
+from driftbook.settings import LARGEST_NUMBER
 
-# Far beyond any measurement, and small enough that every score stays finite.
-LARGEST_NUMBER = 1e100
+Features = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)

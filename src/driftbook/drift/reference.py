@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Kind, to_numbers
+from driftbook.data.cells import Kind, to_numbers
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
 from driftbook.drift.profile import ColumnProfile, profile_reference, profile_values

@@ -9,7 +9,8 @@ import pandas as pd
 from scipy import stats
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Feature, to_numbers
+from driftbook.data.cells import to_numbers
+from driftbook.data.columns import Feature
 from driftbook.model.scores import measure_ranking
 
 # A convention: a column that ranks the target this well alone is more often a leak than a find.

@@ -177,7 +177,7 @@ class MulticlassTask(Task):
     def encode(self, labels: pd.Series) -> Floats:
         """Return the number of each class, -1 for a class that the model does not know."""
         named = targets.name_classes(labels)
-        codes = pd.Index(self.labels).get_indexer(named).astype(np.float64)
+        codes = pd.Index(self.labels).get_indexer(pd.Index(named)).astype(np.float64)
         return np.where(named.isna().to_numpy(), np.nan, codes)
 
     def to_scores(self, p: Floats) -> Floats:

@@ -276,6 +276,7 @@ def _select_rows(
         rows = rows.astype({target: "int64"})
     row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
     features = columns.find_features(rows, settings)
+    rows = columns.normalise_features(rows, features)
     names = [*(f.name for f in features), *settings.data.segments]
     wanted = dict.fromkeys((settings.data.timestamp, *names, target))
     return rows[[c for c in wanted if c in rows.columns]], row_weights, features, task

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import to_numbers
+from driftbook.data.cells import to_numbers
 from driftbook.model.row_sums import (
     block_standard_error,
     difference_half_width,
