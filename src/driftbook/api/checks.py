@@ -113,7 +113,7 @@ def _status(name: str, response: httpx.Response, status: int) -> ServingCheck:
 
 
 def _card(response: httpx.Response, model: Model) -> ServingCheck:
-    version = _field(response, "model_version" if "model_version" in response.text else "version")
+    version = _field(response, "version")
     return ServingCheck("model card", model.version, str(version), version == model.version)
 
 

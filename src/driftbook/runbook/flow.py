@@ -147,6 +147,8 @@ def _carry_over(
             f"from driftbook.runbook import run; run.open_run(*{arguments}).write_data_note()"
         )
     data = json.loads((staged.folder / paths.RUN_DATA).read_text(encoding="utf-8"))
+    for note in data["notes"]:
+        terminal.say(note)
     settings = project.settings.model_dump(mode="json")
     resume.check_resume(project.artifacts, job.first, settings, data)
     resume.carry_published(project.artifacts, job.first, staged.folder, staged.run_id)

@@ -160,6 +160,7 @@ class Run:
             "sha256": dataset.fingerprint,
             "rows": len(dataset.frame),
             "dropped": dataset.dropped,
+            "notes": dataset.notes,
             "features": [feature.name for feature in dataset.features],
             "windows": [w.name for w in dataset.windows],
             "window": window.name,
