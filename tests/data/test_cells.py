@@ -253,7 +253,8 @@ def test_an_unnamed_row_number_is_left_out_with_a_note(
 
 def test_ids_and_years_are_noted_with_the_setting(tmp_path: Path) -> None:
     table = {"id": range(1000, 1060), "code": [f"c{k}" for k in range(60)],
-             "year": [2023, 2024] * 30, "x": np.random.default_rng(0).normal(size=60), "y": [0, 1] * 30}  # fmt: skip
+             "year": [2023, 2024] * 30, "y": [0, 1] * 30,
+             "x": np.random.default_rng(0).normal(size=60)}  # fmt: skip
     text = pd.DataFrame(table).to_csv(index=False)
     found = load(tmp_path, "f.csv", text)
     assert [n.split("'")[1] for n in found.notes] == ["id", "code", "year"]

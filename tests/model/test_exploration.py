@@ -94,7 +94,7 @@ def test_leakage_is_the_share_of_pairs_in_the_right_order(frame: pd.DataFrame) -
     ones = holdout.loc[holdout["y"] == 1, "x"].to_numpy()
     zeros = holdout.loc[holdout["y"] == 0, "x"].to_numpy()
     wins = sum((one > zero) + 0.5 * (one == zero) for one in ones for zero in zeros)
-    assert row["auc_alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
+    assert row["alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -105,7 +105,9 @@ def test_a_copy_of_the_target_is_suspicious_in_either_direction(
     first, second = records(
         exploration.find_leaks(leaky.iloc[:300], leaky.iloc[300:], [NUMBER, FLAG], "y")
     )
-    assert first == {"feature": "x", "auc_alone": 1.0, "n": 100, "suspicious": True}
+    assert first == {
+        "feature": "x", "measure": "ROC AUC", "alone": 1.0, "n": 100, "suspicious": True,
+    }  # fmt: skip
     assert not second["suspicious"]
 
 
@@ -119,7 +121,7 @@ def test_a_text_that_names_the_answer_is_suspicious(frame: pd.DataFrame) -> None
 def test_leakage_without_both_classes_is_not_a_number(frame: pd.DataFrame) -> None:
     one_class = frame[frame["y"] == 1]
     (found,) = records(exploration.find_leaks(frame, one_class, [NUMBER], "y"))
-    assert math.isnan(found["auc_alone"])
+    assert math.isnan(found["alone"])
     assert not found["suspicious"]
 
 
@@ -143,9 +145,9 @@ def test_parts_say_where_rows_went() -> None:
         "first": "2020-01",
         "last": "2020-02",
         "labelled": 2,
-        "positive_share": 0.5,
+        "outcomes": "50.0% ones",
     }
     assert current["labelled"] == 0
-    assert math.isnan(current["positive_share"])
+    assert current["outcomes"] == ""
     (untimed,) = records(exploration.describe_parts({"all": early}, "y"))
     assert untimed["first"] == ""

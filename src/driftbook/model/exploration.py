@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,11 @@ from driftbook.data.arrays import Floats
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
 from driftbook.model.scores import measure_ranking
+from driftbook.words import format_number, format_percent
 
 # A convention: a column that ranks the target this well alone is more often a leak than a find.
 LEAK_AUC = 0.95
+TargetView = Callable[[pd.DataFrame, str], pd.DataFrame]
 
 
 def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
@@ -55,9 +58,11 @@ def measure_associations(
 ) -> pd.DataFrame:
     """Return how strongly each feature goes with the target, strongest first.
 
-    Numbers and booleans: Pearson's correlation with the 0/1 target and Fisher's interval. Text:
-    Cramér's V, corrected for its bias, without an interval. Rows with a missing value or label are
-    left out of their own column; a column that does not vary, or has fewer than 4 rows, gives NaN.
+    Numbers and booleans: Pearson's correlation with a 0/1 target or one of numbers, and Fisher's
+    interval; with a target of names the correlation ratio. Text: Cramér's V, corrected for its
+    bias; with a target of numbers the correlation ratio. These have no interval. Rows with a
+    missing value or label are left out of their own column; a column that does not vary, or has
+    fewer than 4 rows, gives NaN.
 
     Source: Fisher (1921), "On the probable error of a coefficient of correlation"; Bergsma (2013),
     "A bias-correction for Cramér's V and Tschuprow's T".
@@ -66,8 +71,14 @@ def measure_associations(
     for feature in features:
         pair = frame[[feature.name, target]].dropna()
         columns = pair[feature.name], pair[target]
-        if feature.kind == "categorical":
+        numbers = pd.api.types.is_numeric_dtype(pair[target].dtype)
+        values = numbers and not pair[target].isin([0, 1]).all()
+        if feature.kind == "categorical" and not values:
             found = "Cramér's V", _cramers_v(*columns), np.nan, np.nan
+        elif feature.kind == "categorical":
+            found = "correlation ratio", _correlation_ratio(*columns), np.nan, np.nan
+        elif not numbers:
+            found = "correlation ratio", _correlation_ratio(*columns[::-1]), np.nan, np.nan
         else:
             found = "correlation", *_correlate(*columns, confidence)
         rows.append((feature.name, feature.kind, *found, len(pair)))
@@ -85,6 +96,19 @@ def _correlate(
     found = stats.pearsonr(x, y)
     low, high = found.confidence_interval(confidence)
     return float(found.statistic), float(low), float(high)
+
+
+def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
+    """Return the root of the share of the variance that lies between groups.
+
+    Source: Fisher (1925), Statistical Methods for Research Workers: the correlation ratio eta.
+    """
+    numbers = pd.Series(to_numbers(values), index=values.index)
+    whole = float(numbers.var(ddof=0)) if len(numbers) > 3 else 0.0
+    if not whole > 0.0:
+        return float("nan")
+    means = numbers.groupby(groups, observed=True).transform("mean")
+    return float(np.sqrt(means.var(ddof=0) / whole))
 
 
 def _cramers_v(values: pd.Series, target: pd.Series) -> float:
@@ -108,18 +132,48 @@ def find_leaks(
 ) -> pd.DataFrame:
     """Return how well each feature alone ranks the target on the holdout, best first.
 
-    ``auc_alone`` is the ROC AUC of the feature on its own, in whichever direction the training
-    rows point; a text value stands for its training share of ones, an unseen one for the overall
-    share. Holdout rows with a missing number or label are left out; NaN when one class is absent.
-    ``suspicious`` marks ``auc_alone >= limit`` (the default, 0.95, is a convention).
+    ``alone`` is, by ``measure``, the ROC AUC of the feature on its own (the mean over classes
+    against all others, where there are several), in whichever direction the training rows point,
+    or for a target of numbers the square of its correlation; a text value stands for the mean of
+    its training rows, an unseen one for the overall mean. Holdout rows with a missing number or
+    label are left out; NaN when one class is absent. ``suspicious`` marks ``alone >= limit`` (the
+    default, 0.95, is a convention).
     """
+    targets, measure = _split_target(train[target])
     rows = []
     for feature in features:
-        score, label = _single_score(train, holdout, feature, target)
-        rows.append((feature.name, measure_ranking(label, score), len(label)))
-    table = pd.DataFrame(rows, columns=["feature", "auc_alone", "n"])
-    table["suspicious"] = table["auc_alone"] >= limit
-    return table.sort_values("auc_alone", ascending=False, ignore_index=True)
+        found = []
+        for only in targets:
+            score, label = _single_score(
+                only(train, target), only(holdout, target), feature, target
+            )
+            found.append(_measure_alone(label, score, measure))
+        rows.append((feature.name, measure, float(np.mean(found)), len(label)))
+    table = pd.DataFrame(rows, columns=["feature", "measure", "alone", "n"])
+    table["suspicious"] = table["alone"] >= limit
+    return table.sort_values("alone", ascending=False, ignore_index=True)
+
+
+def _split_target(labels: pd.Series) -> tuple[list[TargetView], str]:
+    """Return how to see the target as numbers, once or once a class, and what is measured then."""
+    if pd.api.types.is_numeric_dtype(labels.dtype):
+        binary = labels.dropna().isin([0, 1]).all()
+        return [lambda frame, _: frame], "ROC AUC" if binary else "R²"
+    names = sorted(labels.dropna().unique())
+    return [partial(_mark_class, name) for name in names], "ROC AUC"
+
+
+def _mark_class(name: str, frame: pd.DataFrame, target: str) -> pd.DataFrame:
+    came = frame[target].eq(name).astype("float64").where(frame[target].notna())
+    return frame.assign(**{target: came})
+
+
+def _measure_alone(label: Floats, score: Floats, measure: str) -> float:
+    if measure == "ROC AUC":
+        return measure_ranking(label, score)
+    if len(label) < 4 or np.ptp(label) == 0 or np.ptp(score) == 0:
+        return float("nan")
+    return float(stats.pearsonr(label, score).statistic ** 2)
 
 
 def _single_score(
@@ -156,10 +210,10 @@ def count_shared_rows(
 def describe_parts(
     named: dict[str, pd.DataFrame], target: str, timestamp: str | None = None
 ) -> pd.DataFrame:
-    """Return which rows went where: a row a part with its size, time span and share of ones.
+    """Return which rows went where: a row a part with its size, time span and outcomes.
 
-    ``first`` and ``last`` are empty without a timestamp; ``positive_share`` is NaN where no label
-    is known yet.
+    ``first`` and ``last`` are empty without a timestamp; ``outcomes`` says the shares of the
+    classes, or the mean of values, and nothing where no label is known yet.
     """
     rows = []
     for name, frame in named.items():
@@ -172,7 +226,18 @@ def describe_parts(
                 "first": str(times.iloc[0]) if len(times) else "",
                 "last": str(times.iloc[-1]) if len(times) else "",
                 "labelled": len(labels),
-                "positive_share": float(labels.mean()) if len(labels) else np.nan,
+                "outcomes": _describe_outcomes(labels),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _describe_outcomes(labels: pd.Series) -> str:
+    if labels.empty:
+        return ""
+    if pd.api.types.is_numeric_dtype(labels.dtype):
+        if labels.isin([0, 1]).all():
+            return f"{format_percent(float(labels.mean()))} ones"
+        return f"mean {format_number(labels.mean())}, sd {format_number(labels.std(ddof=0))}"
+    shares = labels.value_counts(normalize=True).head(5)
+    return ", ".join(f"{format_percent(float(share))} {name}" for name, share in shares.items())

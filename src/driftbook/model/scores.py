@@ -124,12 +124,14 @@ def score_share(metric: str, hits: Floats, confidence: float = 0.95) -> MetricSc
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
-    """Return whether a model surely puts the wrong rows first: its AUC's interval lies below 0.5.
+    """Return whether a model surely does worse than one without skill.
 
-    ``metrics``: a model's table of its holdout. An undefined AUC is no such finding.
+    That is where its AUC's interval lies below 0.5, so that it puts the wrong rows first, or that
+    of its R² below 0. ``metrics``: a model's table of its holdout; an undefined value is no
+    finding.
     """
-    found = metrics.loc[metrics["metric"] == "roc_auc", "ci_high"]
-    return bool((found.astype(float) < 0.5).any())
+    least = metrics["metric"].map({"roc_auc": 0.5, "r2": 0.0})
+    return bool((metrics["ci_high"].astype(float) < least).any())
 
 
 def score_auc(y: Floats, p: Floats, confidence: float = 0.95) -> MetricScore:

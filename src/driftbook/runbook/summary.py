@@ -31,19 +31,19 @@ def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
         "model_version": found["model_version"],
         "challenger_version": found.get("challenger_version"),
         "drifted_features": found["drifted_features"],
-        "quality": _quality(found["evidence"].get("performance") or []),
+        "quality": _quality(found["evidence"].get("performance") or [], found.get("loss", "brier")),
         "page": None if done.page is None else str(done.page),
         "next": f"driftbook {step}{project.options}{when}",
         "seconds": round(done.seconds, 1),
     }
 
 
-def _quality(performance: list[Mapping[str, Any]]) -> dict[str, Any] | None:
-    """Return the window's Brier loss beside its baseline: realised if known, else estimated."""
+def _quality(performance: list[Mapping[str, Any]], loss: str) -> dict[str, Any] | None:
+    """Return the window's loss beside its baseline: realised if known, else estimated."""
     known = {
         row["basis"]: row
         for row in performance
-        if row["metric"] == "brier" and row["value"] is not None
+        if row["metric"] == loss and row["value"] is not None
     }
     counts = known.get("realised") or known.get("estimated")
     keys = ("metric", "basis", "value", "ci_low", "ci_high", "baseline", "worse")

@@ -10,7 +10,7 @@ import pandas as pd
 from driftbook import paths
 from driftbook.site.notebook_words import summarise_drift
 from driftbook.store.evidence import PublishedRun, choose_headline
-from driftbook.words import render_words
+from driftbook.words import name_metric, render_words
 
 
 @dataclass(frozen=True)
@@ -46,6 +46,7 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
         best=recommendation["evidence"]["challenger"],
         terms=recommendation["evidence"]["economics"],
         faults=run.quality.to_dict("records"),
+        loss_name=name_metric(run.loss),
         **summarise_drift(run.drift),
         **_summarise_performance(run.performance, run.loss),
     )

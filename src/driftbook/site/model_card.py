@@ -12,7 +12,7 @@ from driftbook.words import render_words
 
 MEASURED = (
     "name", "version", "target", "features", "origin", "rows_learnt", "metrics", "ranks_backwards",
-    "calibration", "importance",
+    "calibration", "importance", "task",
 )  # fmt: skip
 
 

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from driftbook.site.figures.theme import ShownColumn
-from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric, render_words
+from driftbook.words import (
+    METRIC_DIRECTIONS,
+    format_number,
+    join_interval,
+    name_metric,
+    render_words,
+)
 
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
@@ -35,8 +41,21 @@ def describe_metrics(metrics: pd.DataFrame) -> str:
 
 def describe_ranking(metrics: pd.DataFrame, backwards: bool) -> str:
     """Return whether the model puts the right rows first; ``backwards``: it surely does not."""
-    auc = metrics[metrics["metric"] == "roc_auc"].to_dict("records")[0]
-    return render_words("ranking.md.j2", auc=auc, backwards=backwards)
+    known = {str(row["metric"]): row for row in metrics.to_dict("records")}
+    auc, r2 = known.get("roc_auc"), known.get("r2")
+    return render_words("ranking.md.j2", auc=auc, r2=r2, backwards=backwards)
+
+
+def describe_decisions(table: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
+    """Return what acting comes to: the cheapest threshold, confusions, or how far off values are.
+
+    ``table``: what ``task_curves.price_decisions`` gives; costs count for two classes alone.
+    """
+    if "threshold" not in table:
+        known = {name: table[name].tolist() for name in table.columns}
+        rows = table.to_dict("records")
+        return render_words("decisions.md.j2", rows=rows, known=known, table=table)
+    return describe_threshold(table, false_alarm_cost, miss_cost)
 
 
 def describe_threshold(costs: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
@@ -113,8 +132,19 @@ def _verdict(row: Mapping[Any, Any]) -> str:
     return "not_surely_worse" if direction * row["change"] < 0 else "no_worse"
 
 
+def describe_segments(segments: pd.DataFrame) -> str:
+    """Return where the loss is surely worse, and the table of all segments, the worst first."""
+    shown = join_interval(segments, "change", "change_low", "change_high")
+    return render_words(
+        "segments.md.j2",
+        rows=len(segments),
+        worse=segments[segments["verdict"] == "worse"].to_dict("records"),
+        table=shown,
+    )
+
+
 def describe_causes(parts: pd.DataFrame) -> str:
-    """Return the parts of the change of Brier loss, each with its interval and verdict."""
+    """Return the parts of the change of the loss, each with its interval and verdict."""
     words = parts["beyond_chance"].map({True: "beyond_chance", False: "within_chance"})
     verdict = words.where(parts["status"] == "ok", parts["status"])
     return render_words("causes.md.j2", parts=parts.assign(verdict=verdict))
@@ -126,10 +156,15 @@ def tabulate_candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(challenger.get("candidates") or [])
 
 
-def describe_economics(evidence: Mapping[str, Any]) -> str:
+def describe_economics(recommendation: Mapping[str, Any]) -> str:
     """Return the economics of a retrain in words: price, windows credited, break-even, gain."""
-    terms, best = evidence["economics"], evidence["challenger"]
-    return render_words("economics.md.j2", terms=terms, best=best)
+    evidence = recommendation["evidence"]
+    return render_words(
+        "economics.md.j2",
+        terms=evidence["economics"],
+        best=evidence["challenger"],
+        loss_name=name_metric(recommendation.get("loss", "brier")),
+    )
 
 
 def describe_checks(checks: Mapping[str, Any]) -> str:

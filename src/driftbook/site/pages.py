@@ -19,7 +19,7 @@ from driftbook.site.figures.decision import (
 )
 from driftbook.site.figures.theme import Picture
 from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
-from driftbook.words import format_code, format_number, render_words
+from driftbook.words import format_code, format_number, name_metric, render_words
 
 Pictures = dict[str, Picture]
 
@@ -32,12 +32,13 @@ def compose_performance_page(run: PublishedRun) -> tuple[str, Pictures]:
     pictures = {"performance-now.png": draw_performance(run.performance)}
     over_time = len(run.trend) >= 2
     if over_time:
-        pictures["performance-time.png"] = draw_over_time(run.trend, TREND, "Brier loss")
+        pictures["performance-time.png"] = draw_over_time(run.trend, TREND, name_metric(run.loss))
     body = render_words(
         "performance_page.md.j2",
         window=run.window,
         performance=notebook_words.describe_performance(run.performance),
         over_time=over_time,
+        loss_name=name_metric(run.loss),
     )
     return body, pictures
 
@@ -148,7 +149,7 @@ def compose_run_page(past: PastRun) -> str:
         run_id=past.run_id,
         decision=document,
         performance=notebook_words.describe_performance(performance),
-        economics=notebook_words.describe_economics(evidence),
+        economics=notebook_words.describe_economics(document),
         drift=notebook_words.describe_drift(drift),
         report=drift,
         faults=faults,
@@ -164,7 +165,7 @@ def _list_fields(past: PastRun) -> dict[str, Any]:
         "title": f"{document.get('window') or '–'}: {document['action']}",
         "date": parse_start(past.run_id),
         "champion": document["model_version"],
-        "brier": "–" if headline is None else format_number(headline["value"]),
+        "loss": "–" if headline is None else format_number(headline["value"]),
         "reason": escape(str(document["reason"]), quote=False),
     }
 

@@ -61,8 +61,23 @@ def create_log_tables(engine: Engine) -> None:
         if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:"):
             Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
         log_tables.create_all(engine)
+        _widen_labels(engine)
     except (OSError, SQLAlchemyError) as error:
         raise log_unavailable(error) from error
+
+
+def _widen_labels(engine: Engine) -> None:
+    """Let a log made by an earlier release, whose labels were 0 and 1, hold any label."""
+    # SQLite's columns hold any type as they are.
+    if engine.dialect.name != "postgresql":
+        return
+    known = {c["name"]: c["type"] for c in sa.inspect(engine).get_columns(feedback_table.name)}
+    if not isinstance(known["label"], sa.Text):
+        with engine.begin() as connection:
+            name = feedback_table.name
+            connection.exec_driver_sql(
+                f"ALTER TABLE {name} ALTER label TYPE text USING label::text"
+            )
 
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
@@ -79,13 +94,13 @@ def _compile_insert(dialect: sa.Dialect) -> tuple[str, bool]:
     return str(compiled), bool(getattr(compiled, "positional", False))
 
 
-def insert_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
+def insert_feedback(connection: Connection, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
     """Store true labels by prediction id, all of them or none.
 
     A label that is known already counts as known; another one for the same prediction
     contradicts. The caller commits, or rolls back where something was refused.
     """
-    wanted: dict[str, int] = {}
+    wanted: dict[str, str] = {}
     contradicting: dict[str, None] = {}
     for prediction_id, label in labels:
         if wanted.setdefault(prediction_id, label) != label:
@@ -106,7 +121,7 @@ def insert_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -
                 feedback_table.c.prediction_id.in_(chunk)
             )
         )
-        contradicting.update({i: None for i, label in found if wanted[i] != label})
+        contradicting.update({i: None for i, label in found if wanted[i] != str(label)})
     return FeedbackResult(
         stored=0 if contradicting else len(ids) - len(before),
         known=len(before),

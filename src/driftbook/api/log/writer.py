@@ -38,7 +38,7 @@ class _Job(NamedTuple):
 
     done: asyncio.Future[FeedbackResult]
     predictions: Sequence[PredictionRow]
-    labels: Sequence[tuple[str, int]]
+    labels: Sequence[tuple[str, str]]
 
 
 class LogWriter:
@@ -92,7 +92,7 @@ class LogWriter:
         """
         await self._submit(predictions, ())
 
-    async def add_feedback(self, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
+    async def add_feedback(self, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
         """Return what became of the labels, once that is committed.
 
         Raises:
@@ -101,7 +101,7 @@ class LogWriter:
         return await self._submit((), labels)
 
     def _submit(
-        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, int]]
+        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, str]]
     ) -> asyncio.Future[FeedbackResult]:
         if self.pending >= MAX_PENDING:
             raise LogUnavailableError(
@@ -184,7 +184,7 @@ class LogWriter:
         return {}
 
     def _insert_labels(
-        self, labels: Sequence[tuple[str, int]], connection: Connection
+        self, labels: Sequence[tuple[str, str]], connection: Connection
     ) -> FeedbackResult | LogUnavailableError:
         if not labels:
             return FeedbackResult()

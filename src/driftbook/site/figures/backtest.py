@@ -148,7 +148,7 @@ def draw_losses(
             axes.plot(x, loss, "-" if policy == OURS else "--", color=colour, label=policy)
             retrained = rows["retrained"].to_numpy(dtype=bool)
             axes.plot(x[retrained], loss[retrained], "^", color=colour, markersize=8)
-        axes.set_ylabel("mean Brier loss in the window\n(▲ retrained before it)")
+        axes.set_ylabel("mean loss in the window\n(▲ retrained before it)")
         name_windows(axes, names)
         axes.legend(loc="best")
     return page.picture
@@ -177,5 +177,5 @@ def draw_ageing(table: pd.DataFrame) -> theme.Picture:
         name_windows(axes, names)
         axes.grid(visible=False)
         bar = page.figure.colorbar(image, ax=axes)
-        bar.set_label("Brier loss above the newest model's")
+        bar.set_label("loss above the newest model's")
     return page.picture

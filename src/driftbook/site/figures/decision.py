@@ -14,7 +14,11 @@ _TITLES = {
     "accuracy": "accuracy (higher is better)",
     "log_loss": "log loss (lower is better)",
     "brier": "Brier loss (lower is better)",
-    "calibration": "calibration: outcome − probability (0 is best)",
+    "mae": "mean absolute error (lower is better)",
+    "rmse": "root mean squared error, in the target's units (lower is better)",
+    "r2": "R² (higher is better)",
+    "squared_error": "squared error, as a share of the target's variance (lower is better)",
+    "calibration": "calibration: outcome − prediction (0 is best)",
 }
 _SIDES = (
     ("baseline", theme.REFERENCE, "o"),
@@ -76,7 +80,7 @@ def _metric(axes: Axes, rows: pd.DataFrame) -> None:
 
 
 def draw_causes(parts: pd.DataFrame) -> theme.Picture:
-    """Return each part of the change of Brier loss with its 95% interval, and their total.
+    """Return each part of the change of the loss with its 95% interval, and their total.
 
     Parts that could not be had are left out.
     """
@@ -85,7 +89,7 @@ def draw_causes(parts: pd.DataFrame) -> theme.Picture:
         return theme.draw_nothing(
             "The change could not be split: too few rows, or too few of a class."
         )
-    with theme.open_sheet("Parts of the change of Brier loss", 1.4 + 0.42 * len(shown)) as page:
+    with theme.open_sheet("Parts of the change of the loss", 1.4 + 0.42 * len(shown)) as page:
         axes = page.axes[0]
         axes.axvline(0, color=theme.INK, linewidth=1.2)
         numbers = shown[["change", "change_low", "change_high"]].to_numpy(dtype=float)
@@ -97,7 +101,7 @@ def draw_causes(parts: pd.DataFrame) -> theme.Picture:
         if "total" in set(shown["part"]):
             axes.axhline(0.5, color=theme.FAINT, linewidth=0.8)
         axes.set_xlabel(
-            "rise of mean Brier loss a row   (◆ beyond chance, ● not)\n"
+            "rise of the mean loss a row   (◆ beyond chance, ● not)\n"
             f"n = {format_number(shown['n'].max())} rows now"
         )
     return page.picture
@@ -124,7 +128,7 @@ def draw_gains(candidates: pd.DataFrame, break_even: float) -> theme.Picture:
         markers = ["^" if p else "o" for p in pays]
         theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
         axes.set_xlabel(
-            "fall of mean Brier loss a row against the champion   (▲ pays, ● does not)\n"
+            "fall of the mean loss a row against the champion   (▲ pays, ● does not)\n"
             f"n = {format_number(shown['n_gate'].max())} gate rows that trained neither"
         )
     return page.picture
@@ -158,7 +162,7 @@ def draw_over_time(
 
 
 def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
-    """Return every decision by window: the window's Brier loss above, its drifted share below.
+    """Return every decision by window: the window's loss above, its drifted share below.
 
     ``past``: a row a run, in the order of windows, as ``evidence.tabulate_past_runs`` makes them;
     the loss is realised where it is known, else estimated. One window judged twice has two marks.
@@ -179,7 +183,7 @@ def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
             marker = theme.ACTION_MARKERS[action]
             top.scatter(place[chosen], loss[chosen], s=55, c=colour, marker=marker, label=action)
             bottom.scatter(place[chosen], drifted[chosen], s=55, c=colour, marker=marker)
-        top.set_ylabel("Brier loss\n(– baseline)")
+        top.set_ylabel("loss\n(– baseline)")
         bottom.set_ylabel("drifted features, %")
         bottom.set_ylim(-5, 105)
         page.figure.legend(loc="outside upper left", ncols=4)

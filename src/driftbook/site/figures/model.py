@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -129,29 +130,81 @@ def draw_associations(table: pd.DataFrame) -> theme.Picture:
 
 
 def draw_calibration(table: pd.DataFrame) -> theme.Picture:
-    """Return observed against predicted share of ones, with Wilson intervals and group sizes."""
-    with theme.open_sheet("Calibration: observed against predicted share of ones", 4.2) as page:
+    """Return observed against predicted means, a set of groups an output, with their intervals."""
+    named = table["output"] if "output" in table else pd.Series("", index=table.index)
+    shown = pd.concat([table["ci_low"], table["ci_high"], table["predicted"]])
+    share = bool(shown.between(-1e-9, 1 + 1e-9).all())
+    low = 0.0 if share else shown.min() - 0.05 * np.ptp(shown)
+    high = 1.05 * shown.max() if share else shown.max() + 0.05 * np.ptp(shown)
+    with theme.open_sheet("Calibration: observed against predicted", 4.2) as page:
         axes = page.axes[0]
-        top = 1.05 * max(table["ci_high"].max(), table["predicted"].max())
         axes.plot(
-            [0, top], [0, top], color=theme.FAINT, linestyle="--", label="perfectly calibrated"
+            [low, high],
+            [low, high],
+            color=theme.FAINT,
+            linestyle="--",
+            label="perfectly calibrated",
         )
-        low = table["observed"] - table["ci_low"]
-        high = table["ci_high"] - table["observed"]
-        axes.errorbar(
-            table["predicted"],
-            table["observed"],
-            yerr=np.clip([low, high], 0, None),
-            fmt="o",
-            color=theme.ACCENT,
-            capsize=3,
-            label=f"groups of about {format_number(round(table['n'].median()))} rows, 95% interval",
-        )
-        axes.set_xlim(0, top)
-        axes.set_ylim(0, top)
-        axes.set_xlabel("predicted probability (mean of the group)")
-        axes.set_ylabel(f"observed share of ones (n = {format_number(table['n'].sum())})")
+        for (name, part), colour, marker in zip(
+            table.groupby(named),
+            itertools.cycle(theme.SERIES),
+            itertools.cycle("os^Dv"),
+            strict=False,
+        ):
+            size = format_number(round(part["n"].median()))
+            error = [part["observed"] - part["ci_low"], part["ci_high"] - part["observed"]]
+            axes.errorbar(
+                part["predicted"],
+                part["observed"],
+                yerr=np.clip(error, 0, None),
+                fmt=marker,
+                color=colour,
+                capsize=3,
+                label=f"{name or 'groups'} ({size} rows each, 95% interval)",
+            )
+        axes.set_xlim(low, high)
+        axes.set_ylim(low, high)
+        axes.set_xlabel("predicted probability (mean of the group)" if share else "predicted")
+        rows = format_number(table["n"].sum() // max(1, named.nunique()))
+        axes.set_ylabel(f"observed {'share' if share else 'mean'} (n = {rows})")
         axes.legend(loc="upper left")
+    return page.picture
+
+
+def draw_separation(table: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
+    """Return ROC curves, one a class, or by how much values were missed."""
+    if "fpr" not in table:
+        return draw_errors(table)
+    if table.empty:
+        return theme.draw_nothing("Only one class occurs in the holdout: nothing to tell apart.")
+    if table["output"].nunique() == 1:
+        return draw_roc_curve(table, metrics)
+    with theme.open_sheet("ROC curve of each class against all others", 4.2) as page:
+        axes = page.axes[0]
+        for (name, part), colour in zip(
+            table.groupby("output"), itertools.cycle(theme.SERIES), strict=False
+        ):
+            axes.fill_between(
+                part["fpr"], part["ci_low"], part["ci_high"], color=colour, alpha=0.15, linewidth=0
+            )
+            axes.plot(part["fpr"], part["tpr"], color=colour, label=str(name))
+        _frame_roc(axes, metrics)
+    return page.picture
+
+
+def draw_errors(table: pd.DataFrame) -> theme.Picture:
+    """Return outcome minus prediction by groups of predictions: the middle and nine in ten."""
+    with theme.open_sheet("Outcome minus prediction, by prediction", 3.8) as page:
+        axes = page.axes[0]
+        axes.axhline(0, color=theme.FAINT, linestyle="--")
+        axes.fill_between(
+            table["predicted"], table["low"], table["high"], color=theme.ACCENT, alpha=0.2,
+            linewidth=0, label="nine in ten outcomes",
+        )  # fmt: skip
+        axes.plot(table["predicted"], table["typical"], "o-", color=theme.ACCENT, label="median")
+        axes.set_xlabel("predicted (mean of the group)")
+        axes.set_ylabel(f"outcome − prediction (n = {format_number(table['n'].sum())})")
+        axes.legend(loc="best")
     return page.picture
 
 
@@ -171,12 +224,54 @@ def draw_roc_curve(curve: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
             linewidth=0,
         )
         axes.plot(curve["fpr"], curve["tpr"], color=theme.ACCENT, label=label)
-        axes.plot([0, 1], [0, 1], color=theme.FAINT, linestyle="--", label="guessing, AUC 0.5")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel(f"true-positive rate (n = {format_number(known['value']['n_test'])})")
-        axes.legend(loc="lower right")
+        _frame_roc(axes, metrics)
+    return page.picture
+
+
+def _frame_roc(axes: Axes, metrics: pd.DataFrame) -> None:
+    rows = metrics.set_index("metric").loc["n_test", "value"]
+    axes.plot([0, 1], [0, 1], color=theme.FAINT, linestyle="--", label="guessing, AUC 0.5")
+    axes.set_xlim(0, 1)
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("false-positive rate")
+    axes.set_ylabel(f"true-positive rate (n = {format_number(rows)})")
+    axes.legend(loc="lower right")
+
+
+def draw_decisions(table: pd.DataFrame, rows: int) -> theme.Picture:
+    """Return what acting on predictions comes to, by what ``task_curves.price_decisions`` gives."""
+    if "threshold" in table:
+        return draw_threshold_costs(table, rows)
+    if "within" in table:
+        with theme.open_sheet(
+            "Share of outcomes within a distance of their prediction", 3.2
+        ) as page:
+            axes = page.axes[0]
+            axes.plot(table["within"], 100 * table["share"], "o-", color=theme.ACCENT)
+            axes.set_ylim(0, 105)
+            axes.set_xlabel("distance from the prediction, in the target's own units")
+            axes.set_ylabel(f"share of rows, % (n = {format_number(rows)})")
+        return page.picture
+    return draw_confusion(table, rows)
+
+
+def draw_confusion(table: pd.DataFrame, rows: int) -> theme.Picture:
+    """Return how often each class was taken for which, as shares of those that came."""
+    names = list(dict.fromkeys(table["came"]))
+    shares = table.pivot_table(index="came", columns="taken_for", values="share", dropna=False)
+    shares = shares.reindex(index=names, columns=names)
+    with theme.open_sheet("Which class was taken for which", 1.6 + 0.45 * len(names)) as page:
+        axes = page.axes[0]
+        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+        for (i, j), share in np.ndenumerate(shares.to_numpy(dtype=float)):
+            if np.isfinite(share):
+                colour = "white" if share > 0.6 else theme.INK
+                axes.text(j, i, f"{share:.0%}", ha="center", va="center", color=colour)
+        axes.set_xticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names)
+        axes.grid(visible=False)
+        axes.set_xlabel("taken for")
+        axes.set_ylabel(f"came (n = {format_number(rows)})")
     return page.picture
 
 
