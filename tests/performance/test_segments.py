@@ -112,8 +112,8 @@ def test_few_rows_say_so_and_have_no_interval() -> None:
 def test_a_column_of_numbers_is_cut_into_five_groups_of_the_reference() -> None:
     model, window = stream()
     table = judged(model, window, "f7")
-    assert len(table) == segments.GROUPS and table["n"].sum() == len(window)
-    assert table["n"].min() > len(window) / segments.GROUPS * 0.7
+    assert len(table) == segments.SEGMENT_GROUPS and table["n"].sum() == len(window)
+    assert table["n"].min() > len(window) / segments.SEGMENT_GROUPS * 0.7
 
 
 def test_values_beyond_the_fiftieth_share_one_row() -> None:

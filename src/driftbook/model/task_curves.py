@@ -10,7 +10,7 @@ from driftbook.data.arrays import Floats
 from driftbook.model import class_scores, curves
 from driftbook.model.tasks import Task
 
-GROUPS = 10
+CALIBRATION_GROUPS = 10
 # Errors are counted within these shares of the target's standard deviation.
 WITHIN = (0.1, 0.25, 0.5, 1.0, 2.0)
 
@@ -25,7 +25,7 @@ def trace_calibration(task: Task, y: Floats, p: Floats) -> pd.DataFrame:
         return _group_values(y, p).assign(output="")
     came = class_scores.mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
     said = p.reshape(len(p), -1)
-    bins = GROUPS if len(task.outputs) == 1 else GROUPS // 2
+    bins = CALIBRATION_GROUPS if len(task.outputs) == 1 else CALIBRATION_GROUPS // 2
     parts = [
         curves.measure_calibration(came[:, k], said[:, k], bins).assign(output=name)
         for k, name in enumerate(task.outputs)
@@ -46,7 +46,7 @@ def _group_values(y: Floats, p: Floats, confidence: float = 0.95) -> pd.DataFram
 
 def _cut(p: Floats) -> Floats:
     """Return the number of each row's group; equal predictions share one."""
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, GROUPS + 1)[1:-1]))
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, CALIBRATION_GROUPS + 1)[1:-1]))
     return np.searchsorted(edges, p, side="left").astype(np.float64)
 
 

@@ -29,7 +29,7 @@ Names = NDArray[np.object_]
 # The commonest values of a column have a row each; all others share one.
 MOST_VALUES = 50
 # Numbers of more different values are cut into groups of about equal size.
-GROUPS = 5
+SEGMENT_GROUPS = 5
 OTHER, MISSING = "other", "missing"
 WORSE, NO_WORSE, UNSURE, FEW = "worse", "no worse", "can't tell yet", "few rows"
 # A rise of the loss by less than this share of the baseline's matters to nobody (a convention).
@@ -124,7 +124,7 @@ def _find_edges(values: pd.Series) -> Floats | None:
     if not pd.api.types.is_numeric_dtype(values.dtype) or values.nunique() <= MOST_VALUES:
         return None
     numbers = to_numbers(values)
-    return np.unique(np.nanquantile(numbers, np.linspace(0, 1, GROUPS + 1)[1:-1]))
+    return np.unique(np.nanquantile(numbers, np.linspace(0, 1, SEGMENT_GROUPS + 1)[1:-1]))
 
 
 def _name_values(values: pd.Series, edges: Floats | None) -> Names:
