@@ -41,8 +41,7 @@ def complete_contract(
     features = DEFAULT_FEATURES if served is None else served.features
     models = (build_request_models(features).predict, build_infer_request(features), Problem)
     _, found = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/components/schemas/{model}",
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     components = generated["components"]
     return {

@@ -6,14 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 
-from driftbook.api.answers import (
-    FeedbackStored,
-    Health,
-    ModelCard,
-    Prediction,
-    Predictions,
-    Ready,
-)
+from driftbook.api.answers import FeedbackStored, Health, ModelCard, Prediction, Predictions, Ready
 from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
