@@ -44,8 +44,7 @@ def complete_contract(
     requests = build_request_models(features, task)
     models = (requests.predict, requests.feedback, build_infer_request(features, task), Problem)
     _, found = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/components/schemas/{model}",
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     components = generated["components"]
     return {

@@ -60,11 +60,7 @@ _Number = Annotated[
 # The type of a feature's value by the feature's kind; null is a missing value.
 VALUE_TYPES: Mapping[str, Any] = {
     kind: Annotated[value | None, Expected(EXPECTED_VALUES[kind])]
-    for kind, value in {
-        "numeric": _Number,
-        "boolean": StrictBool,
-        "categorical": StrictStr,
-    }.items()
+    for kind, value in {"numeric": _Number, "boolean": StrictBool, "categorical": StrictStr}.items()
 }
 
 
@@ -122,8 +118,7 @@ def build_request_models(features: Features, task: ServedTask) -> RequestModels:
     records: Any = Annotated[list[record], Field(min_length=1)]  # type: ignore[valid-type]
     batch = create_model("Rows", __base__=Rows, records=(records, ...))
     either: Any = Annotated[
-        Annotated[one, Tag(ONE)] | Annotated[batch, Tag(BATCH)],
-        Discriminator(_form_of),
+        Annotated[one, Tag(ONE)] | Annotated[batch, Tag(BATCH)], Discriminator(_form_of)
     ]
     table: Any = list.__class_getitem__(_row_type(features))
     return RequestModels(

@@ -6,14 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 
-from driftbook.api.answers import (
-    FeedbackStored,
-    Health,
-    ModelCard,
-    Prediction,
-    Predictions,
-    Ready,
-)
+from driftbook.api.answers import FeedbackStored, Health, ModelCard, Prediction, Predictions, Ready
 from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
@@ -66,6 +59,8 @@ _FEEDBACK_LINK = {
 )
 async def predict_rows(request: Request) -> Response:
     """Score one row (features) or a batch (records) with the champion."""
+    # Read here: 165 µs of CPU a request, with dependencies for these lines 195, and 240 with a body
+    # that FastAPI parses.
     service: Service = request.app.state.service
     served = service.require_model()
     check_media_type(request, "application/json")

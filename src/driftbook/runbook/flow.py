@@ -61,12 +61,7 @@ class FinishedJob:
 
 
 def perform_job(
-    project: Project,
-    job: RunbookJob,
-    terminal: Terminal,
-    *,
-    cell_timeout: int,
-    render: bool,
+    project: Project, job: RunbookJob, terminal: Terminal, *, cell_timeout: int, render: bool
 ) -> FinishedJob:
     """Return the run that was executed, committed and published.
 
@@ -129,11 +124,7 @@ def _published(project: Project, job: RunbookJob, new: bool) -> Iterator[StagedR
 
 
 def _carry_over(
-    project: Project,
-    job: RunbookJob,
-    staged: StagedRun,
-    kernel: WarmKernel,
-    terminal: Terminal,
+    project: Project, job: RunbookJob, staged: StagedRun, kernel: WarmKernel, terminal: Terminal
 ) -> str:
     """Return the window to judge, once what came before may stand for the steps left out.
 

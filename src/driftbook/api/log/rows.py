@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,10 @@ from driftbook.data.prediction_log import (
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
+
+
+# SQLite takes 32,766 parameters a statement, PostgreSQL 65,535.
+ROWS_A_STATEMENT = 1000
 
 
 class PredictionRow(NamedTuple):
@@ -82,16 +87,21 @@ def _widen_labels(engine: Engine) -> None:
 
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert the rows within the connection's transaction."""
-    text, positional = _compile_insert(connection.dialect)
-    # Past SQLAlchemy's own parameters: 250 µs instead of 420 for 16 rows, 54 instead of 98 for one.
-    values: list[Any] = list(rows) if positional else [row._asdict() for row in rows]
-    connection.exec_driver_sql(text, values)
+    # One statement for many rows, past SQLAlchemy's own parameters: the thread waits for the
+    # interpreter's lock once a statement. A logged prediction over HTTP costs 1.13 times the CPU
+    # time of a constant; inserted row by row 1.22 times.
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        chunk = rows[start : start + ROWS_A_STATEMENT]
+        text = _write_insert(connection.dialect.paramstyle, len(chunk))
+        connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(chunk)))
 
 
 @functools.cache
-def _compile_insert(dialect: sa.Dialect) -> tuple[str, bool]:
-    compiled = sa.insert(predictions_table).compile(dialect=dialect)
-    return str(compiled), bool(getattr(compiled, "positional", False))
+def _write_insert(paramstyle: str, rows: int) -> str:
+    mark = "?" if paramstyle == "qmark" else "%s"
+    row = ", ".join([mark] * len(PredictionRow._fields))
+    values = ", ".join([f"({row})"] * rows)
+    return f"INSERT INTO predictions ({', '.join(PredictionRow._fields)}) VALUES {values}"  # noqa: S608
 
 
 def insert_feedback(connection: Connection, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
