@@ -21,6 +21,13 @@ NEXT_STEPS: Mapping[Action, str] = {
 # Where make has a target for such a step, its name.
 MAKE_TARGETS: Mapping[str, str] = {"run --from drift": "run-drift", "promote": "promote"}
 
+
+def choose_next_step(action: Action, served_elsewhere: bool = False) -> str:
+    """Return what comes after an action; a model served elsewhere is not promoted here."""
+    elsewhere = served_elsewhere and action == "retrain"
+    return NEXT_STEPS["monitor" if elsewhere else action]
+
+
 # The project.
 SETTINGS_FILE = Path("runbook.yaml")
 NOTEBOOKS = Path("notebooks")

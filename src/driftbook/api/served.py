@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from driftbook.api.requests import RequestModels, build_request_models
 from driftbook.api.served_task import ServedTask, read_served_task
 from driftbook.api.tensors import InferRequest, build_infer_request
+from driftbook.errors import UsageError
 from driftbook.model import scoring
 from driftbook.model.scoring import Scorer, WireRow, WireScore
 from driftbook.store import registry
@@ -84,6 +85,11 @@ def load_served_model(models: Path, version: str) -> ServedModel:
     started = time.perf_counter()
     contents = registry.read_verified_files(models, version)
     card = json.loads(contents["card.json"])
+    if card.get("prediction"):
+        raise UsageError(
+            f"model {version} is served elsewhere: its predictions are columns of the data, and "
+            "there is nothing here to serve"
+        )
     scorer = _compiled(json.loads(contents["scorer.json"]), version)
     features = tuple((feature["name"], feature["kind"]) for feature in card["features"])
     task = read_served_task(card)

@@ -86,6 +86,11 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
     frame, notes = drop_row_numbers(frame.rename(columns=str))
     frame = columns.select_columns(frame, settings)
+    if wanted.model_version is not None:
+        newest = frame[wanted.model_version].eq(frame[wanted.model_version].iloc[-1])
+        if not newest.all():
+            dropped = {**dropped, "rows of earlier model versions": int((~newest).sum())}
+            frame = frame[newest]
     task = None
     if wanted.source != "predictions":
         task = find_task_name(frame[wanted.target], wanted.target, settings.model.task)

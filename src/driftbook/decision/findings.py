@@ -79,11 +79,13 @@ def examine_window(
     window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
     of a replay, so that none is made twice.
     """
+    quality = check_quality(model, current, settings)
+    current = model.keep_predicted(current)
     few = WindowFindings(
         rows=len(current),
         min_rows=settings.policy.min_rows,
         loss=model.task.loss,
-        quality=check_quality(model, current, settings),
+        quality=quality,
         drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
         performance=tabulate_metric_rows(),
         causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
@@ -108,5 +110,6 @@ def examine_window(
     enough = len(found.fresh) >= 2 * len(current)
     if len(found.broken) or (found.calm and not enough):
         return found
-    tried = challenger.try_recipes(model, current, found.fresh, settings, memo, found.calm)
+    learning = settings.for_learning()
+    tried = challenger.try_recipes(model.learner, current, found.fresh, learning, memo, found.calm)
     return replace(found, trial=tried)

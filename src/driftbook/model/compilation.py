@@ -34,6 +34,9 @@ def compile_model(model: Model) -> dict[str, Any]:
     server can prove it again where scikit-learn is not loaded. Where compiling fails the
     document's ``kind`` is ``none`` and ``reason`` says why; the probe is there all the same.
     """
+    if model.prediction:
+        reason = "the model is served elsewhere"
+        return {"format": scoring.SCORER_FORMAT, "kind": "none", "reason": reason}
     rows = to_wire_rows(model.reference, model.features)
     expected = model.predict(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -141,14 +142,15 @@ def find_leaks(
     """
     targets, measure = _split_target(train[target])
     rows = []
+    known = int(holdout[target].notna().sum())
     for feature in features:
-        found = []
+        found, count = [math.nan] * (not targets), known
         for only in targets:
-            score, label = _single_score(
-                only(train, target), only(holdout, target), feature, target
-            )
+            sides = only(train, target), only(holdout, target)
+            score, label = _single_score(*sides, feature, target)
             found.append(_measure_alone(label, score, measure))
-        rows.append((feature.name, measure, float(np.mean(found)), len(label)))
+            count = len(label)
+        rows.append((feature.name, measure, float(np.mean(found)), count))
     table = pd.DataFrame(rows, columns=["feature", "measure", "alone", "n"])
     table["suspicious"] = table["alone"] >= limit
     return table.sort_values("alone", ascending=False, ignore_index=True)

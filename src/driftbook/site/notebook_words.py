@@ -169,7 +169,7 @@ def describe_economics(recommendation: Mapping[str, Any]) -> str:
 
 def describe_checks(checks: Mapping[str, Any]) -> str:
     """Return the serving checks as a table under one sentence that says whether all passed."""
-    rows = pd.DataFrame(checks["checks"])
+    rows = pd.DataFrame(checks["checks"], columns=["name", "expected", "found", "passed"])
     return render_words("checks.md.j2", checks=rows, passed=int(rows["passed"].sum()))
 
 
