@@ -131,16 +131,30 @@ class ModelSettings(Section):
     learning before its newest labels is stale on its first day. ``estimator``: ``linear``
     (logistic or ridge regression), ``hist_gradient_boosting``, ``external`` (a model served
     elsewhere, whose predictions are columns of the data), or an import path such as
-    ``lightgbm:LGBMClassifier``; ``params`` are given to it.
+    ``lightgbm:LGBMClassifier``; ``params`` are given to it. ``trusted``: types, or modules ending
+    in ``.*``, that a stored model of such an estimator may consist of.
     """
 
     name: str | None = Field(default=None, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     task: Literal["auto", "binary", "multiclass", "regression"] = "auto"
     estimator: str = "linear"
     params: dict[str, Any] = Field(default_factory=dict)
+    trusted: tuple[str, ...] = ()
     holdout: float = Field(default=0.25, gt=0.0, lt=1.0)
     refit: bool = True
     seed: int = Field(default=0, ge=0, le=2**32 - 1)
+
+    _folders: tuple[Path, ...] = PrivateAttr(default=())
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """Return the folders from which an estimator of the owner's own may be imported."""
+        return self._folders
+
+    @property
+    def is_imported(self) -> bool:
+        """Return whether the estimator is named by its import path."""
+        return ":" in self.estimator
 
     @field_validator("estimator")
     @classmethod
@@ -272,7 +286,9 @@ class Settings(Section):
 
     def based(self, *bases: Path) -> Settings:
         """Return the same settings with the folders that a relative source is looked for in."""
-        other = self.model_copy()
+        model = self.model.model_copy()
+        model._folders = bases  # noqa: SLF001
+        other = self.model_copy(update={"model": model})
         other._bases = bases  # noqa: SLF001
         return other
 

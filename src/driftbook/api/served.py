@@ -16,6 +16,7 @@ from driftbook.api.tensors import InferRequest, build_infer_request
 from driftbook.errors import UsageError
 from driftbook.model import scoring
 from driftbook.model.scoring import Scorer, WireRow, WireScore
+from driftbook.settings import ModelSettings
 from driftbook.store import registry
 
 if TYPE_CHECKING:
@@ -72,7 +73,9 @@ def find_champion_version(models: Path) -> str | None:
     return registry.read_index(models).aliases.get("champion")
 
 
-def load_served_model(models: Path, version: str) -> ServedModel:
+def load_served_model(
+    models: Path, version: str, settings: ModelSettings | None = None
+) -> ServedModel:
     """Return a version of the registry with its compiled scorer and its request models.
 
     The scorer is proven on the stored probe rows to 1e-6 against the probabilities that
@@ -102,15 +105,17 @@ def load_served_model(models: Path, version: str) -> ServedModel:
         requests=build_request_models(features, task),
         infer_request=build_infer_request(features, task),
         loaded_at=time.time(),
-        scorer=scorer or _load_model_scorer(models, version),
+        scorer=scorer or _load_model_scorer(models, version, settings or ModelSettings()),
         load_s=time.perf_counter() - started,
     )
 
 
-def _load_model_scorer(models: Path, version: str) -> ModelScorer:
+def _load_model_scorer(models: Path, version: str, settings: ModelSettings) -> ModelScorer:
+    from driftbook.model.imported import import_from
     from driftbook.store import registry_models
 
-    return ModelScorer(registry_models.load_model(models, version))
+    with import_from(settings.folders):
+        return ModelScorer(registry_models.load_model(models, version, settings.trusted))
 
 
 def list_numbers(scores: Sequence[WireScore]) -> list[float]:

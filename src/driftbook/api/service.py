@@ -74,7 +74,7 @@ class Service:
         try:
             version = find_champion_version(self._models)
             if version is not None and (self.served is None or version != self.served.version):
-                self.served = load_served_model(self._models, version)
+                self.served = load_served_model(self._models, version, self.settings.model)
                 _logger.info(
                     "serving model %s of %s, scored by the %s scorer, loaded in %.3f s",
                     version,

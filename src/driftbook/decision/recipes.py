@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy import special
+from sklearn.pipeline import Pipeline
 
 from driftbook.data.arrays import Floats
 from driftbook.model import logistic
 from driftbook.model.calibrated import (
+    apply_estimator,
     fit_score_calibration,
     read_scores,
     rows_before_holdout,
     weights_before,
+    with_calibration,
 )
 from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
 from driftbook.model.estimators import build_estimator
+from driftbook.model.fitting import TrainingRows
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
@@ -33,8 +38,27 @@ MOST_TRIAL_ROWS = 50_000
 MOST_WEIGHED_ROWS = 10_000
 
 
+class BlockFit(Protocol):
+    """A fitted recipe."""
+
+    def predict(self, table: BlockTable, rows: slice) -> Floats:
+        """Return the prediction for the table's ``rows``."""
+
+
 @dataclass(frozen=True)
-class BlockFit:
+class PipelineFit:
+    """A fitted pipeline with its calibration, for an estimator of the owner's own."""
+
+    pipeline: Pipeline
+    task: Task
+
+    def predict(self, table: BlockTable, rows: slice) -> Floats:
+        """Return the prediction for the table's ``rows``."""
+        return apply_estimator(self.pipeline, table.inputs.iloc[rows], self.task)
+
+
+@dataclass(frozen=True)
+class DesignFit:
     """A fitted recipe: how it scales a table's rows, how it scores them, and its calibration."""
 
     scaling: BlockScaling
@@ -78,6 +102,8 @@ def fit_block(
     y = table.y[rows]
     if task.count_contrast(y) < 2:
         return None
+    if settings.is_imported:
+        return _fit_pipeline(table, rows, weights, settings, task)
     scaling = fit_block_scaling(table.numbers[rows])
     design = scaling.design(table, rows)
     start = rows_before_holdout(len(y), settings.holdout)
@@ -87,7 +113,26 @@ def fit_block(
         older = _fit_scorer(design[:start], y[:start], before, settings, task)
         later = None if weights is None else weights[start:]
         calibration = fit_score_calibration(older(design[start:]), y[start:], later, task)
-    return BlockFit(scaling, _fit_scorer(design, y, weights, settings, task), calibration, task)
+    return DesignFit(scaling, _fit_scorer(design, y, weights, settings, task), calibration, task)
+
+
+def _fit_pipeline(
+    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings, task: Task
+) -> PipelineFit:
+    given = TrainingRows(
+        table.inputs.iloc[rows].reset_index(drop=True),
+        table.y[rows],
+        weights,
+        table.features,
+        settings.model_copy(update={"refit": False}),
+        task,
+    )
+    start = rows_before_holdout(len(given.outcomes), settings.holdout)
+    whole = given.fitted(len(given.outcomes))
+    if not task.count_contrast(given.outcomes[:start]):
+        return PipelineFit(with_calibration(whole, ScoreCalibration(), task), task)
+    older = given.fitted(start)
+    return PipelineFit(given.calibrated(whole, older, start, len(given.outcomes)), task)
 
 
 def _fit_scorer(

@@ -61,7 +61,8 @@ class CalibratedEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn 
 
     def predict_proba(self, table: Any) -> Floats:
         """Return a chance a class, shape (n, classes), the estimator's own where nothing moves."""
-        if self.slope == 1.0 and not np.any(self.intercept):
+        scored = hasattr(self.estimator, "predict_proba")
+        if scored and self.slope == 1.0 and not np.any(self.intercept):
             return expand_classes(self.estimator, table, self.classes)
         moved = self.decision_function(table)
         if self.link == "softmax":
@@ -98,6 +99,14 @@ def expand_classes(estimator: Any, table: Any, classes: int) -> Floats:
     whole = np.zeros((len(found), classes))
     whole[:, np.asarray(estimator.classes_, dtype=np.int64)] = found
     return whole
+
+
+def apply_estimator(estimator: Any, table: Any, task: Task) -> Floats:
+    """Return a fitted, calibrated estimator's predictions in the task's form."""
+    if not task.classes:
+        return np.asarray(estimator.predict(table), dtype=np.float64)
+    chances = np.asarray(estimator.predict_proba(table), dtype=np.float64)
+    return chances if len(task.outputs) > 1 else chances[:, 1]
 
 
 def fit_score_calibration(

@@ -152,6 +152,8 @@ class BlockTable:
     flags: Floats
     y: Floats
     vocabulary: tuple[str, ...]
+    features: tuple[Feature, ...]
+    inputs: pd.DataFrame  # the same rows as an estimator takes them that prepares them itself
 
 
 def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], y: Floats) -> BlockTable:
@@ -166,7 +168,8 @@ def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], y: Floats)
     if text:
         one_hot = build_one_hot().fit(given[text])
         flags, vocabulary = one_hot.transform(given[text]), tuple(one_hot.get_feature_names_out())
-    return BlockTable(given[names].to_numpy(dtype=np.float64), flags, y, vocabulary)
+    numbers = given[names].to_numpy(dtype=np.float64)
+    return BlockTable(numbers, flags, y, vocabulary, features, given)
 
 
 @dataclass(frozen=True)

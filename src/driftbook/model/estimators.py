@@ -10,19 +10,29 @@ from sklearn.pipeline import Pipeline
 
 from driftbook.data.columns import Feature
 from driftbook.model.design import MAX_CATEGORIES, build_preparation, split_names
+from driftbook.model.imported import RawColumns, is_whole, make_estimator
 from driftbook.model.tasks import Task
 from driftbook.settings import ModelSettings
 
 
-def build_pipeline(features: tuple[Feature, ...], settings: ModelSettings, task: Task) -> Pipeline:
-    """Return the unfitted pipeline: preparation, then the estimator of the settings."""
+def build_pipeline(
+    features: tuple[Feature, ...], settings: ModelSettings, task: Task, raw: bool = False
+) -> Pipeline:
+    """Return the unfitted pipeline: preparation, then the estimator of the settings.
+
+    ``raw``: the estimator takes the features as they are, see ``imported.takes_raw``.
+    """
     width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
     estimator = build_estimator(settings, task, width)
+    if raw:
+        return Pipeline([("take", RawColumns(is_whole(estimator))), ("estimator", estimator)])
     return Pipeline([("prepare", build_preparation(features)), ("estimator", estimator)])
 
 
 def build_estimator(settings: ModelSettings, task: Task, width: int) -> Any:
     """Return the unfitted estimator of the settings for a design of about ``width`` columns."""
+    if settings.is_imported:
+        return make_estimator(settings, task)
     params = dict(settings.params)
     if settings.estimator == "linear":
         return _build_linear(task, width, {"random_state": settings.seed} | params)

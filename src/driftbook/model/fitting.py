@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from driftbook.data import columns
 from driftbook.data.arrays import Floats
+from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
 from driftbook.data.targets import parse_target
 from driftbook.errors import UsageError
@@ -23,6 +25,7 @@ from driftbook.model.calibrated import (
     with_calibration,
 )
 from driftbook.model.estimators import build_pipeline
+from driftbook.model.imported import name_weights, takes_raw
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import Task, find_task
 from driftbook.settings import ModelSettings, Settings
@@ -48,12 +51,34 @@ def select_training_rows(
     rows = reference.assign(**{target: labels})[labelled].reset_index(drop=True)
     if task.name == "binary":
         rows = rows.astype({target: "int64"})
-    row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
+    given = read_weights(reference, settings.data.weight)
+    if weights is not None:
+        given = np.asarray(weights, dtype=np.float64) * (1.0 if given is None else given)
+    row_weights = None if given is None else given[labelled]
     features = columns.find_features(rows, settings)
     rows = columns.normalise_features(rows, features)
     names = [*(f.name for f in features), *settings.data.segments, *known]
+    names += [settings.data.weight] if settings.data.weight else []
     wanted = dict.fromkeys((settings.data.timestamp, *names, target))
     return rows[[c for c in wanted if c in rows.columns]], row_weights, features, task
+
+
+def read_weights(frame: pd.DataFrame, name: str | None) -> Floats | None:
+    """Return the owner's weights of rows, (n,); they count in training, not in any metric.
+
+    Raises:
+        UsageError: a weight that is missing, below 0 or no number.
+    """
+    if name is None or name not in frame.columns:
+        return None
+    found = to_numbers(frame[name])
+    wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0.0)))
+    if len(wrong):
+        raise UsageError(
+            f"data.weight {name!r} holds {frame[name].iloc[wrong[0]]} in row {wrong[0]}; a weight "
+            "is a number of at least 0: mend the column, or leave data.weight out"
+        )
+    return found
 
 
 @dataclass(frozen=True)
@@ -67,13 +92,43 @@ class TrainingRows:
     settings: ModelSettings
     task: Task
 
+    @cached_property
+    def raw(self) -> bool:
+        """Return whether the estimator takes the features as they are."""
+        return self.settings.is_imported and takes_raw(
+            self.settings, self.task, self.table, self.outcomes
+        )
+
     def fitted(self, stop: int) -> Pipeline:
-        """Return a fit on the rows before ``stop``, not calibrated."""
+        """Return a fit on the rows before ``stop``, not calibrated.
+
+        Where the estimator knows no weights, rows are drawn in proportion to theirs.
+
+        Raises:
+            UsageError: an imported estimator does not fit these rows.
+        """
         weights = weights_before(self.weights, stop)
-        fitting = {} if weights is None else {"estimator__sample_weight": weights}
-        pipeline = build_pipeline(self.features, self.settings, self.task)
-        known = self.outcomes[:stop].astype(np.int64) if self.task.classes else self.outcomes[:stop]
-        return pipeline.fit(self.table[:stop], known, **fitting)
+        pipeline = build_pipeline(self.features, self.settings, self.task, self.raw)
+        rows, fitting = np.arange(stop), {}
+        if weights is not None:
+            name = name_weights(pipeline[-1])
+            if name is None:
+                rng = np.random.default_rng(self.settings.seed)
+                rows = np.sort(rng.choice(stop, stop, p=weights / weights.sum()))
+            else:
+                fitting = {f"estimator__{name}": weights}
+        known = self.outcomes[rows]
+        if self.task.classes:
+            known = known.astype(np.int64)
+        try:
+            return pipeline.fit(self.table.iloc[rows], known, **fitting)
+        except (TypeError, ValueError) as error:
+            if not self.settings.is_imported:
+                raise
+            raise UsageError(
+                f"model.estimator {self.settings.estimator!r} cannot be fitted on these rows "
+                f"({' '.join(str(error).split())[:200]}); choose another, or change model.params"
+            ) from error
 
     def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,7 +17,7 @@ from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.model import external, scores, threads
-from driftbook.model.calibrated import calibration_of, rows_before_holdout
+from driftbook.model.calibrated import apply_estimator, calibration_of, rows_before_holdout
 from driftbook.model.design import PreparedRows, build_preparation, model_inputs, prepare_rows
 from driftbook.model.fitting import (
     TrainingRows,
@@ -209,14 +208,6 @@ class Model:
         found = zip(rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5, strict=True)
         pairs = [(float(mean), float(error)) for mean, error in found]
         return dict(zip(self.feature_names, pairs, strict=True))
-
-
-def apply_estimator(estimator: Any, table: Any, task: Task) -> Floats:
-    """Return a fitted, calibrated estimator's predictions in the task's form."""
-    if not task.classes:
-        return np.asarray(estimator.predict(table), dtype=np.float64)
-    chances = np.asarray(estimator.predict_proba(table), dtype=np.float64)
-    return chances if len(task.outputs) > 1 else chances[:, 1]
 
 
 @threads.one_blas_thread()

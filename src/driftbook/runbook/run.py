@@ -86,7 +86,8 @@ class Run:
         return self.champion if known else self._load(own)
 
     def _load(self, version: str) -> Model:
-        return registry_models.load_model(self.registry_of(version), version)
+        trusted = self.settings.model.trusted
+        return registry_models.load_model(self.registry_of(version), version, trusted)
 
     @cached_property
     def own_version(self) -> str:
@@ -106,7 +107,7 @@ class Run:
                 "stop_row": str(chosen[-1].stop),
             }
             model = training.train(reference, self.settings, origin=origin)
-            registry_models.save_model(self.models, model)
+            registry_models.save_model(self.models, model, self.settings.model.trusted)
             if self._published.aliases["champion"] is None or self.settings.is_external:
                 registry.set_first_champion(self.models, version)
         return version
@@ -145,7 +146,8 @@ class Run:
             "windows": f"up to {newest.name}",
         }
         if model.version not in self._published.versions:
-            registry_models.save_model(self.models, replace(model, origin=origin))
+            trusted = self.settings.model.trusted
+            registry_models.save_model(self.models, replace(model, origin=origin), trusted)
         return model.version
 
     def write_csv(self, path: str, frame: pd.DataFrame, model: Model | None = None) -> Path:

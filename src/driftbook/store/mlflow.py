@@ -273,13 +273,14 @@ def _log_model(model: Model, run_id: str | None) -> str:
     from driftbook.store import registry_models
 
     rows = design.model_inputs(model.holdout.head(EXAMPLE_ROWS), model.features)
+    predict = "predict_proba" if model.task.classes else "predict"
     info = mlflow.sklearn.log_model(
         model.estimator,
         name=model.name,
         serialization_format="skops",
-        skops_trusted_types=list(registry_models.TRUSTED_TYPES),
-        pyfunc_predict_fn="predict_proba",
-        signature=mlflow.models.infer_signature(rows, model.estimator.predict_proba(rows)),
+        skops_trusted_types=registry_models.list_types(model.estimator),
+        pyfunc_predict_fn=predict,
+        signature=mlflow.models.infer_signature(rows, getattr(model.estimator, predict)(rows)),
         input_example=rows,
         pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
         tags={VERSION_TAG: model.version},

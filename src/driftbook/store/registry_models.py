@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pandas as pd
 import skops.io
 
 from driftbook.data.columns import Feature
-from driftbook.errors import IntegrityError
+from driftbook.errors import IntegrityError, UsageError
 from driftbook.model import compilation
 from driftbook.model.calibrated import renew_calibration
 from driftbook.model.tasks import read_task
@@ -25,6 +26,7 @@ HELD_OUT_COLUMN = "(held out)"
 TRUSTED_TYPES = (
     "numpy.dtype",
     "driftbook.model.calibrated.CalibratedEstimator",
+    "driftbook.model.imported.RawColumns",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     # Only in versions of earlier releases.
     "sklearn.calibration._CalibratedClassifier",
@@ -33,24 +35,65 @@ TRUSTED_TYPES = (
 )
 
 
-def save_model(models: Path, model: Model) -> str:
+def save_model(models: Path, model: Model, trusted: Sequence[str] = ()) -> str:
     """Store ``model`` as a version folder and register its hashes; return the version.
 
     A version that is stored already is left as it is. A new one appears whole or not at all.
+    ``trusted``: what ``model.trusted`` names, see :func:`find_untrusted_types`.
+
+    Raises:
+        UsageError: skops cannot hold the model, or it consists of types that nobody trusts.
     """
     with registry.lock_registry(models) as known:
         if model.version not in known.versions:
             partial = files.partial_path(models / model.version)
-            _write_model(partial, model)
+            _write_model(partial, model, trusted)
             registry.register_version(models, known, partial, model.version)
     return model.version
 
 
-def _write_model(folder: Path, model: Model) -> None:
+def _dump(estimator: Any, trusted: Sequence[str]) -> bytes:
+    try:
+        content: bytes = skops.io.dumps(estimator)
+        untrusted = find_untrusted_types(content, trusted)
+    except (TypeError, AttributeError, ValueError, NotImplementedError) as error:
+        cause = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"the estimator cannot be stored without pickle ({cause}); choose another "
+            "model.estimator"
+        ) from error
+    if untrusted:
+        lines = ", ".join(untrusted)
+        raise UsageError(
+            f"the estimator consists of types that are not trusted; if you trust them, add to the "
+            f"settings under model: 'trusted: [{lines}]'"
+        )
+    return content
+
+
+def list_types(estimator: Any) -> list[str]:
+    """Return every type of a loaded, and so trusted, estimator that skops does not know itself."""
+    known: list[str] = skops.io.get_untrusted_types(data=skops.io.dumps(estimator))
+    return known
+
+
+def find_untrusted_types(content: bytes, trusted: Sequence[str] = ()) -> list[str]:
+    """Return the types of a stored model that neither Driftbook nor ``trusted`` names.
+
+    A name that ends in ``.*`` stands for all types of that module and below.
+    """
+    named = {*TRUSTED_TYPES, *trusted}
+    modules = tuple(name.removesuffix("*") for name in trusted if name.endswith(".*"))
+    found = skops.io.get_untrusted_types(data=content)
+    return sorted(one for one in found if one not in named and not one.startswith(modules))
+
+
+def _write_model(folder: Path, model: Model, trusted: Sequence[str]) -> None:
+    content = _dump(model.estimator, trusted)
     folder.mkdir(parents=True)
     compiled = compilation.compile_model(model)
     (folder / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
-    skops.io.dump(model.estimator, folder / "model.skops")
+    (folder / "model.skops").write_bytes(content)
     learner = model.learner
     held_out = pd.DataFrame(
         learner.holdout_scores.reshape(len(learner.holdout), -1),
@@ -93,8 +136,10 @@ def name_held_out(model: Model) -> list[str]:
     return [f"{name}{output and ' '}{output}" for output in model.task.outputs]
 
 
-def load_model(models: Path, name: str = "champion") -> Model:
+def load_model(models: Path, name: str = "champion", trusted: Sequence[str] = ()) -> Model:
     """Return a stored model by version or alias, after every file's hash was checked.
+
+    ``trusted``: what ``model.trusted`` names beside Driftbook's own types.
 
     Raises:
         UsageError: no such version.
@@ -102,12 +147,13 @@ def load_model(models: Path, name: str = "champion") -> Model:
     """
     contents = registry.read_verified_files(models, name)
     about = json.loads(contents["card.json"])
-    unknown = set(skops.io.get_untrusted_types(data=contents["model.skops"])) - set(TRUSTED_TYPES)
+    unknown = find_untrusted_types(contents["model.skops"], trusted)
     if unknown:
         raise IntegrityError(
             f"model {about['version']} holds types that are not trusted "
-            f"({', '.join(sorted(unknown))}); it is not loaded"
+            f"({', '.join(unknown)}); it is not loaded: name them in model.trusted if you do"
         )
+    known = skops.io.get_untrusted_types(data=contents["model.skops"])
     reference = pd.read_parquet(io.BytesIO(contents["reference.parquet"]))
     kept = about.get("held_out", [HELD_OUT_COLUMN])
     held_out = reference[kept].to_numpy(dtype="float64")[about["n_train"] :]
@@ -115,9 +161,7 @@ def load_model(models: Path, name: str = "champion") -> Model:
     model = Model(
         version=about.get("stand_in") or about["version"],
         name=about["name"],
-        estimator=renew_calibration(
-            skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES))
-        ),
+        estimator=renew_calibration(skops.io.loads(contents["model.skops"], trusted=known)),
         features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
         target=about["target"],
         reference=reference.drop(columns=kept),
