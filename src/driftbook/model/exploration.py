@@ -7,13 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.tree import DecisionTreeRegressor
 
 from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature, to_numbers
+from driftbook.model.class_scores import mark_classes
 from driftbook.model.scores import measure_ranking
+from driftbook.model.tasks import BINARY, Task
 
-# A convention: a column that ranks the target this well alone is more often a leak than a find.
-LEAK_AUC = 0.95
+# A convention: a column that tells the target this well alone is more often a leak than a find.
+LEAK_LIMIT = 0.95
 
 
 def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
@@ -50,29 +53,50 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
 
 
 def measure_associations(
-    frame: pd.DataFrame, features: Sequence[Feature], target: str, confidence: float = 0.95
+    frame: pd.DataFrame,
+    features: Sequence[Feature],
+    target: str,
+    task: Task = BINARY,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Return how strongly each feature goes with the target, strongest first.
 
-    Numbers and booleans: Pearson's correlation with the 0/1 target and Fisher's interval. Text:
-    Cramér's V, corrected for its bias, without an interval. Rows with a missing value or label are
-    left out of their own column; a column that does not vary, or has fewer than 4 rows, gives NaN.
+    Numbers and booleans with 0 and 1 or with values: Pearson's correlation and Fisher's interval.
+    Text with classes: Cramér's V; one of each kind: the correlation ratio. Both are corrected for
+    their bias, without an interval. Rows with a missing value or label are left out of their own
+    column; a column that does not vary, or has fewer than 4 rows, gives NaN.
 
     Source: Fisher (1921), "On the probable error of a coefficient of correlation"; Bergsma (2013),
-    "A bias-correction for Cramér's V and Tschuprow's T".
+    "A bias-correction for Cramér's V and Tschuprow's T"; Kelley (1935), PNAS 21: epsilon squared.
     """
     rows = []
     for feature in features:
         pair = frame[[feature.name, target]].dropna()
         columns = pair[feature.name], pair[target]
-        if feature.kind == "categorical":
+        text = feature.kind == "categorical"
+        if text and task.classes:
             found = "Cramér's V", _cramers_v(*columns), np.nan, np.nan
+        elif text:
+            found = "correlation ratio", _correlation_ratio(*columns), np.nan, np.nan
+        elif task.name == "multiclass":
+            found = "correlation ratio", _correlation_ratio(*columns[::-1]), np.nan, np.nan
         else:
             found = "correlation", *_correlate(*columns, confidence)
         rows.append((feature.name, feature.kind, *found, len(pair)))
     names = ["feature", "kind", "measure", "value", "ci_low", "ci_high", "n"]
     table = pd.DataFrame(rows, columns=names)
     return table.sort_values("value", key=np.abs, ascending=False, ignore_index=True)
+
+
+def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
+    y = pd.Series(to_numbers(values))
+    found = y.groupby(groups.astype(str).to_numpy())
+    n, k = len(y), found.ngroups
+    whole = float(np.square(y - y.mean()).sum()) if n else 0.0
+    if n < 4 or not 1 < k < n or whole <= 0.0:
+        return float("nan")
+    within = float(np.square(y - found.transform("mean")).sum())
+    return float(np.sqrt(max(0.0, 1.0 - within / (n - k) * (n - 1) / whole)))
 
 
 def _correlate(
@@ -103,37 +127,68 @@ def find_leaks(
     holdout: pd.DataFrame,
     features: Sequence[Feature],
     target: str,
-    limit: float = LEAK_AUC,
+    task: Task = BINARY,
+    limit: float = LEAK_LIMIT,
 ) -> pd.DataFrame:
-    """Return how well each feature alone ranks the target on the holdout, best first.
+    """Return how well each feature alone tells the target on the holdout, best first.
 
-    ``auc_alone`` is the ROC AUC of the feature on its own, in whichever direction the training
-    rows point; a text value stands for its training share of ones, an unseen one for the overall
-    share. Holdout rows with a missing number or label are left out; NaN when one class is absent.
-    ``suspicious`` marks ``auc_alone >= limit`` (the default, 0.95, is a convention).
+    ``auc_alone`` is the ROC AUC of the feature on its own, of several classes their mean;
+    ``r2_alone``, of values, the share of their variance that it explains. A number ranks two
+    classes as it is, in the direction of the training rows; for others it is cut into at most 20
+    pieces, each of which stands for the training rows in it (a regression tree), as a text value
+    always does; an unseen one stands for all. Holdout rows with a missing number or label are left
+    out; NaN when that leaves less than two classes or values. ``suspicious`` marks what reaches
+    ``limit`` (the default, 0.95, is a convention).
     """
     rows = []
     for feature in features:
-        score, label = _single_score(train, holdout, feature, target)
-        rows.append((feature.name, measure_ranking(label, score), len(label)))
-    table = pd.DataFrame(rows, columns=["feature", "auc_alone", "n"])
-    table["suspicious"] = table["auc_alone"] >= limit
-    return table.sort_values("auc_alone", ascending=False, ignore_index=True)
+        known = train[[feature.name, target]].dropna()
+        pair = holdout[[feature.name, target]].dropna()
+        outcomes = task.encode(pair[target])
+        told = _tell_alone(known, pair[feature.name], feature, task)
+        rows.append((feature.name, _grade_alone(task, outcomes, told), len(pair)))
+    measure = "auc_alone" if task.classes else "r2_alone"
+    table = pd.DataFrame(rows, columns=["feature", measure, "n"])
+    table["suspicious"] = table[measure] >= limit
+    return table.sort_values(measure, ascending=False, ignore_index=True)
 
 
-def _single_score(
-    train: pd.DataFrame, holdout: pd.DataFrame, feature: Feature, target: str
-) -> tuple[Floats, Floats]:
-    known = train[[feature.name, target]].dropna()
-    pair = holdout[[feature.name, target]].dropna()
-    label = to_numbers(pair[target])
+def _tell_alone(known: pd.DataFrame, values: pd.Series, feature: Feature, task: Task) -> Floats:
+    """Return what training rows say of the outcome by one column, (n, outputs)."""
+    column, target = known.columns
+    y = task.encode(known[target])
+    taught = mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
     if feature.kind == "categorical":
-        shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
-        score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
-        return to_numbers(score), label
-    # The direction comes from training rows only; the holdout must not choose it.
-    direction = _correlate(known[feature.name], known[target])[0]
-    return to_numbers(pair[feature.name]) * (-1.0 if direction < 0 else 1.0), label
+        means = pd.DataFrame(taught).groupby(known[column].astype(str).to_numpy()).mean()
+        told = means.reindex(values.astype(str)).fillna(pd.Series(taught.mean(axis=0)))
+        return told.to_numpy(dtype=np.float64)
+    numbers = to_numbers(values)[:, None]
+    if task.name == "binary":
+        # The direction comes from training rows only; the holdout must not choose it.
+        direction = _correlate(known[column], pd.Series(y))[0]
+        return numbers * (-1.0 if direction < 0 else 1.0)
+    if not len(known) or not len(numbers):
+        return np.full((len(numbers), taught.shape[1]), np.nan)
+    tree = DecisionTreeRegressor(max_leaf_nodes=20, min_samples_leaf=5, random_state=0)
+    found = tree.fit(_within_float32(to_numbers(known[column])[:, None]), taught)
+    return np.asarray(found.predict(_within_float32(numbers))).reshape(len(numbers), -1)
+
+
+def _within_float32(values: Floats) -> Floats:
+    # What trees take; an infinite value is as large as any.
+    return np.clip(values, *np.array([-1.0, 1.0]) * np.finfo(np.float32).max)
+
+
+def _grade_alone(task: Task, y: Floats, told: Floats) -> float:
+    if len(y) < 2 or np.isnan(told).any():
+        return float("nan")
+    if task.name == "regression":
+        spread = float(np.square(y - y.mean()).mean())
+        return 1.0 - float(np.square(y - told[:, 0]).mean()) / spread if spread else float("nan")
+    came = mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
+    each = [measure_ranking(came[:, k], told[:, k]) for k in range(came.shape[1])]
+    # A class that is not there has no AUC; the others have.
+    return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 
 def count_shared_rows(
@@ -153,25 +208,42 @@ def count_shared_rows(
 
 
 def describe_parts(
-    named: dict[str, pd.DataFrame], target: str, timestamp: str | None = None
+    named: dict[str, pd.DataFrame],
+    target: str,
+    timestamp: str | None = None,
+    task: Task = BINARY,
 ) -> pd.DataFrame:
-    """Return which rows went where: a row a part with its size, time span and share of ones.
+    """Return which rows went where: a row a part with its size, time span and outcomes.
 
-    ``first`` and ``last`` are empty without a timestamp; ``positive_share`` is NaN where no label
-    is known yet.
+    Of 0 and 1 ``positive_share``, of classes the ``commonest`` with its ``commonest_share``, of
+    values ``mean`` and ``sd``. ``first`` and ``last`` are empty without a timestamp; what labels
+    would tell is NaN, or empty, where none is known yet.
     """
     rows = []
     for name, frame in named.items():
         times = frame[timestamp] if timestamp in frame else pd.Series(dtype=object)
-        labels = frame[target].dropna() if target in frame else pd.Series(dtype=float)
+        y = task.encode(frame[target]) if target in frame else np.empty(0)
+        known = y[~np.isnan(y)]
         rows.append(
             {
                 "part": name,
                 "rows": len(frame),
                 "first": str(times.iloc[0]) if len(times) else "",
                 "last": str(times.iloc[-1]) if len(times) else "",
-                "labelled": len(labels),
-                "positive_share": float(labels.mean()) if len(labels) else np.nan,
+                "labelled": len(known),
+                **_describe_outcomes(task, known),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _describe_outcomes(task: Task, y: Floats) -> dict[str, object]:
+    if task.name == "binary":
+        return {"positive_share": float(y.mean()) if len(y) else np.nan}
+    if task.name == "regression":
+        return {"mean": float(y.mean()), "sd": float(y.std())} if len(y) else {}
+    counts = mark_classes(y, len(task.classes)).sum(axis=0)
+    if not counts.any():
+        return {"commonest": "", "commonest_share": np.nan}
+    most = int(counts.argmax())
+    return {"commonest": task.classes[most], "commonest_share": float(counts[most] / len(y))}

@@ -124,12 +124,15 @@ def score_share(metric: str, hits: Floats, confidence: float = 0.95) -> MetricSc
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
-    """Return whether a model surely puts the wrong rows first: its AUC's interval lies below 0.5.
+    """Return whether a model is surely worse than none on its holdout.
 
-    ``metrics``: a model's table of its holdout. An undefined AUC is no such finding.
+    It puts the wrong rows first (the AUC's interval lies below 0.5), or its values err more than
+    the mean of the outcomes would (that of R² below 0). ``metrics``: a model's table of its
+    holdout. An undefined value is no such finding.
     """
-    found = metrics.loc[metrics["metric"] == "roc_auc", "ci_high"]
-    return bool((found.astype(float) < 0.5).any())
+    ends = metrics.set_index("metric")["ci_high"].astype(float)
+    limits = {"roc_auc": 0.5, "r2": 0.0}
+    return any(bool(ends[name] < limit) for name, limit in limits.items() if name in ends)
 
 
 def score_auc(y: Floats, p: Floats, confidence: float = 0.95) -> MetricScore:

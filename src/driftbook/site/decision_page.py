@@ -30,6 +30,7 @@ class CommandLine:
 def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
     """Return the decision page below its title, as Markdown with a few styled blocks."""
     recommendation = run.recommendation
+    own_units = choose_headline(run.performance, "rmse")
     made = str(run.manifest.get("created_utc", "–"))
     return render_words(
         "decision_page.md.j2",
@@ -40,6 +41,10 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
         champion=run.champion,
         promoted_since=_is_promoted_since(run),
         window=run.window,
+        task=run.task,
+        task_found=run.task_found,
+        loss=run.loss,
+        own_units=None if own_units is None else own_units.to_dict(),
         run_id=run.run_id,
         made=made.replace("T", " ").replace("+00:00", " UTC"),
         next_command=choose_next_command(run, command),

@@ -19,7 +19,7 @@ from driftbook.site.figures.decision import (
 )
 from driftbook.site.figures.theme import Picture
 from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
-from driftbook.words import format_code, format_number, render_words
+from driftbook.words import format_code, format_number, name_metric, render_words
 
 Pictures = dict[str, Picture]
 
@@ -32,19 +32,20 @@ def compose_performance_page(run: PublishedRun) -> tuple[str, Pictures]:
     pictures = {"performance-now.png": draw_performance(run.performance)}
     over_time = len(run.trend) >= 2
     if over_time:
-        pictures["performance-time.png"] = draw_over_time(run.trend, TREND, "Brier loss")
+        pictures["performance-time.png"] = draw_over_time(run.trend, TREND, name_metric(run.loss))
     body = render_words(
         "performance_page.md.j2",
         window=run.window,
         performance=notebook_words.describe_performance(run.performance),
         over_time=over_time,
+        loss=run.loss,
     )
     return body, pictures
 
 
 def compose_history_page(run: PublishedRun) -> tuple[str, Pictures]:
     """Return the history page's body after its listing, and its pictures."""
-    past = tabulate_past_runs(run.history)
+    past = tabulate_past_runs(run.history, run.loss)
     past = past.sort_values("window", kind="stable", ignore_index=True)
     body = render_words(
         "history_page.md.j2",
@@ -52,8 +53,9 @@ def compose_history_page(run: PublishedRun) -> tuple[str, Pictures]:
         run_id=run.run_id,
         older=list(reversed(run.history[:-MOST_RUN_PAGES])),
         ledger=_tabulate_ledger(run),
+        loss=run.loss,
     )
-    return body, {"history.png": draw_past_decisions(past)}
+    return body, {"history.png": draw_past_decisions(past, run.loss)}
 
 
 def _tabulate_ledger(run: PublishedRun) -> pd.DataFrame:
@@ -148,7 +150,7 @@ def compose_run_page(past: PastRun) -> str:
         run_id=past.run_id,
         decision=document,
         performance=notebook_words.describe_performance(performance),
-        economics=notebook_words.describe_economics(evidence),
+        economics=notebook_words.describe_economics(document),
         drift=notebook_words.describe_drift(drift),
         report=drift,
         faults=faults,
@@ -164,7 +166,7 @@ def _list_fields(past: PastRun) -> dict[str, Any]:
         "title": f"{document.get('window') or '–'}: {document['action']}",
         "date": parse_start(past.run_id),
         "champion": document["model_version"],
-        "brier": "–" if headline is None else format_number(headline["value"]),
+        "loss": "–" if headline is None else format_number(headline["value"]),
         "reason": escape(str(document["reason"]), quote=False),
     }
 

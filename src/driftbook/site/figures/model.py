@@ -1,4 +1,4 @@
-"""Figures of the runbook: each turns rows or one table of evidence into one picture."""
+"""Figures of rows and of the model: distributions, associations, drift and importance."""
 
 from __future__ import annotations
 
@@ -124,82 +124,6 @@ def draw_associations(table: pd.DataFrame) -> theme.Picture:
         colours, markers = [theme.ACCENT] * len(shown), ["o"] * len(shown)
         theme.draw_intervals(axes, list(shown["feature"]), numbers, colours, markers)
         axes.set_xlabel(f"association with the target (n = {format_number(shown['n'].max())} rows)")
-    return page.picture
-
-
-def draw_calibration(table: pd.DataFrame) -> theme.Picture:
-    """Return observed against predicted share of ones, with Wilson intervals and group sizes."""
-    with theme.open_sheet("Calibration: observed against predicted share of ones", 4.2) as page:
-        axes = page.axes[0]
-        top = 1.05 * max(table["ci_high"].max(), table["predicted"].max())
-        axes.plot(
-            [0, top], [0, top], color=theme.FAINT, linestyle="--", label="perfectly calibrated"
-        )
-        low = table["observed"] - table["ci_low"]
-        high = table["ci_high"] - table["observed"]
-        axes.errorbar(
-            table["predicted"],
-            table["observed"],
-            yerr=np.clip([low, high], 0, None),
-            fmt="o",
-            color=theme.ACCENT,
-            capsize=3,
-            label=f"groups of about {format_number(round(table['n'].median()))} rows, 95% interval",
-        )
-        axes.set_xlim(0, top)
-        axes.set_ylim(0, top)
-        axes.set_xlabel("predicted probability (mean of the group)")
-        axes.set_ylabel(f"observed share of ones (n = {format_number(table['n'].sum())})")
-        axes.legend(loc="upper left")
-    return page.picture
-
-
-def draw_roc_curve(curve: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
-    """Return the ROC curve with its band; ``metrics`` gives the area and its interval."""
-    with theme.open_sheet("ROC curve with a 95% bootstrap band", 4.2) as page:
-        axes = page.axes[0]
-        known = metrics.set_index("metric")
-        area, low, high = known.loc["roc_auc", ["value", "ci_low", "ci_high"]].astype(float)
-        label = f"AUC {area:.3f} [{low:.3f}, {high:.3f}]"
-        axes.fill_between(
-            curve["fpr"],
-            curve["ci_low"],
-            curve["ci_high"],
-            color=theme.ACCENT,
-            alpha=0.2,
-            linewidth=0,
-        )
-        axes.plot(curve["fpr"], curve["tpr"], color=theme.ACCENT, label=label)
-        axes.plot([0, 1], [0, 1], color=theme.FAINT, linestyle="--", label="guessing, AUC 0.5")
-        axes.set_xlim(0, 1)
-        axes.set_ylim(0, 1)
-        axes.set_xlabel("false-positive rate")
-        axes.set_ylabel(f"true-positive rate (n = {format_number(known['value']['n_test'])})")
-        axes.legend(loc="lower right")
-    return page.picture
-
-
-def draw_threshold_costs(table: pd.DataFrame, rows: int) -> theme.Picture:
-    """Return the cost of acting at each threshold, the cheapest one marked."""
-    cheapest = int(table["cost_per_1000"].to_numpy().argmin())
-    threshold, cost = table[["threshold", "cost_per_1000"]].to_numpy(dtype=float)[cheapest]
-    with theme.open_sheet("Cost of each decision threshold", 3.4) as page:
-        axes = page.axes[0]
-        axes.plot(
-            table["threshold"], table["cost_per_1000"], color=theme.ACCENT, marker="o", markersize=4
-        )
-        axes.plot(threshold, cost, "*", color=theme.CURRENT, markersize=15)
-        axes.annotate(
-            f"cheapest: act from {threshold:.2f}",
-            (threshold, cost),
-            xytext=(0, -18),
-            textcoords="offset points",
-            ha="center",
-            color=theme.INK,
-        )
-        axes.margins(y=0.2)
-        axes.set_xlabel("decision threshold on the predicted probability")
-        axes.set_ylabel(f"cost per 1,000 decisions\n(n = {format_number(rows)})")
     return page.picture
 
 
