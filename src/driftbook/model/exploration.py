@@ -133,12 +133,12 @@ def find_leaks(
     """Return how well each feature alone tells the target on the holdout, best first.
 
     ``auc_alone`` is the ROC AUC of the feature on its own, of several classes their mean;
-    ``r2_alone``, of values, the share of their variance that it explains. A number ranks two
-    classes as it is, in the direction of the training rows; for others it is cut into at most 20
-    pieces, each of which stands for the training rows in it (a regression tree), as a text value
-    always does; an unseen one stands for all. Holdout rows with a missing number or label are left
-    out; NaN when that leaves less than two classes or values. ``suspicious`` marks what reaches
-    ``limit`` (the default, 0.95, is a convention).
+    ``r2_alone``, of values, the share of their variance that it explains, 0 where it misleads. A
+    number ranks two classes as it is, in the direction of the training rows; for others it is cut
+    into at most 20 pieces, each of which stands for the training rows in it (a regression tree),
+    as a text value always does; an unseen one stands for all. Holdout rows with a missing number
+    or label are left out; NaN when that leaves less than two classes or values. ``suspicious``
+    marks what reaches ``limit`` (the default, 0.95, is a convention).
     """
     rows = []
     for feature in features:
@@ -184,7 +184,8 @@ def _grade_alone(task: Task, y: Floats, told: Floats) -> float:
         return float("nan")
     if task.name == "regression":
         spread = float(np.square(y - y.mean()).mean())
-        return 1.0 - float(np.square(y - told[:, 0]).mean()) / spread if spread else float("nan")
+        rest = float(np.square(y - told[:, 0]).mean())
+        return max(0.0, 1.0 - rest / spread) if spread else float("nan")
     came = mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
     each = [measure_ranking(came[:, k], told[:, k]) for k in range(came.shape[1])]
     # A class that is not there has no AUC; the others have.

@@ -89,22 +89,21 @@ def relate_outcomes(task: Task, y: Floats, p: Floats, seed: int = 0) -> pd.DataF
         return curves.trace_roc_curve(y, p, seed=seed)
     if task.name == "regression":
         return _count_cells(y, p)
-    names = list(task.classes)
-    said = pd.Categorical.from_codes(p.argmax(axis=1), names)
-    came = pd.Categorical.from_codes(y.astype(np.int64), names)
-    counts = pd.crosstab(
-        pd.Series(came, name="came"), pd.Series(said, name="said"), dropna=False
-    ).reindex(index=names, columns=names, fill_value=0)
-    table = counts.rename_axis(index="came", columns="said").stack().rename("n").reset_index()
-    of_class = table.groupby("came", sort=False)["n"].transform("sum")
-    return table.assign(share=table["n"] / of_class.where(of_class > 0))
+    k, names = len(task.classes), list(task.classes)
+    pairs = y.astype(np.int64) * k + p.argmax(axis=1)
+    counts = np.bincount(pairs, minlength=k * k)
+    of_class = np.repeat(counts.reshape(k, k).sum(axis=1), k)
+    share = counts / np.where(of_class > 0, of_class, np.nan)
+    cells = {"came": np.repeat(names, k), "said": names * k, "n": counts, "share": share}
+    return pd.DataFrame(cells).astype({"came": object})
 
 
 def _count_cells(y: Floats, p: Floats) -> pd.DataFrame:
     # Both axes alike, so that the diagonal is where a prediction comes true.
     low, high = np.quantile(np.concatenate([y, p]), [0.005, 0.995])
     edges = np.linspace(low, high if high > low else low + 1.0, CELLS + 1)
-    counts, _, _ = np.histogram2d(*np.clip([p, y], edges[0], edges[-1]), bins=(edges, edges))
+    said, came = (np.clip(values, edges[0], edges[-1]) for values in (p, y))
+    counts, _, _ = np.histogram2d(said, came, bins=[edges, edges])
     middles = (edges[:-1] + edges[1:]) / 2
     left, up = np.nonzero(counts)
     cells = {"predicted": middles[left], "observed": middles[up], "n": counts[left, up]}

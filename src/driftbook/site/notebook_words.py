@@ -14,6 +14,8 @@ from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric, rende
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
 PLAIN, NEAR = ("never", "always"), 0.01
+# How the performance table names the class that its calibration is about.
+CLASS_METHOD = "labels, class "
 # How often an owner who acts on classes may want to be right: a convention.
 RIGHT_ENOUGH = 0.9
 
@@ -31,7 +33,9 @@ def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
 
 def describe_metrics(metrics: pd.DataFrame) -> str:
     """Return the evaluation metrics, each with its interval, beside those of no skill at all."""
-    named = metrics.assign(metric=metrics["metric"].map(name_metric))
+    named = metrics.assign(
+        metric=metrics["metric"].map(name_metric), no_skill=metrics["no_skill"].round(6)
+    )
     return render_words("metrics.md.j2", metrics=named, values="r2" in set(metrics["metric"]))
 
 
@@ -120,12 +124,17 @@ def describe_performance(performance: pd.DataFrame) -> str:
         methods = performance[performance["basis"].isin(["estimated", "alternative"])]
         values = methods.pivot_table(index="method", columns="metric", values="value", sort=False)
         methods = values.rename(columns=name_metric).reset_index()
+    moved = []
+    if len(performance):
+        classed = performance["method"].fillna("").str.partition(CLASS_METHOD)
+        moved = list(classed[2][performance["metric"].eq("calibration") & classed[1].ne("")])
     in_variance = len(performance) > 0 and "squared_error" in set(performance["metric"])
     return render_words(
         "performance.md.j2",
         judged=judged,
         methods=methods,
         method=method,
+        moved=moved[0] if moved else None,
         in_variance=in_variance,
     )
 

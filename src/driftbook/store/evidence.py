@@ -73,7 +73,8 @@ class PublishedRun:
     @property
     def task_found(self) -> bool:
         """Return whether the task was found from the target; the settings named none."""
-        return self.manifest["settings"].get("model", {}).get("task", "auto") == "auto"
+        model: Mapping[str, Any] = self.manifest["settings"].get("model", {})
+        return bool(model.get("task", "auto") == "auto")
 
     @property
     def window(self) -> str:

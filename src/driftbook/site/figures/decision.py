@@ -146,6 +146,8 @@ def draw_over_time(
         axes = page.axes[0]
         x = np.arange(len(record))
         for (label, (value, low, high)), colour in zip(series.items(), colours, strict=False):
+            if record[value].isna().all():
+                continue
             if low in record and high in record:
                 axes.fill_between(
                     x, record[low], record[high], color=colour, alpha=0.18, linewidth=0

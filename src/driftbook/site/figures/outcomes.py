@@ -146,7 +146,7 @@ def _draw_confusions(table: pd.DataFrame) -> theme.Picture:
         axes.imshow(np.nan_to_num(shown), cmap=_PALE, vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(shown):
             label = "–" if np.isnan(value) else f"{value:.0f}%"
-            colour = "white" if value > 55 else theme.INK
+            colour = "white" if value > 75 else theme.INK
             axes.text(column, row, label, ha="center", va="center", color=colour, fontsize=9)
         axes.set_xticks(range(len(names)), names, rotation=0 if len(names) < 7 else 35)
         axes.set_yticks(
@@ -161,22 +161,25 @@ def _draw_confusions(table: pd.DataFrame) -> theme.Picture:
 def _draw_cells(table: pd.DataFrame) -> theme.Picture:
     with theme.open_sheet("Outcomes against predictions, counted in cells", 4.6) as page:
         axes = page.axes[0]
-        both = table[["predicted", "observed"]].to_numpy(dtype=float)
-        grid = np.unique(both)
-        size = float(np.diff(grid).min()) if len(grid) > 1 else 1.0
-        edges = np.append(
-            np.arange(grid[0], grid[-1] + size / 2, size) - size / 2, [grid[-1] + size / 2]
+        most = max(2.0, float(table["n"].max()))
+        image = axes.scatter(
+            table["predicted"],
+            table["observed"],
+            c=table["n"],
+            marker="s",
+            s=46,
+            cmap="Blues",
+            norm=LogNorm(0.5, most),
         )
-        counts, _, _ = np.histogram2d(*both.T, bins=(edges, edges), weights=table["n"])
-        shown = np.ma.masked_equal(counts.T, 0)
-        most = max(2.0, float(counts.max()))
-        image = axes.pcolormesh(edges, edges, shown, cmap="Blues", norm=LogNorm(0.5, most))
-        ends = [edges[0], edges[-1]]
+        ends = [table["predicted"].min(), table["predicted"].max()]
         axes.plot(ends, ends, color=theme.INK, linestyle="--", linewidth=1.2, label="comes true")
         axes.set_xlabel("predicted value, in the target's units")
         axes.set_ylabel(f"outcome (n = {format_number(table['n'].sum())})")
         axes.legend(loc="upper left")
-        page.figure.colorbar(image, ax=axes).set_label("rows in the cell")
+        steps = [n for n in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 5000) if n <= most]
+        bar = page.figure.colorbar(image, ax=axes, ticks=steps, format="%d")
+        bar.minorticks_off()
+        bar.set_label("rows in the cell")
     return page.picture
 
 
