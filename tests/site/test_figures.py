@@ -23,7 +23,7 @@ from PIL import Image
 
 from driftbook.data.columns import Feature
 from driftbook.model import curves
-from driftbook.site.figures import backtest, decision, model, theme
+from driftbook.site.figures import backtest, decision, model, outcomes, theme
 from driftbook.site.figures.theme import Picture
 
 BASELINE = Path(__file__).with_name("figures_baseline.json")
@@ -178,19 +178,21 @@ FIGURES: dict[str, Callable[[], Picture]] = {
             }
         ).assign(n=500)
     ),
-    "calibration": lambda: model.draw_calibration(curves.measure_calibration(*scored())),
-    "roc": lambda: model.draw_roc_curve(curves.trace_roc_curve(*scored(), resamples=20), metrics()),
-    "threshold-costs": lambda: model.draw_threshold_costs(curves.price_thresholds(*scored()), 500),
+    "calibration": lambda: outcomes.draw_calibration(curves.measure_calibration(*scored())),
+    "roc": lambda: outcomes.draw_outcomes(
+        curves.trace_roc_curve(*scored(), resamples=20), metrics()
+    ),
+    "threshold-costs": lambda: outcomes.draw_actions(curves.price_thresholds(*scored()), 500),
     "effect-sizes": lambda: model.draw_effect_sizes(drift_report(), 0.1),
     "importance-shift": lambda: model.draw_importance_shift(drift_report()),
     "performance": lambda: decision.draw_performance(performance_table()),
-    "decomposition": lambda: decision.draw_causes(parts()),
-    "gains": lambda: decision.draw_gains(candidates(), 0.005),
+    "decomposition": lambda: decision.draw_causes(parts(), "brier"),
+    "gains": lambda: decision.draw_gains(candidates(), 0.005, "brier"),
     "over-time": lambda: decision.draw_over_time(record(), SERIES, "Brier loss"),
     "excess": lambda: backtest.draw_excess(policies(), 5),
     "cost-by-retrains": lambda: backtest.draw_cost_by_retrains(policies()),
     "decisions": lambda: backtest.draw_schedule(schedule()),
-    "losses": lambda: backtest.draw_losses(schedule()),
+    "losses": lambda: backtest.draw_losses(schedule(), "brier"),
     "nothing": lambda: theme.draw_nothing("Nothing to draw."),
 }
 
@@ -279,14 +281,14 @@ def test_flag_colour_is_there_only_when_something_is_flagged() -> None:
 
 
 def test_paying_challenger_is_green_only_when_its_cautious_gain_pays() -> None:
-    assert has_colour(decision.draw_gains(candidates(), 0.005), theme.GOOD)
-    assert not has_colour(decision.draw_gains(candidates(), 0.011), theme.GOOD)
+    assert has_colour(decision.draw_gains(candidates(), 0.005, "brier"), theme.GOOD)
+    assert not has_colour(decision.draw_gains(candidates(), 0.011, "brier"), theme.GOOD)
 
 
 def test_a_part_is_coloured_only_beyond_chance() -> None:
     assert has_colour(drawn("decomposition"), theme.CURRENT)
     assert has_colour(drawn("decomposition"), theme.GOOD)
-    calm = decision.draw_causes(parts().assign(beyond_chance=False))
+    calm = decision.draw_causes(parts().assign(beyond_chance=False), "brier")
     assert not has_colour(calm, theme.CURRENT)
     assert not has_colour(calm, theme.GOOD)
 
@@ -296,8 +298,8 @@ def test_a_part_is_coloured_only_beyond_chance() -> None:
     [
         lambda: decision.draw_performance(pd.DataFrame()),
         lambda: decision.draw_performance(performance_table().assign(value=np.nan)),
-        lambda: decision.draw_causes(parts().assign(change=np.nan)),
-        lambda: decision.draw_gains(pd.DataFrame(), 0.1),
+        lambda: decision.draw_causes(parts().assign(change=np.nan), "brier"),
+        lambda: decision.draw_gains(pd.DataFrame(), 0.1, "brier"),
         lambda: decision.draw_over_time(pd.DataFrame(), SERIES, "loss"),
         lambda: model.draw_distributions(rows(), []),
         lambda: model.draw_effect_sizes(drift_report().assign(effect=np.nan)),

@@ -168,7 +168,7 @@ def test_headline_prefers_labels_to_estimates() -> None:
 
 def test_over_windows_keeps_what_each_run_knew(published: dict[str, PublishedRun]) -> None:
     table = tabulate_past_runs(
-        [published[name].history[0] for name in ("retrain", "unlabelled", "few")]
+        [published[name].history[0] for name in ("retrain", "unlabelled", "few")], "brier"
     )
     assert table["realised"].notna().tolist() == [True, False, False]
     assert table["estimated"].notna().tolist() == [True, True, False]
@@ -234,7 +234,7 @@ def test_backtest_in_words() -> None:
             "excess": [0.0, 0.05, 0.25],
         }
     )
-    text = notebook_words.describe_policies(policies)
+    text = notebook_words.describe_policies(policies, "brier")
     assert "retrains 2 times" in text
     assert "**5.0% above hindsight**" in text
     assert "`never`, pays 25.0% above it" in text

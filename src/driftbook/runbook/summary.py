@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from driftbook.runbook.project import Project
 
 MOST_POLICIES = 6
-QUALITY = ("quality", "own_units")
+_JUDGED = ("quality", "own_units")
 
 
 def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def write_run_lines(found: Mapping[str, Any]) -> list[str]:
             "window": f"{found['window']}, {rows:,} rows" if rows else found["window"],
             "model": found["model_version"],
             "task": render_words("task.j2", task=found["task"], found=found["task_found"]),
-            "quality": render_words("quality_line.j2", **{k: found[k] for k in QUALITY}),
+            "quality": render_words("quality_line.j2", **{k: found[k] for k in _JUDGED}),
             "drifted": ", ".join(found["drifted_features"]) or "no feature",
             "page": found["page"] or "not rendered (driftbook report)",
             "run": f"{found['run_id']} in {found['seconds']:.0f} s",
