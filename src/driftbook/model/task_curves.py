@@ -83,7 +83,7 @@ def relate_outcomes(task: Task, y: Floats, p: Floats, seed: int = 0) -> pd.DataF
 
     Two classes: the ROC curve (:func:`driftbook.model.curves.trace_roc_curve`). Several: a row a
     pair of classes, ``came,said,n,share``, the share among the rows of the class that came. Values:
-    counts in cells of equal size over the range of most rows, ``predicted,observed,n`` (middles).
+    counts in cells that cut the range of most rows evenly, ``predicted,observed,n`` (middles).
     """
     if task.name == "binary":
         return curves.trace_roc_curve(y, p, seed=seed)
@@ -99,15 +99,17 @@ def relate_outcomes(task: Task, y: Floats, p: Floats, seed: int = 0) -> pd.DataF
 
 
 def _count_cells(y: Floats, p: Floats) -> pd.DataFrame:
-    # Both axes alike, so that the diagonal is where a prediction comes true.
-    low, high = np.quantile(np.concatenate([y, p]), [0.005, 0.995])
-    edges = np.linspace(low, high if high > low else low + 1.0, CELLS + 1)
-    said, came = (np.clip(values, edges[0], edges[-1]) for values in (p, y))
-    counts, _, _ = np.histogram2d(said, came, bins=[edges, edges])
-    middles = (edges[:-1] + edges[1:]) / 2
-    left, up = np.nonzero(counts)
-    cells = {"predicted": middles[left], "observed": middles[up], "n": counts[left, up]}
-    return pd.DataFrame(cells).astype({"n": "int64"})
+    said, came = _cut_into_cells(p), _cut_into_cells(y)
+    cells = pd.DataFrame({"predicted": said, "observed": came})
+    return cells.groupby(["predicted", "observed"]).size().rename("n").reset_index()
+
+
+def _cut_into_cells(values: Floats) -> Floats:
+    """Return the middle of each value's cell; far values count in the cells at the ends."""
+    low, high = np.quantile(values, [0.005, 0.995])
+    size = (high - low) / CELLS if high > low else 1.0
+    place = np.clip(np.floor((values - low) / size), 0, CELLS - 1)
+    return np.asarray(low + (place + 0.5) * size)
 
 
 def describe_classes(task: Task, y: Floats, p: Floats) -> pd.DataFrame:

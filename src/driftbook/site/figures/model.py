@@ -63,7 +63,7 @@ def _distribution(
         _bars(axes, sides)
     missing = " → ".join(f"{side.isna().mean():.1%}" for side in sides)
     note = f"   missing {missing}" if any(side.isna().any() for side in sides) else ""
-    axes.set_title(name)
+    axes.set_title(_short(name, 30 if current is not None else 20))
     axes.set_title(note, loc="right", fontsize=8, fontweight="normal", color=theme.FAINT)
     axes.grid(axis="x", visible=False)
 
@@ -105,7 +105,9 @@ def _bars(axes: Axes, sides: list[pd.Series]) -> None:
         widths = 100 * share.reindex(names).fillna(0.0)
         label = ("reference", "current")[index]
         axes.bar(places + index * height, widths, width=height, color=colour, label=label)
-    axes.set_xticks(places + height * (len(sides) - 1) / 2, [_short(n) for n in names], fontsize=8)
+    middles = places + height * (len(sides) - 1) / 2
+    turn, side = (30, "right") if len(names) > 4 else (0, "center")
+    axes.set_xticks(middles, [_short(n) for n in names], fontsize=8, rotation=turn, ha=side)
 
 
 def _short(text: str, length: int = 9) -> str:
@@ -145,10 +147,12 @@ def draw_effect_sizes(report: pd.DataFrame, min_effect: float | None = None) -> 
         markers = ["^" if flag else "(o)" for flag in flagged]
         numbers = shown[["effect", "effect_low", "effect_high"]].to_numpy(dtype=float)
         theme.draw_intervals(axes, list(shown["feature"]), numbers, colours, markers)
-        axes.set_xlabel(
+        # Below the whole figure: long names leave the axes too narrow for it.
+        page.figure.supxlabel(
             "effect: shift against the reference, 0 = same   (▲ flagged, ○ not)\n"
             f"n = {format_number(shown['n_reference'].max())} reference and "
-            f"{format_number(shown['n_current'].max())} current rows"
+            f"{format_number(shown['n_current'].max())} current rows",
+            fontsize=10,
         )
     return page.picture
 

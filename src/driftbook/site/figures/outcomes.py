@@ -67,7 +67,7 @@ def _draw_class_calibration(table: pd.DataFrame) -> theme.Picture:
     with theme.open_sheet(text, 0.9 + 2.3 * rows, rows, columns) as page:
         for axes, name in zip(page.axes, names, strict=False):
             _groups(axes, table[table["class"] == name])
-            axes.set_title(name)
+            axes.set_title(f"class {name}")
         for axes in page.axes[len(names) :]:
             axes.set_axis_off()
         handles, labels = page.axes[0].get_legend_handles_labels()
@@ -171,7 +171,8 @@ def _draw_cells(table: pd.DataFrame) -> theme.Picture:
             cmap="Blues",
             norm=LogNorm(0.5, most),
         )
-        ends = [table["predicted"].min(), table["predicted"].max()]
+        both = table[["predicted", "observed"]]
+        ends = [both.min().max(), both.max().min()]
         axes.plot(ends, ends, color=theme.INK, linestyle="--", linewidth=1.2, label="comes true")
         axes.set_xlabel("predicted value, in the target's units")
         axes.set_ylabel(f"outcome (n = {format_number(table['n'].sum())})")
