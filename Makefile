@@ -8,6 +8,11 @@ OPTIONS = $(if $(SETTINGS),--settings "$(SETTINGS)") $(if $(ARTIFACTS),--artifac
 AT = $(if $(WINDOW),--window "$(WINDOW)")
 ON = .venv/.ready-
 
+# Under cron Python would read this folder's own path as ASCII.
+ifneq ($(filter C POSIX,$(LC_ALL)),)
+export LC_ALL := C.UTF-8
+endif
+
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help

@@ -21,6 +21,13 @@ NEXT_STEPS: Mapping[Action, str] = {
 # Where make has a target for such a step, its name.
 MAKE_TARGETS: Mapping[str, str] = {"run --from drift": "run-drift", "promote": "promote"}
 
+
+def choose_next_step(action: Action, served_elsewhere: bool = False) -> str:
+    """Return what comes after an action; a model served elsewhere is not promoted here."""
+    elsewhere = served_elsewhere and action == "retrain"
+    return NEXT_STEPS["monitor" if elsewhere else action]
+
+
 # The project.
 SETTINGS_FILE = Path("runbook.yaml")
 NOTEBOOKS = Path("notebooks")
@@ -46,6 +53,7 @@ TRAIN_EVAL_SUMMARY = Path("metrics", "train_eval_summary.csv")
 QUALITY = Path("drift", "quality.csv")
 DRIFT_REPORT = Path("drift", "drift_report.csv")
 PERFORMANCE = Path("policy", "performance.csv")
+SEGMENTS = Path("policy", "segments.csv")
 PERFORMANCE_BY_WINDOW = Path("policy", "performance_by_window.csv")
 RECOMMENDATION = Path("policy", "retrain_recommendation.json")
 API_CHECKS = Path("serving", "api_checks.json")

@@ -23,8 +23,11 @@ from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
 SCENARIOS: tuple[str, ...] = get_args(Scenario)
+# Numbers beyond this are far from any measurement, some other program's word for none: in data they
+# count as infinite, a request is refused. Below it every score stays finite.
+LARGEST_NUMBER = 1e100
 TASKS = ("binary", "multiclass", "regression")
-ESTIMATORS = ("linear", "hist_gradient_boosting")
+ESTIMATORS = ("linear", "hist_gradient_boosting", "external")
 
 # What a source implies for the keys that a settings file leaves out.
 _FLIGHTS = {"target": "delayed", "timestamp": "time_hour", "window": "month"}
@@ -75,8 +78,15 @@ class DataSettings(Section):
     source: str = "flights"
     target: str = "delayed"
     features: tuple[str, ...] | None = None
+    exclude: tuple[str, ...] = ()
+    categorical: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    record_id: str | None = None
+    weight: str | None = None
+    prediction: str | tuple[str, ...] | None = None
+    model_version: str | None = None
     timestamp: str | None = "time_hour"
-    window: Literal["day", "week", "month"] | int = "month"
+    window: Literal["day", "week", "month", "quarter", "year"] | int = "month"
     reference: int = Field(default=2, ge=1)
     label_delay: int = Field(default=0, ge=0)
 
@@ -94,6 +104,12 @@ class DataSettings(Section):
         else:
             implied = _FILES
         return {**implied, **values}
+
+    @property
+    def prediction_columns(self) -> tuple[str, ...]:
+        """Return the columns that hold a served model's predictions, none where there are none."""
+        named = self.prediction or ()
+        return (named,) if isinstance(named, str) else named
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
@@ -113,7 +129,8 @@ class ModelSettings(Section):
     ``holdout``: the newest share of the reference, on which a fit that never saw it is graded;
     ``refit``: whether the served model then learns from that share too. A model that stops
     learning before its newest labels is stale on its first day. ``estimator``: ``linear``
-    (logistic or ridge regression), ``hist_gradient_boosting``, or an import path such as
+    (logistic or ridge regression), ``hist_gradient_boosting``, ``external`` (a model served
+    elsewhere, whose predictions are columns of the data), or an import path such as
     ``lightgbm:LGBMClassifier``; ``params`` are given to it.
     """
 
@@ -220,6 +237,33 @@ class Settings(Section):
     card: CardSettings = CardSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())
+
+    @model_validator(mode="after")
+    def _has_predictions(self) -> Settings:
+        named = bool(self.data.prediction_columns)
+        if self.is_external and not named:
+            raise ValueError(
+                "model.estimator is 'external', which needs data.prediction: the column that holds "
+                "the served model's score (a list of one column a class for several)"
+            )
+        if named and not self.is_external:
+            raise ValueError(
+                f"data.prediction names {self.data.prediction!r}, but model.estimator is "
+                f"{self.model.estimator!r}; set it to 'external', or leave data.prediction out"
+            )
+        return self
+
+    @property
+    def is_external(self) -> bool:
+        """Return whether the model is served elsewhere and only its predictions are known."""
+        return self.model.estimator == "external"
+
+    def for_learning(self) -> Settings:
+        """Return the settings of whatever is trained: beside an external model a linear one."""
+        if not self.is_external:
+            return self
+        model = self.model.model_copy(update={"estimator": "linear", "params": {}})
+        return self.model_copy(update={"model": model}).based(*self._bases)
 
     @property
     def bases(self) -> tuple[Path, ...]:

@@ -171,7 +171,7 @@ def test_other_media_types_paths_and_methods_are_problems(client: TestClient) ->
         ('{"feedback": [{"prediction_id": "a", "label": 2}]}', "feedback[0].label", "a number"),
         ('{"prediction_id": 1, "label": 1}', "prediction_id", "a number"),
         ('{"prediction_id": "a\\u0000", "label": 1}', "prediction_id", "text"),
-        ('{"prediction_id": "\\ud800", "label": 1}', "prediction_id", "text"),
+        ('{"prediction_id": "\\ud800", "label": 1}', "body", "text that is no valid JSON"),
         ('{"prediction_id": "a"}', "label", "no such key"),
     ],
 )

@@ -141,7 +141,7 @@ def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -
     # Written out of order; read in order of time.
     store(engine, entries[2], entries[0])
     store(engine, entries[3], entries[1], entry(9, name="other"))
-    label(engine, (entries[1].id, 1), (entries[3].id, 0))
+    label(engine, (entries[1].id, "1"), (entries[3].id, "0"))
     frame = prediction_log.read_logged_predictions(reading(url), Path("unused"))
     assert list(frame.columns) == ["x", "city", "member", "at", "y"]
     assert frame["x"].tolist() == [0, 1, 2, 3]
@@ -155,20 +155,20 @@ def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -
 def test_feedback_is_idempotent_and_the_first_label_stands(engine: Engine) -> None:
     first, second, third = entry(1), entry(2), entry(3)
     store(engine, first, second, third)
-    assert label(engine, (first.id, 1), (second.id, 0)) == FeedbackResult(stored=2)
-    assert label(engine, (first.id, 1)) == FeedbackResult(known=1)
+    assert label(engine, (first.id, "1"), (second.id, "0")) == FeedbackResult(stored=2)
+    assert label(engine, (first.id, "1")) == FeedbackResult(known=1)
     # One contradiction refuses the batch as a whole.
-    refused = label(engine, (third.id, 1), (first.id, 0))
+    refused = label(engine, (third.id, "1"), (first.id, "0"))
     assert refused.contradicting_ids == (first.id,)
     assert refused.stored == 0
     assert count(engine, prediction_log.feedback_table) == 2
-    assert label(engine, (third.id, 1), (first.id, 1)) == FeedbackResult(stored=1, known=1)
+    assert label(engine, (third.id, "1"), (first.id, "1")) == FeedbackResult(stored=1, known=1)
 
 
 def test_feedback_for_an_unknown_id_stores_nothing(engine: Engine) -> None:
     known = entry(1)
     store(engine, known)
-    result = label(engine, (known.id, 1), ("no-such-id", 1))
+    result = label(engine, (known.id, "1"), ("no-such-id", 1))
     assert result.unknown_ids == ("no-such-id",)
     assert count(engine, prediction_log.feedback_table) == 0
 
@@ -176,15 +176,15 @@ def test_feedback_for_an_unknown_id_stores_nothing(engine: Engine) -> None:
 def test_a_batch_may_repeat_a_label_but_not_contradict_itself(engine: Engine) -> None:
     one = entry(1)
     store(engine, one)
-    assert label(engine, (one.id, 1), (one.id, 0)).contradicting_ids == (one.id,)
+    assert label(engine, (one.id, "1"), (one.id, "0")).contradicting_ids == (one.id,)
     assert count(engine, prediction_log.feedback_table) == 0
-    assert label(engine, (one.id, 1), (one.id, 1)) == FeedbackResult(stored=1)
+    assert label(engine, (one.id, "1"), (one.id, "1")) == FeedbackResult(stored=1)
 
 
 def test_feedback_in_large_batches(engine: Engine) -> None:
     entries = [entry(number) for number in range(1200)]
     store(engine, *entries)
-    labels = [(one.id, number % 2) for number, one in enumerate(entries)]
+    labels = [(one.id, str(number % 2)) for number, one in enumerate(entries)]
     assert label(engine, *labels) == FeedbackResult(stored=1200)
     assert label(engine, *labels) == FeedbackResult(known=1200)
 
@@ -194,7 +194,7 @@ def test_retention_by_age_takes_the_feedback_along(engine: Engine) -> None:
     old = [entry(n, time_ms=now - 10 * DAY_MS - n) for n in range(7)]
     kept = [entry(n, time_ms=now - 9 * DAY_MS - n) for n in range(3)]
     store(engine, *old, *kept)
-    label(engine, (old[0].id, 1), (kept[0].id, 1))
+    label(engine, (old[0].id, "1"), (kept[0].id, "1"))
     limits = LogSettings(max_age_days=9.5, max_mb=None)
     assert retention.delete_old_predictions(engine, limits, now_ms=now, step=2) == 7
     assert count(engine, prediction_log.predictions_table) == 3
@@ -331,10 +331,10 @@ def test_a_refused_label_harms_no_other_request(url: str, engine: Engine) -> Non
     async def go() -> tuple[FeedbackResult, None, FeedbackResult, FeedbackResult]:
         await writer.store([known])
         return await asyncio.gather(
-            writer.add_feedback([("nobody", 1)]),
+            writer.add_feedback([("nobody", "1")]),
             writer.store([entry(2)]),
-            writer.add_feedback([(known.id, 1)]),
-            writer.add_feedback([(known.id, 0)]),
+            writer.add_feedback([(known.id, "1")]),
+            writer.add_feedback([(known.id, "0")]),
         )
 
     refused, _, stored, contradicting = asyncio.run(go())
@@ -355,8 +355,8 @@ def test_one_bad_row_harms_no_other_request(url: str, engine: Engine) -> None:
             writer.store([entry(2)]),
             writer.store([known]),  # its id is taken
             writer.store([entry(3), entry(4)._replace(model_name="\ud800")]),  # no UTF-8 text
-            writer.add_feedback([("\ud800", 1)]),
-            writer.add_feedback([(known.id, 1)]),
+            writer.add_feedback([("\ud800", "1")]),
+            writer.add_feedback([(known.id, "1")]),
             return_exceptions=True,
         )
 
@@ -398,7 +398,7 @@ def test_a_nul_in_one_request_harms_no_other_on_postgresql(postgres: str) -> Non
         return await asyncio.gather(
             writer.store([entry(1)]),
             writer.store([entry(2)._replace(model_version="m\x00")]),
-            writer.add_feedback([("a\x00b", 1)]),
+            writer.add_feedback([("a\x00b", "1")]),
             return_exceptions=True,
         )
 

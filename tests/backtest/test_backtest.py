@@ -25,6 +25,7 @@ from driftbook.data.arrays import Floats
 from driftbook.data.columns import find_features
 from driftbook.data.windows import Dataset, Window
 from driftbook.errors import UsageError
+from driftbook.model.tasks import BINARY, Task
 from driftbook.model.training import train
 from driftbook.settings import PolicySettings, Settings
 
@@ -90,6 +91,7 @@ def _strict(found: BacktestResult) -> list[str]:
 @dataclass(frozen=True)
 class _Named:
     version: str
+    task: Task = BINARY
 
 
 def _timeline(losses: Floats, delay: int = 0) -> Timeline:

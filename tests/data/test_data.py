@@ -120,8 +120,8 @@ def _write(folder: Path, **changes: Any) -> str:
         ({}, {"timestamp": "then"}, ["data.timestamp 'then'", "'when'"]),
         ({}, {"features": ["x", "y"]}, ["'y'", "'colour'"]),
         ({}, {"features": ["x", "target"]}, ["'target'"]),
-        ({"target": 2}, {}, ["not binary", "2"]),
-        ({"target": "yes"}, {}, ["not binary", "'yes'"]),
+        ({"target": [0, 1] * 29 + [0, 9]}, {}, ["is 0 or 1 in 98.3%", "9", "model.task"]),
+        ({"target": ["yes", "no"] * 29 + ["no", "?"]}, {}, ["is 0 or 1 in 98.3%", "'?'"]),
         ({"target": np.nan}, {}, ["no value"]),
         ({"when": "soon"}, {}, ["cannot be read as a date", "'soon'"]),
         (
@@ -196,7 +196,7 @@ def test_files_with_other_columns_are_refused(tmp_path: Path) -> None:
 
 def test_a_date_as_feature_is_refused(tmp_path: Path) -> None:
     _frame().to_parquet(tmp_path / "f.parquet")
-    with pytest.raises(UsageError, match="feature 'when' holds Timestamp"):
+    with pytest.raises(UsageError, match="feature 'when' holds dates"):
         windows.load_dataset(_settings(str(tmp_path / "f.parquet")))
 
 
@@ -225,7 +225,9 @@ def test_calendar_windows_skip_gaps_and_follow_iso_weeks(
     frame.to_csv(tmp_path / "f.csv", index=False)
     loaded = windows.load_dataset(_settings(str(tmp_path / "f.csv"), timestamp="when", window=size))
     assert [w.name for w in loaded.windows] == names
-    assert [w.complete for w in loaded.windows] == [True] * (len(names) - 1) + [False]
+    # A date without a time ends its day, and no week or month before its last.
+    whole = [*[True] * (len(names) - 1), size == "day"]
+    assert [w.complete for w in loaded.windows] == whole
 
 
 def test_rows_are_put_in_time_order_and_ties_keep_theirs(tmp_path: Path) -> None:

@@ -95,7 +95,7 @@ def test_leakage_is_the_share_of_pairs_in_the_right_order(frame: pd.DataFrame) -
     ones = holdout.loc[holdout["y"] == 1, "x"].to_numpy()
     zeros = holdout.loc[holdout["y"] == 0, "x"].to_numpy()
     wins = sum((one > zero) + 0.5 * (one == zero) for one in ones for zero in zeros)
-    assert row["auc_alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
+    assert row["alone"] == pytest.approx(wins / (len(ones) * len(zeros)), abs=1e-12)
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0])
@@ -106,7 +106,9 @@ def test_a_copy_of_the_target_is_suspicious_in_either_direction(
     first, second = records(
         exploration.find_leaks(leaky.iloc[:300], leaky.iloc[300:], [NUMBER, FLAG], "y")
     )
-    assert first == {"feature": "x", "auc_alone": 1.0, "n": 100, "suspicious": True}
+    assert first == {
+        "feature": "x", "measure": "ROC AUC", "alone": 1.0, "n": 100, "suspicious": True,
+    }  # fmt: skip
     assert not second["suspicious"]
 
 
@@ -120,7 +122,7 @@ def test_a_text_that_names_the_answer_is_suspicious(frame: pd.DataFrame) -> None
 def test_leakage_without_both_classes_is_not_a_number(frame: pd.DataFrame) -> None:
     one_class = frame[frame["y"] == 1]
     (found,) = records(exploration.find_leaks(frame, one_class, [NUMBER], "y"))
-    assert math.isnan(found["auc_alone"])
+    assert math.isnan(found["alone"])
     assert not found["suspicious"]
 
 
@@ -171,7 +173,7 @@ def test_each_pair_of_kinds_has_its_measure(sized: pd.DataFrame) -> None:
 
 @pytest.mark.parametrize(
     ("task", "target", "measure"),
-    [(REGRESSION, "size", "r2_alone"), (CLASSES, "class", "auc_alone")],
+    [(REGRESSION, "size", "R²"), (CLASSES, "class", "ROC AUC")],
     ids=["values", "classes"],
 )
 def test_a_column_that_bends_or_orders_the_target_is_a_leak(
@@ -181,8 +183,9 @@ def test_a_column_that_bends_or_orders_the_target_is_a_leak(
     features = [*NUMBERS, LETTER]
     leaks = exploration.find_leaks(sized[:900], sized[900:], features, target, task)
     assert leaks.loc[leaks["suspicious"], "feature"].tolist() == ["copy"]
-    told = leaks.set_index("feature")[measure]
-    assert told["noise"] < (0.1 if measure == "r2_alone" else 0.6)
+    assert leaks["measure"].unique().tolist() == [measure]
+    told = leaks.set_index("feature")["alone"]
+    assert told["noise"] < (0.1 if measure == "R²" else 0.6)
     assert told["noise"] < told["x"] < told["copy"]
 
 

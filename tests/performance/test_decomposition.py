@@ -34,6 +34,7 @@ from driftbook.performance.influence import (
     average_reference,
     average_within,
 )
+from driftbook.performance.segments import SEGMENT_COLUMNS
 from driftbook.settings import Settings
 
 SETTINGS = Settings.parse({"data": {"source": "synthetic:none"}})
@@ -501,7 +502,8 @@ def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2}
     judged = pd.DataFrame([row | {"worse": True}])
     none = pd.DataFrame({"feature": [], "severity": [], "matters": []})
-    found = WindowFindings(100, 30, "brier", none, none, judged, parts, none)
+    places = pd.DataFrame(columns=list(SEGMENT_COLUMNS))
+    found = WindowFindings(100, 30, "brier", none, none, judged, parts, places, none)
     said = reasons.phrase_reason("monitor", found, None)
     assert "0.2300 against 0.2000, because the rule changed" in said
     calm = replace(found, performance=judged.assign(worse=False))

@@ -98,7 +98,7 @@ def test_every_window_is_judged_on_one_thread(
     chosen: Settings, dataset: Dataset, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[int] = []
-    inner = model.predict_proba
+    inner = model.predict
 
     def watched(frame: pd.DataFrame) -> object:
         libraries = threadpool_info()
@@ -106,7 +106,7 @@ def test_every_window_is_judged_on_one_thread(
         return inner(frame)
 
     free = dataclasses.replace(model)
-    object.__setattr__(free, "predict_proba", watched)
+    object.__setattr__(free, "predict", watched)
     with threadpool_limits(limits=2, user_api="blas"):
         trend.trace_performance(free, dataset, chosen, dataset.windows[4], dataset.windows[3].start)
         judged_alone = len(seen)

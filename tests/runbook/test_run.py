@@ -147,6 +147,7 @@ def test_what_the_manifest_says_about_the_data(artifacts: Path) -> None:
         "sha256": run.dataset.fingerprint,
         "rows": 14_400,
         "dropped": {},
+        "notes": [],
         "features": [f"f{k}" for k in range(8)],
         "windows": [f"rows-{k:04d}" for k in range(1, 13)],
         "window": "rows-0012",

@@ -29,10 +29,12 @@ class Ready(Answer):
 
 
 class Prediction(Answer):
-    """One row's score."""
+    """One row's prediction: 0 or 1, a class, or a value, and the chances behind it."""
 
-    prediction: Literal[0, 1]
-    probability: float = Field(ge=0, le=1, description="Of the target being 1.")
+    prediction: int | float | str
+    probability: float | None = Field(None, ge=0, le=1, description="Of the target being 1.")
+    probabilities: dict[str, float] | None = Field(None, description="A chance a class.")
+    value: float | None = Field(None, description="The predicted number.")
     model_version: str
     prediction_id: str = Field(json_schema_extra={"format": "uuid"})
 
@@ -134,7 +136,7 @@ class ModelMetadata(Answer):
 
 
 class OutputTensor(Answer):
-    """One value a row."""
+    """One value a row; the probability of several classes has one a class."""
 
     name: OutputName
     datatype: Datatype

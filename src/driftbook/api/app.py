@@ -17,11 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from driftbook.api import protocol, routes
-from driftbook.api.contract import (
-    CONTRACT_INTRODUCTION,
-    CONTRACT_VERSION,
-    complete_contract,
-)
+from driftbook.api.contract import CONTRACT_INTRODUCTION, CONTRACT_VERSION, complete_contract
 from driftbook.api.guard import Guard, Limits, Observer
 from driftbook.api.output import log_access
 from driftbook.api.problems import ProblemError, problem_response

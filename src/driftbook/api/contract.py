@@ -9,6 +9,7 @@ from pydantic.json_schema import models_json_schema
 
 from driftbook.api.problems import Problem
 from driftbook.api.requests import Features, build_request_models
+from driftbook.api.served_task import ServedTask
 from driftbook.api.tensors import build_infer_request
 
 if TYPE_CHECKING:
@@ -39,10 +40,11 @@ def complete_contract(
     ``auth`` tells whether requests need the bearer token; otherwise the document says they may.
     """
     features = DEFAULT_FEATURES if served is None else served.features
-    models = (build_request_models(features).predict, build_infer_request(features), Problem)
+    task = ServedTask() if served is None else served.task
+    requests = build_request_models(features, task)
+    models = (requests.predict, requests.feedback, build_infer_request(features, task), Problem)
     _, found = models_json_schema(
-        [(model, "validation") for model in models],
-        ref_template="#/components/schemas/{model}",
+        [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
     components = generated["components"]
     return {

@@ -73,11 +73,11 @@ class ServiceMetrics:
         self._requests.labels(path, method, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
 
-    def count_predictions(self, version: str, predictions: Sequence[int]) -> None:
+    def count_predictions(self, version: str, predictions: Sequence[str]) -> None:
         """Count the predictions of one request."""
         for prediction in set(predictions):
             rows = predictions.count(prediction)
-            self._predictions.labels(version, str(prediction)).inc(rows)
+            self._predictions.labels(version, prediction).inc(rows)
 
     def count_feedback(self, result: FeedbackResult, labels: int) -> None:
         """Count the labels of one request."""

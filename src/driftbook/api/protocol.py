@@ -3,6 +3,7 @@
 Source: Open Inference Protocol, REST API (kserve/open-inference-protocol).
 """
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
@@ -29,8 +30,9 @@ from driftbook.api.dependencies import (
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, document_answers
 from driftbook.api.routes import OPEN, document_body, send_json
-from driftbook.api.served import ServedModel
-from driftbook.api.tensors import DATATYPES, OUTPUTS, read_rows_of_tensors
+from driftbook.api.served import ServedModel, list_numbers
+from driftbook.api.service import Scored
+from driftbook.api.tensors import DATATYPES, OutputName, list_outputs, read_rows_of_tensors
 
 protocol_router = APIRouter()
 
@@ -98,8 +100,8 @@ async def get_model_metadata(served: NamedModel) -> ModelMetadata:
             for name, kind in served.features
         ],
         outputs=[
-            TensorMetadata(name=name, datatype=datatype, shape=[-1])
-            for name, datatype in OUTPUTS.items()
+            TensorMetadata(name=name, datatype=datatype, shape=_shape(served, name, -1))
+            for name, datatype in list_outputs(served.task).items()
         ],
     )
 
@@ -115,6 +117,18 @@ async def get_model_versions(served: NamedModel) -> ModelVersions:
 async def get_model_ready(served: NamedModel) -> ModelReady:
     """Is this model served?"""
     return ModelReady(name=served.name)
+
+
+def _shape(served: ServedModel, name: OutputName, rows: int) -> list[int]:
+    """Return the shape of an output: the probability of several classes has one a class."""
+    several = name == "probability" and served.task.name == "multiclass"
+    return [rows, len(served.task.classes)] if several else [rows]
+
+
+def _list_data(scored: Sequence[Scored], name: OutputName) -> list[Any]:
+    if name in ("probability", "value"):
+        return list_numbers([one.score for one in scored])
+    return [getattr(one, name) for one in scored]
 
 
 _INFER: dict[str, Any] = {
@@ -149,13 +163,14 @@ async def infer_rows(request: Request, service: CurrentService, served: NamedMod
     )
     scored = await service.score_rows(served, rows)
     note_prediction(request.scope, served, rows, scored, service.settings.serving.log_features)
-    names = [output.name for output in wanted.outputs] or list(OUTPUTS)
+    known = list_outputs(served.task)
+    names = [output.name for output in wanted.outputs] or list(known)
     outputs = [
         OutputTensor(
             name=name,
-            datatype=OUTPUTS[name],
-            shape=[len(scored)],
-            data=[getattr(one, name) for one in scored],
+            datatype=known[name],
+            shape=_shape(served, name, len(scored)),
+            data=_list_data(scored, name),
         )
         for name in names
     ]

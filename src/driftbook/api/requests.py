@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -22,10 +22,10 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
-Features = Sequence[tuple[str, str]]
+from driftbook.api.served_task import ServedTask
+from driftbook.settings import LARGEST_NUMBER
 
-# Far beyond any measurement, and small enough that every score stays finite.
-LARGEST_NUMBER = 1e100
+Features = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -60,11 +60,7 @@ _Number = Annotated[
 # The type of a feature's value by the feature's kind; null is a missing value.
 VALUE_TYPES: Mapping[str, Any] = {
     kind: Annotated[value | None, Expected(EXPECTED_VALUES[kind])]
-    for kind, value in {
-        "numeric": _Number,
-        "boolean": StrictBool,
-        "categorical": StrictStr,
-    }.items()
+    for kind, value in {"numeric": _Number, "boolean": StrictBool, "categorical": StrictStr}.items()
 }
 
 
@@ -103,9 +99,10 @@ class RequestModels:
     names: list[str]
     predict: type[RootModel[Any]]
     rows: TypeAdapter[list[Any]]
+    feedback: type[RootModel[Any]]
 
 
-def build_request_models(features: Features) -> RequestModels:
+def build_request_models(features: Features, task: ServedTask) -> RequestModels:
     """Return the models of requests for ``features``, pairs of name and kind in order."""
     names = [name for name, _ in features]
     order = f"In this order: {', '.join(names)}."
@@ -121,8 +118,7 @@ def build_request_models(features: Features) -> RequestModels:
     records: Any = Annotated[list[record], Field(min_length=1)]  # type: ignore[valid-type]
     batch = create_model("Rows", __base__=Rows, records=(records, ...))
     either: Any = Annotated[
-        Annotated[one, Tag(ONE)] | Annotated[batch, Tag(BATCH)],
-        Discriminator(_form_of),
+        Annotated[one, Tag(ONE)] | Annotated[batch, Tag(BATCH)], Discriminator(_form_of)
     ]
     table: Any = list.__class_getitem__(_row_type(features))
     return RequestModels(
@@ -130,6 +126,7 @@ def build_request_models(features: Features) -> RequestModels:
         names=names,
         predict=create_model("PredictRequest", __base__=RootModel[either]),
         rows=TypeAdapter(table),
+        feedback=build_feedback_request(task),
     )
 
 
@@ -157,9 +154,7 @@ class TrueLabel(BaseModel):
         Field(min_length=1, max_length=64, pattern=r"^[^\x00]+$"),
         Expected("the id of an answered prediction"),
     ]
-    label: Annotated[
-        int, Field(strict=True, ge=0, le=1), BeforeValidator(round_whole), Expected("0 or 1")
-    ]
+    label: Any
 
 
 class TrueLabels(BaseModel):
@@ -169,21 +164,38 @@ class TrueLabels(BaseModel):
     feedback: list[TrueLabel] = Field(min_length=1)
 
 
+def _label_type(task: ServedTask) -> Any:
+    """Return the type of a true label: 0 or 1, one of the classes, or a finite number."""
+    if task.name == "regression":
+        return Annotated[_Number, Expected("a finite number")]
+    if task.name == "multiclass":
+        names = Literal.__getitem__(task.classes)
+        return Annotated[names, Expected(f"one of {', '.join(task.classes)}")]
+    whole = Annotated[int, Field(strict=True, ge=0, le=1), BeforeValidator(round_whole)]
+    return Annotated[whole, Expected("0 or 1")]
+
+
+def build_feedback_request(task: ServedTask) -> type[RootModel[Any]]:
+    """Return the model of true labels for a task: one label, or a batch."""
+    label: Any = (_label_type(task), ...)
+    one = create_model("TrueLabel", __base__=TrueLabel, label=label)
+    batch: Any = (list.__class_getitem__(one), Field(min_length=1))
+    many = create_model("TrueLabels", __base__=TrueLabels, feedback=batch)
+    either: Any = Annotated[
+        Annotated[one, Tag(ONE)] | Annotated[many, Tag(BATCH)], Discriminator(_label_form_of)
+    ]
+    return create_model("FeedbackRequest", __base__=RootModel[either])
+
+
 def _label_form_of(body: Any) -> str:
     return BATCH if isinstance(body, dict) and "feedback" in body else ONE
 
 
-class FeedbackRequest(
-    RootModel[
-        Annotated[
-            Annotated[TrueLabel, Tag(ONE)] | Annotated[TrueLabels, Tag(BATCH)],
-            Discriminator(_label_form_of),
-        ]
-    ]
-):
-    """One true label, or a batch: all of them are stored or none."""
+def list_labels(request: RootModel[Any]) -> list[tuple[str, str]]:
+    """Return the labels as pairs of prediction id and label, as the log keeps it."""
+    found = request.root.feedback if isinstance(request.root, TrueLabels) else [request.root]
+    return [(one.prediction_id, f"{one.label}") for one in found]
 
-    def to_pairs(self) -> list[tuple[str, int]]:
-        """Return the labels as pairs of prediction id and label."""
-        labels = self.root.feedback if isinstance(self.root, TrueLabels) else [self.root]
-        return [(one.prediction_id, one.label) for one in labels]
+
+# What feedback is read by while nothing is served.
+UNSERVED_REQUESTS = build_request_models((("feature", "numeric"),), ServedTask())

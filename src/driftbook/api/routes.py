@@ -6,14 +6,7 @@ from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 
-from driftbook.api.answers import (
-    FeedbackStored,
-    Health,
-    ModelCard,
-    Prediction,
-    Predictions,
-    Ready,
-)
+from driftbook.api.answers import FeedbackStored, Health, ModelCard, Prediction, Predictions, Ready
 from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
@@ -26,7 +19,7 @@ from driftbook.api.dependencies import (
 from driftbook.api.metrics import METRICS_MEDIA_TYPE
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, WrongField, document_answers
-from driftbook.api.requests import FeedbackRequest, list_rows
+from driftbook.api.requests import UNSERVED_REQUESTS, list_labels, list_rows
 from driftbook.api.served import ServedModel
 from driftbook.api.service import Scored, Service, log_problem
 from driftbook.data.prediction_log import LogUnavailableError
@@ -66,6 +59,8 @@ _FEEDBACK_LINK = {
 )
 async def predict_rows(request: Request) -> Response:
     """Score one row (features) or a batch (records) with the champion."""
+    # Read here: 165 µs of CPU a request, with dependencies for these lines 195, and 240 with a body
+    # that FastAPI parses.
     service: Service = request.app.state.service
     served = service.require_model()
     check_media_type(request, "application/json")
@@ -85,7 +80,7 @@ async def predict_rows(request: Request) -> Response:
 def _prediction(scored: Scored, served: ServedModel) -> Prediction:
     return Prediction(
         prediction=scored.prediction,
-        probability=scored.probability,
+        **served.task.describe(scored.score),
         model_version=served.version,
         prediction_id=scored.prediction_id,
     )
@@ -96,13 +91,16 @@ def _prediction(scored: Scored, served: ServedModel) -> Prediction:
     operation_id="post_feedback",
     responses=document_answers(401, 404, 409, 413, 415, 422, 503),
     dependencies=[Depends(require_json)],
+    openapi_extra=document_body("FeedbackRequest"),
 )
-async def store_feedback(body: FeedbackRequest, service: CurrentService) -> FeedbackStored:
+async def store_feedback(request: Request, service: CurrentService) -> FeedbackStored:
     """Store true labels by prediction id: all labels of a request or none.
 
     The same label again changes nothing; another one is refused.
     """
-    labels = body.to_pairs()
+    models = UNSERVED_REQUESTS if service.served is None else service.served.requests
+    body = validate_for_model(models.feedback.model_validate_json, await request.body(), models)
+    labels = list_labels(body)
     check_batch_size(service, len(labels), "feedback", "labels")
     try:
         result = await service.log.add_feedback(labels)

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from driftbook.api.requests import RequestModels, build_request_models
+from driftbook.api.served_task import ServedTask, read_served_task
 from driftbook.api.tensors import InferRequest, build_infer_request
+from driftbook.errors import UsageError
 from driftbook.model import scoring
-from driftbook.model.scoring import Scorer, WireRow
+from driftbook.model.scoring import Scorer, WireRow, WireScore
 from driftbook.store import registry
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ class ServedModel:
     name: str
     features: tuple[tuple[str, str], ...]
     card: Mapping[str, Any]
+    task: ServedTask
     scorer: Scorer
     requests: RequestModels
     infer_request: type[InferRequest]
@@ -47,17 +50,17 @@ class ModelScorer:
     def __init__(self, model: Model) -> None:
         self._model = model
 
-    def one(self, row: WireRow) -> float:
-        """Return the probability of one row."""
+    def one(self, row: WireRow) -> WireScore:
+        """Return the prediction for one row."""
         return self.many([row])[0]
 
-    def many(self, rows: Sequence[WireRow]) -> list[float]:
-        """Return one probability a row."""
+    def many(self, rows: Sequence[WireRow]) -> list[WireScore]:
+        """Return one prediction a row."""
         import pandas as pd
 
         frame = pd.DataFrame([list(row) for row in rows], columns=self._model.feature_names)
-        probabilities: list[float] = self._model.predict_proba(frame).tolist()
-        return probabilities
+        predictions: list[WireScore] = self._model.predict(frame).tolist()
+        return predictions
 
 
 def find_champion_version(models: Path) -> str | None:
@@ -82,15 +85,22 @@ def load_served_model(models: Path, version: str) -> ServedModel:
     started = time.perf_counter()
     contents = registry.read_verified_files(models, version)
     card = json.loads(contents["card.json"])
+    if card.get("prediction"):
+        raise UsageError(
+            f"model {version} is served elsewhere: its predictions are columns of the data, and "
+            "there is nothing here to serve"
+        )
     scorer = _compiled(json.loads(contents["scorer.json"]), version)
     features = tuple((feature["name"], feature["kind"]) for feature in card["features"])
+    task = read_served_task(card)
     return ServedModel(
         version=version,
         name=card["name"],
         features=features,
         card=card,
-        requests=build_request_models(features),
-        infer_request=build_infer_request(features),
+        task=task,
+        requests=build_request_models(features, task),
+        infer_request=build_infer_request(features, task),
         loaded_at=time.time(),
         scorer=scorer or _load_model_scorer(models, version),
         load_s=time.perf_counter() - started,
@@ -103,6 +113,11 @@ def _load_model_scorer(models: Path, version: str) -> ModelScorer:
     return ModelScorer(registry_models.load_model(models, version))
 
 
+def list_numbers(scores: Sequence[WireScore]) -> list[float]:
+    """Return the numbers of predictions one after another."""
+    return [number for one in scores for number in (one if isinstance(one, list) else [one])]
+
+
 def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:
     try:
         scorer = scoring.build_scorer(document)
@@ -112,7 +127,10 @@ def _compiled(document: Mapping[str, Any], version: str) -> Scorer | None:
         return None
     probe = document["probe"]
     found = scorer.many(probe["rows"])
-    differences = [abs(a - b) for a, b in zip(found, probe["probabilities"], strict=True)]
+    differences = [
+        abs(a - b) / max(1.0, abs(b))
+        for a, b in zip(list_numbers(found), list_numbers(probe["probabilities"]), strict=True)
+    ]
     if not all(difference <= PROBE_TOLERANCE for difference in differences):
         _logger.warning(
             "model %s is served by scikit-learn: its compiled scorer is off by up to %.1e",

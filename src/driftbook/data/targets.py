@@ -15,6 +15,8 @@ TaskName = Literal["binary", "multiclass", "regression"]
 MOST_NUMBERED_CLASSES = 20
 # More classes than this are rather ids or free text.
 MOST_CLASSES = 100
+# So many rows of 0 and 1 among others are rather a binary target with odd values than classes.
+NEARLY_BINARY = 0.95
 _YES_AND_NO = {"true": 1, "false": 0, "yes": 1, "no": 0, "y": 1, "n": 0, "t": 1, "f": 0}
 
 
@@ -33,6 +35,8 @@ def find_task_name(values: pd.Series, name: str, wanted: str = "auto") -> TaskNa
             f"target {name!r} has no value in any row; give labelled rows or another data.target"
         )
     guessed = _guess(present, name)
+    if wanted == "auto":
+        _refuse_nearly_binary(present, name)
     if wanted in ("auto", guessed):
         return guessed
     if wanted == "multiclass" and present.nunique() <= MOST_CLASSES:
@@ -60,6 +64,16 @@ def _guess(present: pd.Series, name: str) -> TaskName:
             "numbers: choose another data.target or clean its values"
         )
     return "multiclass"
+
+
+def _refuse_nearly_binary(present: pd.Series, name: str) -> None:
+    known = np.isin(read_yes_and_no(present), (0.0, 1.0))
+    if NEARLY_BINARY <= known.mean() < 1.0:
+        odd = ", ".join(repr(value) for value in present[~known].unique()[:5].tolist())
+        raise UsageError(
+            f"target {name!r} is 0 or 1 in {known.mean():.1%} of its rows, but {odd} in others; "
+            "clear those values, or say what it is with model.task"
+        )
 
 
 def parse_target(values: pd.Series, task: TaskName) -> pd.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from driftbook.data.cells import MISSING_WORDS, to_plain_column
 from driftbook.errors import UsageError
 
 # A date in numbers anywhere in a text, its three parts split by one and the same sign.
@@ -12,39 +13,36 @@ _DATE = r"(?<![\d:])(?P<a>\d{1,4})(?P<sign>[-./ ])(?P<b>\d{1,2})(?P=sign)(?P<c>\
 _FIRST_OF_1900S = 69
 # Which of the three numbers are year, month and day.
 _ORDERS = {"day first": "cba", "month first": "cab", "year first": "abc"}
+# A time zone behind a time of day: Z, UTC, +01, +0100, +01:00.
+_OFFSET = r"(?P<time>\d{1,2}:\d{2}[\d:.,]*)\s*(?P<zone>[zZ]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
+# Dates that programs write where they know none.
+SENTINEL_DATES = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01",
+                  "2099-12-31", "2999-12-31", "9999-12-31")  # fmt: skip
 _NEXT_STEP = "write dates as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"
 
 
 def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.Series:
     """Return ``values`` as naive datetimes (wall time of their one zone); missing stays missing.
 
-    Numbers are accepted only where ``calendar`` is false: they order rows but name no day. Text
-    that is no ISO 8601 has one order of day and month, taken from all values of the column.
+    Numbers are years, days as YYYYMMDD or seconds since 1970 (or thousandths and so on); where
+    ``calendar`` is false they only order rows. Text that is no ISO 8601 has one order of day and
+    month, taken from all values of the column.
 
     Raises:
         UsageError: a value that is no date, more than one time zone, or an order that the values
             leave open.
     """
+    values = to_plain_column(values)
     if isinstance(values.dtype, pd.DatetimeTZDtype):
         naive: pd.Series = values.dt.tz_localize(None)
         return naive
     if pd.api.types.is_datetime64_any_dtype(values.dtype):
         return values
     if pd.api.types.is_numeric_dtype(values.dtype):
-        if calendar:
-            raise UsageError(
-                f"timestamp {name!r} holds numbers (first: {values.iloc[0]!r}), not dates; "
-                "store dates or give data.window as a number of rows"
-            )
-        return values
+        return _read_numbers_as_dates(values, name) if calendar else values
     text = values.dropna().astype(str).str.strip()
-    zones = text.str.extract(r"\d{1,2}:\d{2}[\d:.,]*\s*(Z|[+-]\d{2}:?\d{2}|UTC)$", expand=False)
-    found = [str(zone) for zone in zones.fillna("none").unique()]
-    if len(found) > 1:
-        raise UsageError(
-            f"timestamp {name!r} mixes time zones ({', '.join(found[:5])}); store all rows in "
-            "one time zone"
-        )
+    text = text[~text.str.lower().isin(MISSING_WORDS)]
+    text = _with_plain_offsets(text, name)
     try:
         parsed = pd.to_datetime(text, format="ISO8601")
     except ValueError:
@@ -53,6 +51,65 @@ def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.
     if isinstance(parsed.dtype, pd.DatetimeTZDtype):
         parsed = parsed.dt.tz_localize(None)
     return parsed.reindex(values.index)
+
+
+def _read_numbers_as_dates(values: pd.Series, name: str) -> pd.Series:
+    """Return dates of numbers: years, YYYYMMDD, or seconds (or parts of them) since 1970.
+
+    Raises:
+        UsageError: numbers that are none of these.
+    """
+    known = values.dropna().astype("float64")
+    whole = known.eq(known.round()).all()
+    if len(known) and whole:
+        low, high = float(known.min()), float(known.max())
+        if low >= 1800 and high <= 2200:
+            return pd.to_datetime(known.astype("int64").astype(str), format="%Y").reindex(
+                values.index
+            )
+        if low >= 18_000_101 and high <= 22_001_231:
+            text = known.astype("int64").astype(str)
+            days = pd.to_datetime(text, format="%Y%m%d", errors="coerce")
+            _refuse_unread(text[days.isna()], name)
+            return days.reindex(values.index)
+    for unit, size in {"s": 1e9, "ms": 1e12, "us": 1e15, "ns": 1e18}.items():
+        # Between 1973 and 2128 in that unit: other numbers are no moments.
+        if len(known) and 0.1 * size <= known.min() and known.max() <= 5.0 * size:
+            return pd.to_datetime(known, unit=unit).reindex(values.index)  # type: ignore[call-overload, no-any-return]
+    raise UsageError(
+        f"timestamp {name!r} holds numbers (first: {values.iloc[0]!r}) that are no years, days or "
+        "seconds since 1970; store dates or give data.window as a number of rows"
+    )
+
+
+def _with_plain_offsets(text: pd.Series, name: str) -> pd.Series:
+    """Return text without its time zone, whatever its spelling: the wall time of the one zone.
+
+    Two offsets an hour apart are one zone with its summer time.
+
+    Raises:
+        UsageError: more than one time zone.
+    """
+    zones = text.str.extract(_OFFSET)["zone"].str.upper()
+    found = [str(zone) for zone in zones.fillna("none").unique()]
+    minutes = {_offset_minutes(zone) for zone in found}
+    known = sorted(one for one in minutes if one is not None)
+    summer = len(minutes) == len(known) == 2 and known[1] - known[0] == 60
+    if len(minutes) > 1 and not summer:
+        raise UsageError(
+            f"timestamp {name!r} mixes time zones ({', '.join(found[:5])}); store all rows in "
+            "one time zone"
+        )
+    return text.str.replace(_OFFSET, r"\g<time>", regex=True)
+
+
+def _offset_minutes(zone: str) -> int | None:
+    if zone == "none":
+        return None
+    if zone in ("Z", "UTC", "GMT"):
+        return 0
+    digits = zone[1:].replace(":", "").ljust(4, "0")
+    return (1 if zone[0] == "+" else -1) * (int(digits[:2]) * 60 + int(digits[2:]))
 
 
 def _with_iso_dates(text: pd.Series, name: str) -> pd.Series:
@@ -102,6 +159,17 @@ def _dates(parts: pd.DataFrame, places: str) -> pd.Series:
     whole = number.where(year.str.len() > 2, number + century)
     known = {"year": whole, "month": pd.to_numeric(month), "day": pd.to_numeric(day)}
     return pd.to_datetime(pd.DataFrame(known), errors="coerce")
+
+
+def find_sentinel_dates(times: pd.Series) -> pd.Series:
+    """Return which dates stand for none: a well-known filler ten years from all other dates."""
+    filler = times.dt.normalize().isin(pd.to_datetime(list(SENTINEL_DATES)))
+    others = times[~filler & times.notna()]
+    if others.empty:
+        return pd.Series(False, index=times.index)
+    far = pd.Timedelta(days=3653)
+    found: pd.Series = filler & ~times.between(others.min() - far, others.max() + far)
+    return found
 
 
 def _refuse_unread(unread: pd.Series, name: str) -> None:

@@ -17,7 +17,8 @@ from driftbook.data.targets import TaskName, find_task_name, parse_target
 from driftbook.errors import UsageError
 from driftbook.settings import Settings, parse_scenario
 
-_PERIODS = {"day": "D", "week": "W-SUN", "month": "M"}
+_PERIODS = {"day": "D", "week": "W-SUN", "month": "M", "quarter": "Q-DEC", "year": "Y-DEC"}
+_PERIOD_NAMES = {"day": "%Y-%m-%d", "month": "%Y-%m", "quarter": "%Y-Q%q", "year": "%Y"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,7 @@ class Dataset:
     fingerprint: str
     source: str
     task: TaskName | None = None  # of its labels; None where the model that made it knows
+    notes: tuple[str, ...] = ()  # what is odd about its columns, a sentence each
 
     def rows(self, window: Window) -> pd.DataFrame:
         """Return the rows of one window."""
@@ -80,7 +82,15 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     """
     frame, dropped = _table(settings, artifacts)
     wanted = settings.data
-    frame = _select_columns(frame, settings)
+    if frame.empty:
+        raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
+    frame, notes = drop_row_numbers(frame.rename(columns=str))
+    frame = columns.select_columns(frame, settings)
+    if wanted.model_version is not None:
+        newest = frame[wanted.model_version].eq(frame[wanted.model_version].iloc[-1])
+        if not newest.all():
+            dropped = {**dropped, "rows of earlier model versions": int((~newest).sum())}
+            frame = frame[newest]
     task = None
     if wanted.source != "predictions":
         task = find_task_name(frame[wanted.target], wanted.target, settings.model.task)
@@ -90,15 +100,20 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
             frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
         )
         frame = frame.assign(**{wanted.timestamp: times})
-        known = times.notna()
-        if not known.all():
-            dropped = {**dropped, "no timestamp": int((~known).sum())}
-            frame = frame[known]
+        lost = {"no timestamp": times.isna()}
+        if times.dtype.kind == "M":
+            lost["a filler date"] = timestamps.find_sentinel_dates(times)
+        counts = {reason: int(rows.sum()) for reason, rows in lost.items()}
+        dropped = {**dropped, **{reason: count for reason, count in counts.items() if count}}
+        frame = frame[~np.logical_or.reduce([*lost.values()])]
         frame = frame.sort_values(wanted.timestamp, kind="stable")
     frame = frame.reset_index(drop=True)
+    features = columns.find_features(frame, settings)
+    notes = (*notes, *columns.describe_oddities(frame, features))
+    frame = columns.clear_missing_words(frame, features)
     return Dataset(
         frame=frame,
-        features=columns.find_features(frame, settings),
+        features=features,
         target=wanted.target,
         timestamp=wanted.timestamp,
         windows=_windows(frame, settings),
@@ -106,13 +121,15 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         fingerprint=hash_frame(frame),
         source=wanted.source,
         task=task,
+        notes=notes,
     )
 
 
 def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, dict[str, int]]:
     wanted = settings.data
     if wanted.source == "flights":
-        return flights.load_flights(None if artifacts is None else artifacts / "data")
+        table, dropped = flights.load_flights(None if artifacts is None else artifacts / "data")
+        return flights.choose_flight_columns(table, settings), dropped
     if wanted.source.startswith("synthetic:"):
         scenario, task = parse_scenario(wanted.source)
         return synthetic.make_scenario(
@@ -129,31 +146,15 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
     return files.read_files(wanted.source, settings.bases), {}
 
 
-def _select_columns(frame: pd.DataFrame, settings: Settings) -> pd.DataFrame:
-    wanted = settings.data
-    if frame.empty:
-        raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
-    frame = frame.rename(columns=str)
-    fixed = [wanted.target, *([wanted.timestamp] if wanted.timestamp else [])]
-    absent = f"is no column of {wanted.source!r}; its columns are {_listing(frame.columns)}"
-    for role, name in zip(("data.target", "data.timestamp"), fixed, strict=False):
-        if name not in frame.columns:
-            raise UsageError(f"{role} {name!r} {absent}")
-    names = wanted.features
-    if names is None:
-        names = tuple(name for name in frame.columns if name not in fixed)
-    for name in names:
-        if name not in frame.columns:
-            raise UsageError(f"data.features names {name!r}, which {absent}")
-        if name in fixed:
-            raise UsageError(
-                f"data.features names {name!r}, which is the target or the timestamp; leave it out"
-            )
-    if not names:
-        raise UsageError(
-            f"{wanted.source!r} has no feature column besides {', '.join(fixed)}; add at least one"
-        )
-    return frame[[*fixed[1:], *names, wanted.target]]
+def drop_row_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Return the frame without an unnamed column that only counts its rows, and a note of it."""
+    for name in frame.columns[:1]:
+        unnamed = not name.strip() or re.fullmatch(r"Unnamed: \d+|__index_level_\d+__|index", name)
+        counted = unnamed and pd.api.types.is_integer_dtype(frame[name].dtype)
+        if counted and frame[name].diff().dropna().eq(1).all():
+            note = f"the unnamed first column {name!r} only numbers the rows and was left out"
+            return frame.drop(columns=name), (note,)
+    return frame, ()
 
 
 def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
@@ -171,20 +172,35 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
     ordinals = periods.astype("int64").to_numpy()
     cuts = np.flatnonzero(np.diff(ordinals)) + 1
     edges = [0, *cuts.tolist(), len(frame)]
-    last = periods.iloc[-1]
-    # The source may skip its last hours; data that reach the last twentieth close the window.
-    reached = bool(times.iloc[-1] >= last.end_time - (last.end_time - last.start_time) / 20)
+    reached = _reaches_end(times, periods.iloc[-1])
     return tuple(
         Window(_period_name(periods.iloc[start], size), start, stop, stop < len(frame) or reached)
         for start, stop in pairwise(edges)
     )
 
 
+def _reaches_end(times: pd.Series, last: pd.Period) -> bool:
+    """Return whether rows reach the end of their last period, so that no more are to come.
+
+    The source may skip its last hours: rows in the last twentieth close the window. Of dates
+    without a time the last day does, or the last working day where no row is of a weekend.
+    """
+    newest = times.iloc[-1]
+    if newest >= last.end_time - (last.end_time - last.start_time) / 20:
+        return True
+    if not times.eq(times.dt.normalize()).all():
+        return False
+    day = last.end_time.normalize()
+    if not times.dt.day_of_week.ge(5).any():
+        day = pd.offsets.BDay().rollback(day)
+    return bool(newest >= day)
+
+
 def _period_name(period: pd.Period, size: str) -> str:
     if size == "week":
         year, week, _ = period.start_time.isocalendar()
         return f"{year}-W{week:02d}"
-    return period.strftime("%Y-%m-%d" if size == "day" else "%Y-%m")
+    return period.strftime(_PERIOD_NAMES[size])
 
 
 def find_reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window, ...]:
@@ -245,8 +261,3 @@ def hash_frame(frame: pd.DataFrame) -> str:
         digest.update(f"{name}\0{kind}\0".encode())
         digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()
-
-
-def _listing(names: pd.Index, limit: int = 20) -> str:
-    shown = ", ".join(repr(str(n)) for n in names[:limit])
-    return shown if len(names) <= limit else f"{shown} and {len(names) - limit} more"

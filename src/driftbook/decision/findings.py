@@ -15,6 +15,7 @@ from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.causes import CAUSE_COLUMNS, explain_change
 from driftbook.performance.metric_rows import tabulate_metric_rows
+from driftbook.performance.segments import SEGMENT_COLUMNS, judge_segments
 from driftbook.settings import Settings
 
 
@@ -34,6 +35,7 @@ class WindowFindings:
     drift: pd.DataFrame
     performance: pd.DataFrame
     causes: pd.DataFrame
+    segments: pd.DataFrame
     fresh: pd.DataFrame
     trial: Trial | None = None
 
@@ -77,14 +79,17 @@ def examine_window(
     window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
     of a replay, so that none is made twice.
     """
+    quality = check_quality(model, current, settings)
+    current = model.keep_predicted(current)
     few = WindowFindings(
         rows=len(current),
         min_rows=settings.policy.min_rows,
         loss=model.task.loss,
-        quality=check_quality(model, current, settings),
+        quality=quality,
         drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
         performance=tabulate_metric_rows(),
         causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
+        segments=pd.DataFrame(columns=list(SEGMENT_COLUMNS)),
         fresh=current.iloc[:0],
     )
     report_now = report.report_drift(model, current, settings)
@@ -97,10 +102,14 @@ def examine_window(
         drift=report_now,
         performance=realised.judge_performance(model, current, settings, history, scored),
         causes=explain_change(model, current, few.min_rows, scored),
+        segments=few.segments
+        if scored is None
+        else judge_segments(model, current, scored, settings),
         fresh=challenger.gather_labelled(model, current, history),
     )
     enough = len(found.fresh) >= 2 * len(current)
     if len(found.broken) or (found.calm and not enough):
         return found
-    tried = challenger.try_recipes(model, current, found.fresh, settings, memo, found.calm)
+    learning = settings.for_learning()
+    tried = challenger.try_recipes(model.learner, current, found.fresh, learning, memo, found.calm)
     return replace(found, trial=tried)

@@ -31,6 +31,7 @@ class Assessment:
     drift: pd.DataFrame
     performance: pd.DataFrame
     quality: pd.DataFrame
+    segments: pd.DataFrame
     model_version: str
     n_current: int
     settings: Settings
@@ -61,6 +62,7 @@ class Assessment:
                 "threshold_meaning": THRESHOLD_MEANING,
                 "window": self.window,
                 "model_version": self.model_version,
+                "served_elsewhere": self.settings.is_external,
                 "task": self.task.name,
                 "loss": self.task.loss,
                 "n_current": self.n_current,
@@ -69,6 +71,7 @@ class Assessment:
                     "drift": self.drift,
                     "performance": self.performance,
                     "decomposition": self.decomposition,
+                    "segments": self.segments,
                     "challenger": self._challenger(),
                     "economics": self._economics(),
                 },
@@ -111,7 +114,8 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
     """Return the assessment that the evidence and the costs of ``settings.policy`` lead to."""
     challenger = None
     if found.trial is not None:
-        challenger = weigh_challenger(model, found.fresh, found.trial, settings, found.calm)
+        learning = settings.for_learning()
+        challenger = weigh_challenger(model.learner, found.fresh, found.trial, learning, found.calm)
     action: Action = "monitor"
     if not found.too_few:
         broken, moved, worse = len(found.broken), len(found.moved), len(found.worse)
@@ -122,6 +126,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         drift=found.drift,
         performance=found.performance,
         quality=found.quality,
+        segments=found.segments,
         model_version=model.version,
         n_current=found.rows,
         settings=settings,

@@ -9,6 +9,7 @@ from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
 from driftbook.performance import realised
 from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
+from driftbook.performance.segments import find_common_cause, find_worse_segments
 from driftbook.settings import PolicySettings
 from driftbook.words import name_metric, render_words
 
@@ -29,6 +30,8 @@ def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | N
         faults=found.broken.to_dict("records"),
         moved=found.moved["feature"].tolist(),
         worse=next(iter(worse.to_dict("records")), None),
+        segments=find_worse_segments(found.segments).to_dict("records"),
+        common=find_common_cause(found.segments),
         cause=phrase_cause(found.causes, found.loss) if len(worse) else "",
         judged=bool((found.performance["status"] == "ok").any()),
         realised=bool((counting["basis"] == "realised").any()),

@@ -11,7 +11,8 @@ import pandas as pd
 from scipy import special
 
 from driftbook.data.arrays import Flags, Floats, Ints
-from driftbook.data.columns import Feature, to_numbers
+from driftbook.data.cells import to_numbers
+from driftbook.data.columns import Feature
 from driftbook.drift.profile import to_levels
 
 MAX_JOINT_ROWS = 5000

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats, Ints
-from driftbook.data.columns import Kind, to_numbers
+from driftbook.data.cells import Kind, to_kind, to_numbers
 from driftbook.errors import DriftbookError
 
 # Up to this many distinct reference values every rank statistic is exact; above it a cell between
@@ -42,7 +42,6 @@ TEMPERATURES = {
     "K became °C": (1.0, -273.15),
 }
 _PLAUSIBLE = {"°F": (-130.0, 140.0), "°C": (-90.0, 60.0), "K": (180.0, 340.0)}
-_TRUE, _FALSE = frozenset({"true", "1", "1.0", "yes"}), frozenset({"false", "0", "0.0", "no"})
 
 
 @dataclass(frozen=True, eq=False)
@@ -236,15 +235,7 @@ def profile_reference(values: pd.Series, kind: Kind) -> ColumnProfile:
 
 def to_levels(values: pd.Series, kind: Kind) -> pd.Series:
     """Return the present values as text; booleans in whatever spelling become True and False."""
-    present = values[values.notna()]
-    if isinstance(present.dtype, pd.CategoricalDtype):
-        present = present.astype(object)
-    if not isinstance(present.dtype, pd.StringDtype):
-        present = present.map(str).astype(object)
-    if kind == "boolean":
-        lower = present.str.lower()
-        present = present.mask(lower.isin(_TRUE), "True").mask(lower.isin(_FALSE), "False")
-    return present
+    return to_kind(values, kind).dropna().map(str).astype(object)
 
 
 def _edges(ordered: Floats) -> Floats:

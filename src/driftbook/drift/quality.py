@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from driftbook.data.cells import to_numbers
 from driftbook.drift import column_tests, units
 from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values
 from driftbook.drift.reference import find_reference
@@ -79,9 +80,24 @@ def check_quality(model: Model, current: pd.DataFrame, settings: Settings) -> pd
         known = reference.profiles[name]
         now = profile_values(current[name], known.bins)
         findings += find_column_faults(ProfiledColumn(name, known, now, reference.runs[name]))
+    findings += _find_unpredicted(model, current)
     if len(current) >= settings.policy.min_rows:
         findings += _duplicates(model, current)
     return pd.DataFrame([astuple(finding) for finding in findings], columns=list(QUALITY_COLUMNS))
+
+
+def _find_unpredicted(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]:
+    """Yield where a model that is served elsewhere has left no prediction."""
+    for name in model.prediction:
+        if name not in current.columns:
+            words = ("present", "no such column", "the column of predictions is absent")
+            yield QualityFinding(name, "absent", "broken", *words)
+            continue
+        share = float(np.isnan(to_numbers(current[name])).mean()) if len(current) else 0.0
+        if share:
+            shown = f"{share:.1%}"
+            detail = f"no prediction in {shown} of rows, which are left out"
+            yield QualityFinding(name, "missing", _severity(share, BROKEN), "0.0%", shown, detail)
 
 
 def find_column_faults(column: ProfiledColumn) -> list[QualityFinding]:

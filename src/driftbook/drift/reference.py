@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Kind, to_numbers
+from driftbook.data.cells import Kind, to_numbers
 from driftbook.drift import joint
 from driftbook.drift.column_change import ColumnChange, HarmlessShift, compare_profiles
 from driftbook.drift.profile import ColumnProfile, profile_reference, profile_values
@@ -100,7 +100,7 @@ class ReferenceSide(ModelSide):
         First the scores, in their sds, then the predictions. The sizes of the columns' moves are
         added up, so that no harmless move of all columns together can be an alarm.
         """
-        model, step, known = self.model, 0.1, self.profiles
+        model, step, known = self.model.learner, 0.1, self.profiles
         rows = model.holdout.iloc[:: max(1, len(model.holdout) // _SLACK_ROWS)]
         sd = np.array([graded.summary.sd for graded, _ in self.predictions])
         names = [f.name for f in model.features if f.kind == "numeric" and known[f.name].n]

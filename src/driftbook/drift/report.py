@@ -141,7 +141,7 @@ def _prediction_rows(
 ) -> list[dict[str, Any]]:
     """Return a row for each number of a prediction against that on the holdout."""
     changes = [ColumnChange("absent", len(model.holdout), 0)] * len(model.task.outputs)
-    if not window.empty:
+    if not window.empty and set(model.input_names) <= set(window.columns):
         changes = reference.compare_predictions(model.predict(window), settings)
     return [
         {

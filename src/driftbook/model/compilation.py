@@ -34,6 +34,9 @@ def compile_model(model: Model) -> dict[str, Any]:
     server can prove it again where scikit-learn is not loaded. Where compiling fails the
     document's ``kind`` is ``none`` and ``reason`` says why; the probe is there all the same.
     """
+    if model.prediction:
+        reason = "the model is served elsewhere"
+        return {"format": scoring.SCORER_FORMAT, "kind": "none", "reason": reason}
     rows = to_wire_rows(model.reference, model.features)
     expected = model.predict(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
@@ -52,10 +55,15 @@ def compile_model(model: Model) -> dict[str, Any]:
 
 
 def measure_largest_difference(
-    scorer: scoring.Scorer, rows: Sequence[WireRow], expected: Sequence[float]
+    scorer: scoring.Scorer, rows: Sequence[WireRow], expected: Sequence[scoring.WireScore]
 ) -> float:
-    """Return the largest absolute difference to ``expected``; NaN where a score is not a number."""
-    return float(np.abs(np.subtract(scorer.many(rows), expected)).max(initial=0.0))
+    """Return the largest difference to ``expected``; NaN where a score is not a number.
+
+    Of numbers larger than 1 it counts as a share of them.
+    """
+    wanted = np.asarray(expected, dtype=np.float64)
+    apart = np.abs(np.subtract(scorer.many(rows), wanted)) / np.maximum(1.0, np.abs(wanted))
+    return float(apart.max(initial=0.0))
 
 
 def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[WireValue]]:
@@ -82,15 +90,13 @@ def _document(model: Model) -> dict[str, Any]:
         raise NotCompiledError(f"unknown pipeline steps {list(steps)}")
     columns, width = _columns(steps["prepare"], model.features)
     calibrated = steps["estimator"]
-    if calibrated.link != "logit":
-        raise NotCompiledError(f"no compiled form for a {model.task.name} task")
-    return {
-        "format": scoring.SCORER_FORMAT,
-        "columns": columns,
-        "width": width,
-        "calibration": [-calibrated.slope, -calibrated.intercept],
-        **_classifier(calibrated.estimator),
-    }
+    outputs = len(model.task.outputs)
+    kind, parts = _split_estimator(calibrated.estimator, outputs)
+    common = {"format": scoring.SCORER_FORMAT, "kind": kind, "columns": columns, "width": width}
+    if calibrated.link == "logit":
+        return {**common, "calibration": [-calibrated.slope, -calibrated.intercept], **parts[0]}
+    moved = np.broadcast_to(calibrated.intercept, outputs).tolist()
+    return {**common, "outputs": parts, "slope": calibrated.slope, "intercepts": moved}
 
 
 def _columns(prepare: Any, features: Sequence[Feature]) -> tuple[list[Mapping[str, Any]], int]:
@@ -128,19 +134,29 @@ def _codes(encoder: Any, position: int) -> Mapping[str, Any]:
     return {"codes": codes, "other": len(kept) if shared else None}
 
 
-def _classifier(estimator: Any) -> dict[str, Any]:
+def _split_estimator(estimator: Any, outputs: int) -> tuple[str, list[dict[str, Any]]]:
+    """Return the kind of a fitted estimator, and its parameters output by output."""
     if hasattr(estimator, "coef_"):
-        return {
-            "kind": "linear",
-            "coefficients": [float(weight) for weight in estimator.coef_[0]],
-            "intercept": float(estimator.intercept_[0]),
-        }
+        weights, starts = np.atleast_2d(estimator.coef_), np.atleast_1d(estimator.intercept_)
+        if len(weights) != outputs:
+            raise NotCompiledError(f"{len(weights)} rows of coefficients for {outputs} outputs")
+        return "linear", [
+            {"coefficients": weights[k].tolist(), "intercept": float(starts[k])}
+            for k in range(outputs)
+        ]
     parts = vars(estimator)
     if "_predictors" not in parts:
-        raise NotCompiledError(f"unknown classifier {type(estimator).__name__}")
-    baseline = float(np.ravel(parts["_baseline_prediction"])[0])
-    trees = [_tree(predictors[0].nodes) for predictors in parts["_predictors"]]
-    return {"kind": "trees", "baseline": baseline, "trees": trees}
+        raise NotCompiledError(f"unknown estimator {type(estimator).__name__}")
+    baselines = np.ravel(parts["_baseline_prediction"])
+    if len(baselines) != outputs:
+        raise NotCompiledError(f"{len(baselines)} baselines for {outputs} outputs")
+    return "trees", [
+        {
+            "baseline": float(baselines[k]),
+            "trees": [_tree(predictors[k].nodes) for predictors in parts["_predictors"]],
+        }
+        for k in range(outputs)
+    ]
 
 
 def _tree(nodes: Any) -> dict[str, Any]:

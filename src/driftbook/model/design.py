@@ -13,7 +13,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from driftbook.data.arrays import Floats, Ints
-from driftbook.data.columns import Feature, to_numbers
+from driftbook.data.cells import Kind, to_kind, to_numbers
+from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 
 MAX_CATEGORIES = 50  # the rarer values of a column share the last place
@@ -31,11 +32,9 @@ def model_inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataF
     if absent:
         names = ", ".join(map(repr, absent))
         raise UsageError(f"the rows lack the feature column(s) {names} that the model needs")
-    columns = {
-        f.name: _text(frame[f.name]) if f.kind == "categorical" else _numbers(frame[f.name])
-        for f in features
-    }
-    return pd.DataFrame(columns, index=frame.index)
+    return pd.DataFrame(
+        {f.name: _input(frame[f.name], f.kind) for f in features}, index=frame.index
+    )
 
 
 def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
@@ -196,13 +195,11 @@ def fit_block_scaling(numbers: Floats) -> BlockScaling:
     return BlockScaling(fill, filled.mean(axis=0), np.where(scale > 0, scale, 1.0))
 
 
-def _numbers(values: pd.Series) -> Floats:
-    numbers = to_numbers(values)
-    return np.where(np.isfinite(numbers), numbers, np.nan)
-
-
-def _text(values: pd.Series) -> pd.Series:
-    return values.astype(object).where(values.notna(), "").map(str).astype(object)
+def _input(values: pd.Series, kind: Kind) -> pd.Series:
+    if kind == "categorical":
+        return to_kind(values, kind).fillna("").astype(object)
+    numbers = to_numbers(to_kind(values, kind) if kind == "boolean" else values)
+    return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), index=values.index)
 
 
 def _widths(encoder: OneHotEncoder) -> list[int]:

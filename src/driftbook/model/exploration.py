@@ -10,7 +10,8 @@ from scipy import stats
 from sklearn.tree import DecisionTreeRegressor
 
 from driftbook.data.arrays import Floats
-from driftbook.data.columns import Feature, to_numbers
+from driftbook.data.cells import to_numbers
+from driftbook.data.columns import Feature
 from driftbook.model.class_scores import mark_classes
 from driftbook.model.scores import measure_ranking
 from driftbook.model.tasks import BINARY, Task
@@ -132,25 +133,24 @@ def find_leaks(
 ) -> pd.DataFrame:
     """Return how well each feature alone tells the target on the holdout, best first.
 
-    ``auc_alone`` is the ROC AUC of the feature on its own, of several classes their mean;
-    ``r2_alone``, of values, the share of their variance that it explains, 0 where it misleads. A
+    ``alone`` is, by ``measure``, the ROC AUC of the feature on its own, of several classes their
+    mean; or R², the share of the variance of values that it explains, 0 where it misleads. A
     number ranks two classes as it is, in the direction of the training rows; for others it is cut
     into at most 20 pieces, each of which stands for the training rows in it (a regression tree),
     as a text value always does; an unseen one stands for all. Holdout rows with a missing number
     or label are left out; NaN when that leaves less than two classes or values. ``suspicious``
     marks what reaches ``limit`` (the default, 0.95, is a convention).
     """
-    rows = []
+    rows, measure = [], "ROC AUC" if task.classes else "R²"
     for feature in features:
         known = train[[feature.name, target]].dropna()
         pair = holdout[[feature.name, target]].dropna()
         outcomes = task.encode(pair[target])
         told = _tell_alone(known, pair[feature.name], feature, task)
-        rows.append((feature.name, _grade_alone(task, outcomes, told), len(pair)))
-    measure = "auc_alone" if task.classes else "r2_alone"
-    table = pd.DataFrame(rows, columns=["feature", measure, "n"])
-    table["suspicious"] = table[measure] >= limit
-    return table.sort_values(measure, ascending=False, ignore_index=True)
+        rows.append((feature.name, measure, _grade_alone(task, outcomes, told), len(pair)))
+    table = pd.DataFrame(rows, columns=["feature", "measure", "alone", "n"])
+    table["suspicious"] = table["alone"] >= limit
+    return table.sort_values("alone", ascending=False, ignore_index=True)
 
 
 def _tell_alone(known: pd.DataFrame, values: pd.Series, feature: Feature, task: Task) -> Floats:

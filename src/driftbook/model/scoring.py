@@ -28,16 +28,20 @@ LEAVES = 64
 ALL_LEAVES = 2**LEAVES - 1
 
 
+# What is predicted of one row: the chance of 1, a value, or a chance a class.
+WireScore = float | list[float]
+
+
 class Scorer(Protocol):
-    """What turns rows, in the model's feature order, into probabilities of ``target == 1``."""
+    """What turns rows, in the model's feature order, into predictions of the task's form."""
 
     kind: str
 
-    def one(self, row: WireRow) -> float:
-        """Return the probability of one row; ``None`` is a missing value and is imputed."""
+    def one(self, row: WireRow) -> WireScore:
+        """Return the prediction for one row; ``None`` is a missing value and is imputed."""
 
-    def many(self, rows: Sequence[WireRow]) -> list[float]:
-        """Return one probability a row."""
+    def many(self, rows: Sequence[WireRow]) -> Sequence[WireScore]:
+        """Return one prediction a row."""
 
 
 def build_scorer(document: Mapping[str, Any]) -> Scorer:
@@ -50,7 +54,11 @@ def build_scorer(document: Mapping[str, Any]) -> Scorer:
     if document.get("format") != SCORER_FORMAT or kind not in ("linear", "trees"):
         found = f"kind {kind!r} in format {document.get('format')!r}"
         raise ValueError(f"no compiled scorer of {found}")
-    return LinearScorer(document) if kind == "linear" else TreeScorer(document)
+    build: type[LinearScorer | TreeScorer] = LinearScorer if kind == "linear" else TreeScorer
+    if "outputs" not in document:
+        return build(document)
+    shared = {key: document[key] for key in ("columns", "width")} | {"calibration": [-1.0, 0.0]}
+    return OutputsScorer(document, [build(shared | one) for one in document["outputs"]])
 
 
 def logistic_function(margin: float) -> float:
@@ -90,17 +98,25 @@ class LinearScorer:
 
     def one(self, row: WireRow) -> float:
         """Return the probability of one row."""
+        return logistic_function(-(self._slope * self.margin(row) + self._offset))
+
+    def margin(self, row: WireRow) -> float:
+        """Return the row's weighted sum, before calibration and link."""
         total = self._intercept
         for value, (fill, mean, weight, codes) in zip(row, self._terms, strict=True):
             if codes is not None:
                 total += codes.get(value or "", weight)
             else:
                 total += ((fill if value is None else value) - mean) * weight
-        return logistic_function(-(self._slope * total + self._offset))
+        return total
 
     def many(self, rows: Sequence[WireRow]) -> list[float]:
         """Return one probability a row."""
         return list(map(self.one, rows))
+
+    def margins(self, rows: Sequence[WireRow]) -> list[float]:
+        """Return one margin a row."""
+        return list(map(self.margin, rows))
 
 
 class TreeScorer:
@@ -138,14 +154,22 @@ class TreeScorer:
 
     def one(self, row: WireRow) -> float:
         """Return the probability of one row."""
+        return self._probability(self.margin(row))
+
+    def margin(self, row: WireRow) -> float:
+        """Return the sum of the row's exit leaves, before calibration and link."""
         prepared = self._prepared(row)
         still_open = self._all_open
         for feature, thresholds, masks in self._splits:
             still_open = still_open & masks[bisect_left(thresholds, prepared[feature])]
-        return self._probability(float(self._raw(still_open)))
+        return float(self._raw(still_open))
 
     def many(self, rows: Sequence[WireRow]) -> list[float]:
-        """Return one probability a row; works through the rows in blocks."""
+        """Return one probability a row."""
+        return list(map(self._probability, self.margins(rows)))
+
+    def margins(self, rows: Sequence[WireRow]) -> list[float]:
+        """Return one margin a row; works through the rows in blocks."""
         found: list[float] = []
         for start in range(0, len(rows), BATCH_ROWS):
             block = [self._prepared(row) for row in rows[start : start + BATCH_ROWS]]
@@ -153,7 +177,7 @@ class TreeScorer:
             for feature, thresholds, masks in self._splits:
                 passed = [bisect_left(thresholds, row[feature]) for row in block]
                 still_open &= masks[passed]
-            found += map(self._probability, self._raw(still_open).tolist())
+            found += self._raw(still_open).tolist()
         return found
 
     def _prepared(self, row: WireRow) -> list[float]:
@@ -178,6 +202,36 @@ class TreeScorer:
 
     def _probability(self, raw: float) -> float:
         return logistic_function(-(self._slope * raw + self._offset))
+
+
+class OutputsScorer:
+    """Several margins and a link: a softmax over the classes, or one value as it is."""
+
+    def __init__(
+        self, document: Mapping[str, Any], margins: Sequence[LinearScorer | TreeScorer]
+    ) -> None:
+        self.kind = str(document["kind"])
+        self._margins = margins
+        self._slope = float(document["slope"])
+        self._intercepts = document["intercepts"]
+
+    def one(self, row: WireRow) -> WireScore:
+        """Return the prediction for one row."""
+        return self._linked([scorer.margin(row) for scorer in self._margins])
+
+    def many(self, rows: Sequence[WireRow]) -> list[WireScore]:
+        """Return one prediction a row."""
+        columns = [scorer.margins(rows) for scorer in self._margins]
+        return [self._linked(margins) for margins in zip(*columns, strict=True)]
+
+    def _linked(self, margins: Sequence[float]) -> WireScore:
+        shifts: Sequence[float] = self._intercepts
+        moved = [self._slope * m + b for m, b in zip(margins, shifts, strict=True)]
+        if len(moved) == 1:
+            return moved[0]
+        # Less the largest, so that no power overflows.
+        powers = [math.exp(one - max(moved)) for one in moved]
+        return [power / sum(powers) for power in powers]
 
 
 def _split_masks(tree: Mapping[str, Any]) -> tuple[list[int], list[tuple[int, float, int]]]:

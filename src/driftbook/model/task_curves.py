@@ -89,8 +89,8 @@ def relate_outcomes(task: Task, y: Floats, p: Floats, seed: int = 0) -> pd.DataF
         return curves.trace_roc_curve(y, p, seed=seed)
     if task.name == "regression":
         return _count_cells(y, p)
-    k, names = len(task.classes), list(task.classes)
-    pairs = y.astype(np.int64) * k + p.argmax(axis=1)
+    k, names, known = len(task.classes), list(task.classes), y >= 0
+    pairs = y[known].astype(np.int64) * k + p[known].argmax(axis=1)
     counts = np.bincount(pairs, minlength=k * k)
     of_class = np.repeat(counts.reshape(k, k).sum(axis=1), k)
     share = counts / np.where(of_class > 0, of_class, np.nan)

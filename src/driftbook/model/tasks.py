@@ -105,7 +105,7 @@ class Task(ABC):
 
     def to_document(self) -> dict[str, Any]:
         """Return plain JSON values that :func:`read_task` reads back to an equal record."""
-        return {"name": self.name}
+        return {"name": self.name, "classes": list(self.classes)}
 
 
 @dataclass(frozen=True)
@@ -177,7 +177,7 @@ class MulticlassTask(Task):
     def encode(self, labels: pd.Series) -> Floats:
         """Return the number of each class, -1 for a class that the model does not know."""
         named = targets.name_classes(labels)
-        codes = pd.Categorical(named, categories=list(self.labels)).codes.astype(np.float64)
+        codes = pd.Index(self.labels).get_indexer(pd.Index(named)).astype(np.float64)
         return np.where(named.isna().to_numpy(), np.nan, codes)
 
     def to_scores(self, p: Floats) -> Floats:
@@ -210,10 +210,6 @@ class MulticlassTask(Task):
     def count_contrast(self, y: Floats) -> int:
         """Return the rows of the second commonest class."""
         return int(np.sort(class_scores.mark_classes(y, len(self.labels)).sum(axis=0))[-2])
-
-    def to_document(self) -> dict[str, Any]:
-        """Return name and classes."""
-        return {"name": self.name, "classes": list(self.labels)}
 
 
 @dataclass(frozen=True)
@@ -261,8 +257,8 @@ class RegressionTask(Task):
         return len(known) if len(known) and np.ptp(known) > 0 else 0
 
     def to_document(self) -> dict[str, Any]:
-        """Return name and variance."""
-        return {"name": self.name, "variance": self.variance}
+        """Return what makes the task, its variance included."""
+        return super().to_document() | {"variance": self.variance}
 
 
 BINARY = BinaryTask()

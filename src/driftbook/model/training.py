@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -14,25 +12,24 @@ import pandas as pd
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
-from driftbook.data import columns, windows
+from driftbook.data import windows
 from driftbook.data.arrays import Floats
+from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
-from driftbook.data.targets import parse_target
 from driftbook.errors import UsageError
-from driftbook.model import scores, threads
-from driftbook.model.calibrated import (
-    calibration_of,
-    fit_score_calibration,
-    read_scores,
-    rows_before_holdout,
-    weights_before,
-    with_calibration,
-)
+from driftbook.model import external, scores, threads
+from driftbook.model.calibrated import calibration_of, rows_before_holdout
 from driftbook.model.design import PreparedRows, build_preparation, model_inputs, prepare_rows
-from driftbook.model.estimators import build_pipeline
+from driftbook.model.fitting import (
+    TrainingRows,
+    check_trainable,
+    fit_twice,
+    name_version,
+    select_training_rows,
+)
 from driftbook.model.score_calibration import ScoreCalibration
-from driftbook.model.tasks import BINARY, Task, find_task
-from driftbook.settings import ModelSettings, Settings
+from driftbook.model.tasks import BINARY, Task
+from driftbook.settings import Settings
 
 FIRST_RECIPE = "first"
 IMPORTANCE_ROWS = 4000
@@ -46,6 +43,10 @@ class Model:
     oldest ``n_train`` rows was graded on the rest, the temporal holdout: ``held_out`` are the
     predictions it made there. With ``model.refit`` the pipeline that serves has then learnt from
     the holdout too, so that it is not older than its newest label; without, it is the first fit.
+
+    Of a model that is served elsewhere only ``prediction`` is known: columns of the data. Its whole
+    reference is its holdout then, and ``stand_in``, a plain model of the same rows, says what a
+    newer model would win and what a column is worth.
     """
 
     version: str
@@ -60,11 +61,28 @@ class Model:
     origin: Mapping[str, str] = field(default_factory=dict)
     held_out: Floats | None = None
     graded: Pipeline | None = field(default=None, repr=False)  # the first fit; not kept on disk
+    prediction: tuple[str, ...] = ()  # the columns of a served model's predictions, an output each
+    stand_in: Model | None = field(default=None, repr=False)  # what is trained beside it
 
     @property
     def feature_names(self) -> list[str]:
         """Return the feature names in the order the model takes them."""
         return [feature.name for feature in self.features]
+
+    @property
+    def input_names(self) -> list[str]:
+        """Return the columns that a prediction needs: the features, or those that hold it."""
+        return list(self.prediction) or self.feature_names
+
+    @property
+    def learner(self) -> Model:
+        """Return the model that can be trained again: the stand-in of one served elsewhere."""
+        return self.stand_in or self
+
+    def keep_predicted(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows that have a prediction; a model that predicts itself has all of them."""
+        known = [name for name in self.prediction if name in frame.columns]
+        return frame.dropna(subset=known) if known else frame
 
     @property
     def training_rows(self) -> pd.DataFrame:
@@ -90,6 +108,9 @@ class Model:
         Raises:
             UsageError: a feature of the model is no column of ``frame``.
         """
+        if self.prediction:
+            found = np.column_stack([to_numbers(frame[name]) for name in self.prediction])
+            return found if len(self.prediction) > 1 else found[:, 0]
         if frame.empty:
             return np.empty((0, *self.holdout_scores.shape[1:]))
         return apply_estimator(self.estimator, model_inputs(frame, self.features), self.task)
@@ -165,15 +186,16 @@ class Model:
         Units of the task's loss, negative estimates clipped to zero; at most 4000 holdout rows.
         Source: permutation importance, Breiman (2001), Random Forests, section 10.
         """
-        return {name: max(0.0, rise) for name, (rise, _) in self._rises.items()}
+        return {name: max(0.0, rise) for name, (rise, _) in self.learner.rises.items()}
 
     @cached_property
     def importance_error(self) -> dict[str, float]:
         """Return by feature the standard error of its importance (paired over holdout rows)."""
-        return {name: error for name, (_, error) in self._rises.items()}
+        return {name: error for name, (_, error) in self.learner.rises.items()}
 
     @cached_property
-    def _rises(self) -> dict[str, tuple[float, float]]:
+    def rises(self) -> dict[str, tuple[float, float]]:
+        """Return by feature the rise of the loss when it is permuted, and its standard error."""
         rng = np.random.default_rng(self.seed)
         rows = self.holdout
         if len(rows) > IMPORTANCE_ROWS:
@@ -219,20 +241,23 @@ def train(
     Raises:
         UsageError: no target column, one class only, or too few rows to train and to hold out.
     """
+    if settings.is_external:
+        learnt = train(reference, settings.for_learning(), recipe, weights, origin, task)
+        return watch_model(learnt, settings.data.prediction_columns)
     target = settings.data.target
-    rows, row_weights, features, task = _select_rows(reference, settings, weights, task)
+    rows, row_weights, features, task = select_training_rows(reference, settings, weights, task)
     n_train = rows_before_holdout(len(rows), settings.model.holdout)
     outcomes = task.encode(rows[target])
-    _check_trainable(task, outcomes, n_train, target)
-    lesson = _Lesson(
+    check_trainable(task, outcomes, n_train, target)
+    given = TrainingRows(
         model_inputs(rows, features), outcomes, row_weights, features, settings.model, task
     )
-    graded, served = _fit(lesson, n_train)
-    held_out = apply_estimator(graded, lesson.table[n_train:], task)
+    graded, served = fit_twice(given, n_train)
+    held_out = apply_estimator(graded, given.table[n_train:], task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
-        version=_version(digest, features, settings, recipe, row_weights, task),
+        version=name_version(digest, features, settings, recipe, row_weights, task),
         name=settings.model_name,
         estimator=served,
         features=features,
@@ -253,113 +278,29 @@ def find_version(reference: pd.DataFrame, settings: Settings) -> str:
     Raises:
         UsageError: no target column.
     """
-    rows, _, features, task = _select_rows(reference, settings, None, None)
-    return _version(windows.hash_frame(rows), features, settings, FIRST_RECIPE, None, task)
+    learning = settings.for_learning()
+    rows, _, features, task = select_training_rows(reference, learning, None, None)
+    digest = windows.hash_frame(rows)
+    version = name_version(digest, features, learning, FIRST_RECIPE, None, task)
+    return external.rename_version(version) if settings.is_external else version
 
 
-def _select_rows(
-    reference: pd.DataFrame, settings: Settings, weights: Floats | None, task: Task | None
-) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...], Task]:
-    """Return the labelled rows with the columns that a model keeps, their weights and features."""
-    target = settings.data.target
-    if target not in reference.columns:
-        raise UsageError(
-            f"target {target!r} is no column of the reference; its columns are "
-            f"{list(reference.columns)}"
-        )
-    task = task or find_task(reference[target], target, settings.model.task)
-    labels = parse_target(reference[target], task.name)
-    # A class that the champion does not know can teach a model of its classes nothing.
-    labelled = task.encode(labels) >= 0 if task.classes else labels.notna().to_numpy()
-    rows = reference.assign(**{target: labels})[labelled].reset_index(drop=True)
-    if task.name == "binary":
-        rows = rows.astype({target: "int64"})
-    row_weights = None if weights is None else np.asarray(weights, dtype=np.float64)[labelled]
-    features = columns.find_features(rows, settings)
-    wanted = (settings.data.timestamp, *(f.name for f in features), target)
-    return rows[[c for c in wanted if c in rows.columns]], row_weights, features, task
+def watch_model(stand_in: Model, prediction: tuple[str, ...]) -> Model:
+    """Return the model that is served elsewhere, by its predictions in the stand-in's reference.
 
-
-@dataclass(frozen=True)
-class _Lesson:
-    """Rows in time order as the estimator takes them, and what is fitted on them."""
-
-    table: pd.DataFrame
-    outcomes: Floats
-    weights: Floats | None
-    features: tuple[Feature, ...]
-    settings: ModelSettings
-    task: Task
-
-    def fitted(self, stop: int) -> Pipeline:
-        """Return a fit on the rows before ``stop``, not calibrated."""
-        weights = weights_before(self.weights, stop)
-        fitting = {} if weights is None else {"estimator__sample_weight": weights}
-        pipeline = build_pipeline(self.features, self.settings, self.task)
-        known = self.outcomes[:stop].astype(np.int64) if self.task.classes else self.outcomes[:stop]
-        return pipeline.fit(self.table[:stop], known, **fitting)
-
-    def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
-        """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.
-
-        The older fit learnt from the rows before ``start`` only: it stands in for the other one.
-        """
-        weights = None if self.weights is None else self.weights[start:stop]
-        found = read_scores(
-            older, self.table[start:stop], self.task.link, max(2, len(self.task.classes))
-        )
-        moved = fit_score_calibration(found, self.outcomes[start:stop], weights, self.task)
-        return with_calibration(fitted, moved, self.task)
-
-
-def _fit(lesson: _Lesson, n_train: int) -> tuple[Pipeline, Pipeline]:
-    """Return the fit that is graded on the rows from ``n_train`` on, and the one that serves.
-
-    Each is calibrated on the newest share of its own rows, scored by a fit on the rows before.
+    Raises:
+        UsageError: predictions that the task cannot have.
     """
-    start = rows_before_holdout(n_train, lesson.settings.holdout)
-    bare = lesson.fitted(n_train)
-    graded = with_calibration(bare, ScoreCalibration(), lesson.task)
-    if lesson.task.count_contrast(lesson.outcomes[:start]):
-        graded = lesson.calibrated(bare, lesson.fitted(start), start, n_train)
-    if not lesson.settings.refit:
-        return graded, graded
-    rows = len(lesson.outcomes)
-    return graded, lesson.calibrated(lesson.fitted(rows), bare, n_train, rows)
-
-
-def _check_trainable(task: Task, outcomes: Floats, n_train: int, target: str) -> None:
-    n_train = max(n_train, 0)
-    parts = ("training", outcomes[:n_train], 2), ("holdout", outcomes[n_train:], 1)
-    for part, found, needed in parts:
-        if task.count_contrast(found) >= needed:
-            continue
-        shown = f"{len(found)} rows whose values of {target} do not differ"
-        if task.classes:
-            counts = [f"{(found == k).sum()} with {name}" for k, name in enumerate(task.classes)]
-            shown = " and ".join(counts).replace("with", f"rows with {target} =", 1)
-        raise UsageError(
-            f"the {part} part of the reference has {shown}, but needs at least {needed} of "
-            f"{'two classes' if len(task.outputs) > 1 else 'each'}; give a longer reference "
-            "(data.reference or data.window)"
-        )
-
-
-def _version(
-    digest: str,
-    features: tuple[Feature, ...],
-    settings: Settings,
-    recipe: str,
-    weights: Floats | None,
-    task: Task,
-) -> str:
-    parts = {
-        "rows": digest,
-        "features": [[f.name, f.kind] for f in features],
-        "target": settings.data.target,
-        "task": task.to_document(),
-        "model": settings.model.model_dump(mode="json", exclude={"task"}),
-        "recipe": recipe,
-        "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
-    }
-    return "m" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:11]
+    task, reference = stand_in.task, stand_in.reference
+    names = external.match_outputs(task, prediction)
+    external.check_predictions(task, reference, names)
+    return replace(
+        stand_in,
+        version=external.rename_version(stand_in.version),
+        prediction=names,
+        stand_in=stand_in,
+        n_train=0,
+        held_out=None,
+        graded=None,
+        origin={**stand_in.origin, "estimator": "external", "recipe": "served elsewhere"},
+    )

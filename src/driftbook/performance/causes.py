@@ -118,6 +118,8 @@ def explain_change(
     ``not_scored`` where a feature is no column of it.
     """
     rows = realised.score_if_complete(model, current) if scored is None else scored
+    if not set(model.feature_names) <= set(current.columns):
+        rows = None
     if rows is None or not len(current) or model.task.name != "binary":
         status = "not_scored" if rows is None else "insufficient"
         return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))

@@ -74,8 +74,9 @@ def judge_performance(
     slack = find_reference(model).mean_slack(settings.drift.min_effect)
     with_labels = judge_realised(model, rows, settings.policy.min_rows, slack)
     past = None
-    if history is not None and set(model.feature_names) <= set(history.columns):
-        past = history
+    needed = {*model.feature_names, *model.input_names}
+    if history is not None and needed <= set(history.columns):
+        past = model.keep_predicted(history)
     without_labels = estimated.estimate_performance(
         model, rows.p, current, past, settings.policy.min_rows
     )
@@ -118,7 +119,7 @@ def score_outcomes(model: Model, frame: pd.DataFrame) -> ScoredRows:
 
 def score_if_complete(model: Model, frame: pd.DataFrame) -> ScoredRows | None:
     """Return :func:`score_outcomes` of the rows, None where a feature is no column of them."""
-    return score_outcomes(model, frame) if set(model.feature_names) <= set(frame.columns) else None
+    return score_outcomes(model, frame) if set(model.input_names) <= set(frame.columns) else None
 
 
 def score_holdout(model: Model) -> ScoredRows:

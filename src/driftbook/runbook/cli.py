@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from driftbook import paths
-from driftbook.errors import DriftbookError
+from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook.command import CommandGroup, skip_iri_grammar, stop_when_told
 from driftbook.runbook.terminal import Terminal
 
@@ -215,6 +215,11 @@ def serve_command(project: Project, host: str | None, port: int | None, no_auth:
     """
     from driftbook.api import server
 
+    if project.settings.is_external:
+        raise UsageError(
+            "model.estimator is 'external': the model is served elsewhere, and there is nothing "
+            "here to serve"
+        )
     with suppress(KeyboardInterrupt):  # the server has shut down in order by then
         server.serve_champion(
             project.settings, project.artifacts, host, port, require_auth=not no_auth

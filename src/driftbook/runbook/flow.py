@@ -61,12 +61,7 @@ class FinishedJob:
 
 
 def perform_job(
-    project: Project,
-    job: RunbookJob,
-    terminal: Terminal,
-    *,
-    cell_timeout: int,
-    render: bool,
+    project: Project, job: RunbookJob, terminal: Terminal, *, cell_timeout: int, render: bool
 ) -> FinishedJob:
     """Return the run that was executed, committed and published.
 
@@ -129,11 +124,7 @@ def _published(project: Project, job: RunbookJob, new: bool) -> Iterator[StagedR
 
 
 def _carry_over(
-    project: Project,
-    job: RunbookJob,
-    staged: StagedRun,
-    kernel: WarmKernel,
-    terminal: Terminal,
+    project: Project, job: RunbookJob, staged: StagedRun, kernel: WarmKernel, terminal: Terminal
 ) -> str:
     """Return the window to judge, once what came before may stand for the steps left out.
 
@@ -147,6 +138,8 @@ def _carry_over(
             f"from driftbook.runbook import run; run.open_run(*{arguments}).write_data_note()"
         )
     data = json.loads((staged.folder / paths.RUN_DATA).read_text(encoding="utf-8"))
+    for note in data["notes"]:
+        terminal.say(note)
     settings = project.settings.model_dump(mode="json")
     resume.check_resume(project.artifacts, job.first, settings, data)
     resume.carry_published(project.artifacts, job.first, staged.folder, staged.run_id)

@@ -68,6 +68,9 @@ class Run:
     @cached_property
     def champion(self) -> Model:
         """Return the version being served; where there is none yet, the first one is trained."""
+        if self.settings.is_external:
+            # Whoever serves it decides which version that is; its rows tell.
+            return self._load(self.own_version)
         serving = self._published.aliases["champion"]
         return self._load(self.pinned_champion or serving or self.own_version)
 
@@ -104,7 +107,7 @@ class Run:
             }
             model = training.train(reference, self.settings, origin=origin)
             registry_models.save_model(self.models, model)
-            if self._published.aliases["champion"] is None:
+            if self._published.aliases["champion"] is None or self.settings.is_external:
                 registry.set_first_champion(self.models, version)
         return version
 
@@ -125,8 +128,13 @@ class Run:
         found = policy.assess(self.champion, split.current, self.settings, split.history)
         return replace(found, window=split.window.name)
 
-    def save_challenger(self, model: Model) -> str:
-        """Store a challenger trained on the labels known by now; return its version."""
+    def save_challenger(self, model: Model) -> str | None:
+        """Store a challenger trained on the labels known by now; return its version.
+
+        Beside a model that is served elsewhere it only prices a retrain: nothing is to be promoted.
+        """
+        if self.settings.is_external:
+            return None
         newest = self.split.labelled
         if newest is None:
             raise ValueError("no label has matured since the champion's reference")
@@ -160,6 +168,7 @@ class Run:
             "sha256": dataset.fingerprint,
             "rows": len(dataset.frame),
             "dropped": dataset.dropped,
+            "notes": dataset.notes,
             "features": [feature.name for feature in dataset.features],
             "windows": [w.name for w in dataset.windows],
             "window": window.name,

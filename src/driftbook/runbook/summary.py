@@ -22,8 +22,11 @@ def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the decision of a published run and where to read on, as plain JSON values."""
     found = json.loads((project.artifacts / paths.RECOMMENDATION).read_text(encoding="utf-8"))
     action, performance = found["action"], found["evidence"].get("performance") or []
-    step = paths.NEXT_STEPS[action].format(run_id=done.run_id)
-    when = ", when the next window is complete" if action in ("hold", "monitor") else ""
+    elsewhere = bool(found.get("served_elsewhere"))
+    step = paths.choose_next_step(action, elsewhere).format(run_id=done.run_id)
+    waits = action in ("hold", "monitor")
+    deploys = ", once a newer model is deployed where it is served" * (action == "retrain")
+    when = ", when the next window is complete" if waits else deploys * elsewhere
     return {
         "action": action,
         "reason": found["reason"],

@@ -78,5 +78,6 @@ def _is_promoted_since(run: PublishedRun) -> bool:
 def choose_next_command(run: PublishedRun, command: CommandLine) -> str:
     """Return the one command that comes next after this decision."""
     action: paths.Action = "hold" if _is_promoted_since(run) else run.recommendation["action"]
-    step = paths.NEXT_STEPS[action]
+    elsewhere = bool(run.recommendation.get("served_elsewhere"))
+    step = paths.choose_next_step(action, elsewhere)
     return command.line(step.format(run_id=run.run_id), paths.MAKE_TARGETS.get(step))

@@ -9,7 +9,13 @@ import numpy as np
 import pandas as pd
 
 from driftbook.site.figures.theme import ShownColumn
-from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric, render_words
+from driftbook.words import (
+    METRIC_DIRECTIONS,
+    format_number,
+    join_interval,
+    name_metric,
+    render_words,
+)
 
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
@@ -148,6 +154,17 @@ def _verdict(row: Mapping[Any, Any]) -> str:
     return "not_surely_worse" if direction * row["change"] < 0 else "no_worse"
 
 
+def describe_segments(segments: pd.DataFrame) -> str:
+    """Return where the loss is surely worse, and the table of all segments, the worst first."""
+    shown = join_interval(segments, "change", "change_low", "change_high")
+    return render_words(
+        "segments.md.j2",
+        rows=len(segments),
+        worse=segments[segments["verdict"] == "worse"].to_dict("records"),
+        table=shown,
+    )
+
+
 def describe_causes(parts: pd.DataFrame, loss: str) -> str:
     """Return the parts of the change of ``loss``, each with its interval and verdict."""
     words = parts["beyond_chance"].map({True: "beyond_chance", False: "within_chance"})
@@ -174,7 +191,7 @@ def describe_economics(recommendation: Mapping[str, Any]) -> str:
 
 def describe_checks(checks: Mapping[str, Any]) -> str:
     """Return the serving checks as a table under one sentence that says whether all passed."""
-    rows = pd.DataFrame(checks["checks"])
+    rows = pd.DataFrame(checks["checks"], columns=["name", "expected", "found", "passed"])
     return render_words("checks.md.j2", checks=rows, passed=int(rows["passed"].sum()))
 
 

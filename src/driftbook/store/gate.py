@@ -34,6 +34,11 @@ def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
     """
     recommendation, digest = _read_evidence(artifacts)
     run = recommendation.get("run_id")
+    if recommendation.get("served_elsewhere"):
+        raise GateError(
+            f"run {run} is about a model that is served elsewhere; deploy a newer one there, and "
+            "its first rows (data.model_version) start a new reference here"
+        )
     if recommendation["action"] != "retrain":
         raise GateError(
             f"run {run} recommends {recommendation['action']!r}, not 'retrain' "

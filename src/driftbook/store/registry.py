@@ -159,6 +159,14 @@ def set_first_champion(models: Path, version: str) -> bool:
         return True
 
 
+def follow_served_version(models: Path, version: str) -> None:
+    """Make ``version`` champion: another one is served elsewhere, which nobody here promoted."""
+    with lock_registry(models) as known:
+        if known.resolve(version) != known.aliases.get("champion"):
+            why = "another version is served elsewhere; its first rows are the new reference"
+            _move_champion(models, known, version, event="served elsewhere", why=why)
+
+
 def nominate_challenger(models: Path, version: str | None) -> None:
     """Point the alias ``challenger`` at ``version``; ``None`` clears it."""
     with lock_registry(models) as known:

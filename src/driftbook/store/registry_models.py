@@ -16,7 +16,7 @@ from driftbook.errors import IntegrityError
 from driftbook.model import compilation
 from driftbook.model.calibrated import renew_calibration
 from driftbook.model.tasks import read_task
-from driftbook.model.training import Model
+from driftbook.model.training import Model, watch_model
 from driftbook.store import files, registry
 
 # The columns of reference.parquet that keep the graded fit's predictions on the holdout.
@@ -51,10 +51,11 @@ def _write_model(folder: Path, model: Model) -> None:
     compiled = compilation.compile_model(model)
     (folder / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
     skops.io.dump(model.estimator, folder / "model.skops")
+    learner = model.learner
     held_out = pd.DataFrame(
-        model.holdout_scores.reshape(len(model.holdout), -1),
+        learner.holdout_scores.reshape(len(learner.holdout), -1),
         columns=name_held_out(model),
-        index=model.holdout.index,
+        index=learner.holdout.index,
     )
     model.reference.join(held_out).to_parquet(folder / "reference.parquet", index=False)
     (folder / "card.json").write_text(files.format_json(describe_model(model)), encoding="utf-8")
@@ -68,7 +69,9 @@ def describe_model(model: Model) -> dict[str, Any]:
         "version": model.version,
         "target": model.target,
         "features": [{"name": f.name, "kind": f.kind} for f in model.features],
-        "n_train": model.n_train,
+        "n_train": model.learner.n_train,
+        "prediction": list(model.prediction),
+        "stand_in": None if model.stand_in is None else model.stand_in.version,
         "n_reference": len(model.reference),
         "seed": model.seed,
         "metrics": metrics.to_dict(orient="records"),
@@ -110,7 +113,7 @@ def load_model(models: Path, name: str = "champion") -> Model:
     held_out = reference[kept].to_numpy(dtype="float64")[about["n_train"] :]
     task = read_task(about.get("task"))
     model = Model(
-        version=about["version"],
+        version=about.get("stand_in") or about["version"],
         name=about["name"],
         estimator=renew_calibration(
             skops.io.loads(contents["model.skops"], trusted=list(TRUSTED_TYPES))
@@ -124,6 +127,8 @@ def load_model(models: Path, name: str = "champion") -> Model:
         origin=about["origin"],
         held_out=held_out if len(task.outputs) > 1 else held_out.reshape(-1),
     )
+    if about.get("prediction"):
+        model = watch_model(model, tuple(about["prediction"]))
     # What the card records was computed from the same rows; recomputing it would only cost time.
     vars(model)["metrics"] = pd.DataFrame(
         about["metrics"], columns=["metric", "value", "ci_low", "ci_high"]

@@ -120,8 +120,8 @@ def _publish_models(models: Path, folder: Path) -> None:
     """Adopt what the run trained; nominate whom it wants promoted, or nobody."""
     registry.adopt_versions(models, folder / paths.MODELS)
     first = registry.read_index(folder / paths.MODELS).aliases["champion"]
-    if first is not None:
-        registry.set_first_champion(models, first)
+    if first is not None and not registry.set_first_champion(models, first):
+        registry.follow_served_version(models, first)
     if (folder / paths.RECOMMENDATION).exists():
         found = files.read_json_object(folder / paths.RECOMMENDATION)
         nominee = found.get("challenger_version") if found["action"] == "retrain" else None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import importlib
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
@@ -22,6 +23,10 @@ from driftbook.data.prediction_log import (
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection, Engine
+
+
+# SQLite takes 32,766 parameters a statement, PostgreSQL 65,535.
+ROWS_A_STATEMENT = 1000
 
 
 class PredictionRow(NamedTuple):
@@ -61,31 +66,51 @@ def create_log_tables(engine: Engine) -> None:
         if engine.dialect.name == "sqlite" and file not in (None, "", ":memory:"):
             Path(str(file)).parent.mkdir(parents=True, exist_ok=True)
         log_tables.create_all(engine)
+        _widen_labels(engine)
     except (OSError, SQLAlchemyError) as error:
         raise log_unavailable(error) from error
 
 
+def _widen_labels(engine: Engine) -> None:
+    """Let a log made by an earlier release, whose labels were 0 and 1, hold any label."""
+    # SQLite's columns hold any type as they are.
+    if engine.dialect.name != "postgresql":
+        return
+    known = {c["name"]: c["type"] for c in sa.inspect(engine).get_columns(feedback_table.name)}
+    if not isinstance(known["label"], sa.Text):
+        with engine.begin() as connection:
+            name = feedback_table.name
+            connection.exec_driver_sql(
+                f"ALTER TABLE {name} ALTER label TYPE text USING label::text"
+            )
+
+
 def insert_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
     """Insert the rows within the connection's transaction."""
-    text, positional = _compile_insert(connection.dialect)
-    # Past SQLAlchemy's own parameters: 250 µs instead of 420 for 16 rows, 54 instead of 98 for one.
-    values: list[Any] = list(rows) if positional else [row._asdict() for row in rows]
-    connection.exec_driver_sql(text, values)
+    # One statement for many rows, past SQLAlchemy's own parameters: the thread waits for the
+    # interpreter's lock once a statement. A logged prediction over HTTP costs 1.13 times the CPU
+    # time of a constant; inserted row by row 1.22 times.
+    for start in range(0, len(rows), ROWS_A_STATEMENT):
+        chunk = rows[start : start + ROWS_A_STATEMENT]
+        text = _write_insert(connection.dialect.paramstyle, len(chunk))
+        connection.exec_driver_sql(text, tuple(itertools.chain.from_iterable(chunk)))
 
 
 @functools.cache
-def _compile_insert(dialect: sa.Dialect) -> tuple[str, bool]:
-    compiled = sa.insert(predictions_table).compile(dialect=dialect)
-    return str(compiled), bool(getattr(compiled, "positional", False))
+def _write_insert(paramstyle: str, rows: int) -> str:
+    mark = "?" if paramstyle == "qmark" else "%s"
+    row = ", ".join([mark] * len(PredictionRow._fields))
+    values = ", ".join([f"({row})"] * rows)
+    return f"INSERT INTO predictions ({', '.join(PredictionRow._fields)}) VALUES {values}"  # noqa: S608
 
 
-def insert_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
+def insert_feedback(connection: Connection, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
     """Store true labels by prediction id, all of them or none.
 
     A label that is known already counts as known; another one for the same prediction
     contradicts. The caller commits, or rolls back where something was refused.
     """
-    wanted: dict[str, int] = {}
+    wanted: dict[str, str] = {}
     contradicting: dict[str, None] = {}
     for prediction_id, label in labels:
         if wanted.setdefault(prediction_id, label) != label:
@@ -106,7 +131,7 @@ def insert_feedback(connection: Connection, labels: Sequence[tuple[str, int]]) -
                 feedback_table.c.prediction_id.in_(chunk)
             )
         )
-        contradicting.update({i: None for i, label in found if wanted[i] != label})
+        contradicting.update({i: None for i, label in found if wanted[i] != str(label)})
     return FeedbackResult(
         stored=0 if contradicting else len(ids) - len(before),
         known=len(before),

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple
 
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
@@ -38,7 +38,10 @@ class _Job(NamedTuple):
 
     done: asyncio.Future[FeedbackResult]
     predictions: Sequence[PredictionRow]
-    labels: Sequence[tuple[str, int]]
+    labels: Sequence[tuple[str, str]]
+
+
+_Results = list[FeedbackResult | LogUnavailableError]
 
 
 class LogWriter:
@@ -53,8 +56,7 @@ class LogWriter:
         self._limits = limits
         self._thread = ThreadPoolExecutor(1, "prediction-log")
         self._waiting: list[_Job] = []
-        self._waiting_since: float | None = None
-        self._writing: asyncio.Task[None] | None = None
+        self._writing_since: float | None = None
         self._connection: Connection | None = None  # of the writing thread alone
         self._created = False
         self._last_lag_s = 0.0
@@ -81,7 +83,7 @@ class LogWriter:
 
     def lag(self) -> float:
         """Return the seconds that the last rows, or those still waiting, took to be committed."""
-        since = self._waiting_since
+        since = self._writing_since
         return self._last_lag_s if since is None else time.monotonic() - since
 
     async def store(self, predictions: Sequence[PredictionRow]) -> None:
@@ -92,7 +94,7 @@ class LogWriter:
         """
         await self._submit(predictions, ())
 
-    async def add_feedback(self, labels: Sequence[tuple[str, int]]) -> FeedbackResult:
+    async def add_feedback(self, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
         """Return what became of the labels, once that is committed.
 
         Raises:
@@ -101,7 +103,7 @@ class LogWriter:
         return await self._submit((), labels)
 
     def _submit(
-        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, int]]
+        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, str]]
     ) -> asyncio.Future[FeedbackResult]:
         if self.pending >= MAX_PENDING:
             raise LogUnavailableError(
@@ -111,28 +113,35 @@ class LogWriter:
         job = _Job(loop.create_future(), predictions, labels)
         self._waiting.append(job)
         self.pending += 1
-        if self._writing is None:
-            self._writing = loop.create_task(self._write_waiting(loop))
+        if self._writing_since is None:
+            self._writing_since = time.monotonic()
+            loop.call_soon(self._write_waiting, loop)
         return job.done
 
-    async def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Write one group after the other until none waits."""
-        try:
-            while self._waiting:
-                jobs, self._waiting = self._waiting, []
-                self._waiting_since = time.monotonic()
-                writing = loop.run_in_executor(self._thread, self._write, jobs)
-                await asyncio.wait([writing])
-                self._last_lag_s = time.monotonic() - self._waiting_since
-                self._waiting_since = None
-                self.pending -= len(jobs)
-                # Whatever went wrong, nobody may wait for ever, nor the next group not be written.
-                error = writing.exception()
-                _settle(jobs, [error] * len(jobs) if error else writing.result())
-        finally:
-            self._writing = None
+    def _write_waiting(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Hand what waits over to the thread as one group, if anything does."""
+        jobs, self._waiting = self._waiting, []
+        if not jobs:
+            self._writing_since = None
+            return
+        # A plain callback: a task and a wrapped future a group cost an answer 5 µs of 165.
+        self._thread.submit(self._write, jobs).add_done_callback(
+            lambda written: loop.call_soon_threadsafe(self._finish, loop, jobs, written)
+        )
 
-    def _write(self, jobs: Sequence[_Job]) -> Sequence[FeedbackResult | LogUnavailableError]:
+    def _finish(
+        self, loop: asyncio.AbstractEventLoop, jobs: Sequence[_Job], written: Future[_Results]
+    ) -> None:
+        """Answer the jobs of a group, and start the next one."""
+        now = time.monotonic()
+        self._last_lag_s, self._writing_since = now - (self._writing_since or now), now
+        self.pending -= len(jobs)
+        # Whatever went wrong, nobody may wait for ever, nor the next group not be written.
+        error = written.exception()
+        _settle(jobs, [error] * len(jobs) if error else written.result())
+        self._write_waiting(loop)
+
+    def _write(self, jobs: Sequence[_Job]) -> _Results:
         """Return what became of each job: all predictions at once, then the labels job by job."""
         try:
             if not self._created:
@@ -184,7 +193,7 @@ class LogWriter:
         return {}
 
     def _insert_labels(
-        self, labels: Sequence[tuple[str, int]], connection: Connection
+        self, labels: Sequence[tuple[str, str]], connection: Connection
     ) -> FeedbackResult | LogUnavailableError:
         if not labels:
             return FeedbackResult()
