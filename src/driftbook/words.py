@@ -23,7 +23,7 @@ METRIC_NAMES = {
     "log_loss": "log loss",
     "brier": "Brier loss",
     "mae": "mean absolute error",
-    "rmse": "root mean squared error",
+    "rmse": "RMSE",
     "r2": "R²",
     "squared_error": "squared error",
     "n_train": "training rows",
@@ -71,6 +71,7 @@ def _environment() -> Environment:
         "one_line": join_lines,
         "percent": format_percent,
         "prose": escape_markup,
+        "sentence": start_sentence,
         "table": format_table,
     }
     return environment
@@ -190,6 +191,15 @@ def name_metric(metric: str) -> str:
     ('ROC AUC', 'calibration')
     """
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def start_sentence(text: str) -> str:
+    """Return text with a capital letter first; the others stay as they are.
+
+    >>> start_sentence("ROC AUC"), start_sentence("squared error")
+    ('ROC AUC', 'Squared error')
+    """
+    return text[:1].upper() + text[1:]
 
 
 def join_lines(text: str) -> str:

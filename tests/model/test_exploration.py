@@ -13,6 +13,7 @@ from scipy import stats
 
 from driftbook.data.columns import Feature
 from driftbook.model import exploration
+from driftbook.model.tasks import MulticlassTask, RegressionTask, Task
 
 NUMBER, TEXT, FLAG = (
     Feature("x", "numeric"),
@@ -125,6 +126,95 @@ def test_leakage_without_both_classes_is_not_a_number(frame: pd.DataFrame) -> No
     assert not found["suspicious"]
 
 
+REGRESSION, CLASSES = RegressionTask(1.0), MulticlassTask(("low", "middle", "high"))
+
+
+@pytest.fixture
+def sized() -> pd.DataFrame:
+    rng = np.random.default_rng(8)
+    size = rng.lognormal(size=1200)
+    groups = pd.cut(size, [0, 0.6, 1.6, np.inf], labels=["low", "middle", "high"]).astype(object)
+    logged = np.log(size)
+    frame = pd.DataFrame({"size": size, "class": groups, "copy": logged, "x": logged})
+    frame["x"] += rng.normal(size=1200)
+    frame["noise"] = rng.normal(size=1200)
+    frame["letter"] = rng.choice(list("abcdefghij"), 1200)
+    return frame
+
+
+NUMBERS = [Feature(name, "numeric") for name in ("copy", "x", "noise")]
+LETTER = Feature("letter", "categorical")
+
+
+def test_classes_and_numbers_go_together_by_the_correlation_ratio(sized: pd.DataFrame) -> None:
+    by_class = exploration.measure_associations(sized, NUMBERS, "class", CLASSES)
+    assert by_class["measure"].unique().tolist() == ["correlation ratio"]
+    found = by_class.set_index("feature")["value"]
+    parts = [part for _, part in sized.groupby("class")["x"]]
+    within = sum(((part - part.mean()) ** 2).sum() for part in parts) / (1200 - 3)
+    assert found["x"] == pytest.approx(math.sqrt(1 - within / sized["x"].var()))
+    assert found["noise"] < 0.1 < found["x"] < found["copy"]
+
+
+def test_each_pair_of_kinds_has_its_measure(sized: pd.DataFrame) -> None:
+    features = [NUMBERS[1], LETTER]
+    values = exploration.measure_associations(sized, features, "size", REGRESSION)
+    assert values.set_index("feature")["measure"].to_dict() == {
+        "x": "correlation",
+        "letter": "correlation ratio",
+    }
+    assert values["value"].tolist()[0] == pytest.approx(
+        np.corrcoef(sized["x"], sized["size"])[0, 1]
+    )
+    assert abs(values["value"].tolist()[1]) < 0.1  # ten letters that mean nothing
+    classes = exploration.measure_associations(sized, [LETTER], "class", CLASSES)
+    assert classes["measure"].tolist() == ["Cramér's V"]
+
+
+@pytest.mark.parametrize(
+    ("task", "target", "measure"),
+    [(REGRESSION, "size", "R²"), (CLASSES, "class", "ROC AUC")],
+    ids=["values", "classes"],
+)
+def test_a_column_that_bends_or_orders_the_target_is_a_leak(
+    sized: pd.DataFrame, task: Task, target: str, measure: str
+) -> None:
+    # The logarithm of a heavy-tailed target is no straight line, and a middle class no end of one.
+    features = [*NUMBERS, LETTER]
+    leaks = exploration.find_leaks(sized[:900], sized[900:], features, target, task)
+    assert leaks.loc[leaks["suspicious"], "feature"].tolist() == ["copy"]
+    assert leaks["measure"].unique().tolist() == [measure]
+    told = leaks.set_index("feature")["alone"]
+    assert told["noise"] < (0.1 if measure == "R²" else 0.6)
+    assert told["noise"] < told["x"] < told["copy"]
+
+
+@pytest.mark.parametrize(("task", "target"), [(REGRESSION, "copy"), (CLASSES, "class")])
+def test_a_leak_in_text_is_found_and_odd_holdouts_are_not_a_number(
+    sized: pd.DataFrame, task: Task, target: str
+) -> None:
+    named = sized.assign(letter=sized["copy"].round(1).astype(str))
+    train, holdout = named[:900], named[900:]
+    (leak,) = records(exploration.find_leaks(train, holdout, [LETTER], target, task))
+    assert leak["suspicious"]
+    odd = [holdout[:0], holdout[:1], holdout.assign(letter=None, x=np.inf)]
+    for rows in odd:
+        leaks = exploration.find_leaks(train, rows, [LETTER, NUMBERS[1]], target, task)
+        assert not leaks["suspicious"].any()
+
+
+def test_parts_say_what_came_in_terms_of_the_task(sized: pd.DataFrame) -> None:
+    named = {"all": sized, "unlabelled": sized.drop(columns=["size", "class"])}
+    values = exploration.describe_parts(named, "size", task=REGRESSION)
+    assert values["mean"].tolist()[0] == pytest.approx(sized["size"].mean())
+    assert values["sd"].tolist()[0] == pytest.approx(sized["size"].std(ddof=0))
+    assert values["labelled"].tolist() == [1200, 0]
+    classes = exploration.describe_parts(named, "class", task=CLASSES)
+    counts = sized["class"].value_counts()
+    assert classes["commonest"].tolist() == [counts.index[0], ""]
+    assert classes["commonest_share"].tolist()[0] == pytest.approx(counts.iloc[0] / 1200)
+
+
 def test_shared_rows_counts_twins_and_treats_gaps_as_equal() -> None:
     train = pd.DataFrame({"x": [1.0, np.nan, 3.0], "c": ["a", "b", "c"]})
     holdout = pd.DataFrame({"x": [1.0, np.nan, 3.0, 9.0], "c": ["a", "b", "other", "c"]})
@@ -145,9 +235,9 @@ def test_parts_say_where_rows_went() -> None:
         "first": "2020-01",
         "last": "2020-02",
         "labelled": 2,
-        "outcomes": "50.0% ones",
+        "positive_share": 0.5,
     }
     assert current["labelled"] == 0
-    assert current["outcomes"] == ""
+    assert math.isnan(current["positive_share"])
     (untimed,) = records(exploration.describe_parts({"all": early}, "y"))
     assert untimed["first"] == ""

@@ -249,6 +249,15 @@ def test_a_rank_order_surely_below_chance_is_found(
     assert scores.find_backward_ranking(table) is backwards
 
 
+@pytest.mark.parametrize(("high", "worse"), [(-0.01, True), (0.2, False), (np.nan, False)])
+def test_values_that_err_more_than_their_mean_are_found(high: float, worse: bool) -> None:
+    table = pd.DataFrame(
+        [("mae", 3.0, 2.0, 4.0), ("r2", -0.3, -0.5, high), ("n_test", 90.0, np.nan, np.nan)],
+        columns=["metric", "value", "ci_low", "ci_high"],
+    )
+    assert scores.find_backward_ranking(table) is worse
+
+
 # Real streams
 
 

@@ -687,9 +687,11 @@ class TestSummary:
         }
         path = tmp_path / "policy" / "retrain_recommendation.json"
         path.write_text(json.dumps(document))
+        (tmp_path / "mine.yaml").write_text("model: {task: binary}")
         place = Project(tmp_path / "mine.yaml", tmp_path, " --settings mine.yaml")
         found = summary.summarise_run(place, FinishedJob("r1", tmp_path / "index.html", 1.0))
         told = dict(line.split(maxsplit=1) for line in summary.write_run_lines(found))
+        assert told["task"] == "binary"
         assert told["quality"] == "cannot be judged yet"
         assert told["drifted"] == "no feature"
         assert told["page"] == str(tmp_path / "index.html")

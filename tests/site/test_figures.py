@@ -10,7 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import matplotlib as mpl
@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from driftbook.data.columns import Feature
-from driftbook.model import curves
-from driftbook.site.figures import backtest, decision, model, theme
+from driftbook.model import curves, task_curves
+from driftbook.model.tasks import MulticlassTask, RegressionTask, Task
+from driftbook.site.figures import backtest, decision, model, outcomes, theme
 from driftbook.site.figures.theme import Picture
 
 BASELINE = Path(__file__).with_name("figures_baseline.json")
@@ -164,6 +165,33 @@ def schedule() -> pd.DataFrame:
     return pd.concat([ours, best, always, ours.assign(policy="never", retrained=False)])
 
 
+CLASSES, VALUES = MulticlassTask(("late", "on time", "very late")), RegressionTask(4.0)
+
+
+def predicted(task: Task) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    rng = np.random.default_rng(6)
+    if task is VALUES:
+        p = rng.normal(10, 2, 800)
+        return p + rng.normal(0, 1, 800), p
+    p = rng.dirichlet([2.0, 2.0, 1.0], 800)
+    return (rng.random(800)[:, None] > p.cumsum(axis=1)).sum(axis=1).astype(float), p
+
+
+def draw_task_actions(task: Task) -> Picture:
+    y, p = predicted(task)
+    usual = task_curves.find_usual_outcome(task, y)
+    return outcomes.draw_actions(task_curves.weigh_actions(task, y, p, usual), len(y))
+
+
+TASK_FIGURES: dict[str, Callable[[Task], Picture]] = {
+    "calibration": lambda task: outcomes.draw_calibration(
+        task_curves.measure_honesty(task, *predicted(task))
+    ),
+    "outcomes": lambda task: outcomes.draw_outcomes(
+        task_curves.relate_outcomes(task, *predicted(task)), metrics()
+    ),
+    "actions": draw_task_actions,
+}
 SERIES = {"loss": ("now", "now_low", "now_high"), "baseline": ("baseline", "", "")}
 FIGURES: dict[str, Callable[[], Picture]] = {
     "distributions": lambda: model.draw_distributions(rows(), FEATURES),
@@ -178,19 +206,26 @@ FIGURES: dict[str, Callable[[], Picture]] = {
             }
         ).assign(n=500)
     ),
-    "calibration": lambda: model.draw_calibration(curves.measure_calibration(*scored())),
-    "roc": lambda: model.draw_roc_curve(curves.trace_roc_curve(*scored(), resamples=20), metrics()),
-    "threshold-costs": lambda: model.draw_threshold_costs(curves.price_thresholds(*scored()), 500),
+    "calibration": lambda: outcomes.draw_calibration(curves.measure_calibration(*scored())),
+    "roc": lambda: outcomes.draw_outcomes(
+        curves.trace_roc_curve(*scored(), resamples=20), metrics()
+    ),
+    "threshold-costs": lambda: outcomes.draw_actions(curves.price_thresholds(*scored()), 500),
+    **{
+        f"{kind}-{task.name}": partial(draw, task)
+        for task in (CLASSES, VALUES)
+        for kind, draw in TASK_FIGURES.items()
+    },
     "effect-sizes": lambda: model.draw_effect_sizes(drift_report(), 0.1),
     "importance-shift": lambda: model.draw_importance_shift(drift_report()),
     "performance": lambda: decision.draw_performance(performance_table()),
-    "decomposition": lambda: decision.draw_causes(parts()),
-    "gains": lambda: decision.draw_gains(candidates(), 0.005),
+    "decomposition": lambda: decision.draw_causes(parts(), "brier"),
+    "gains": lambda: decision.draw_gains(candidates(), 0.005, "brier"),
     "over-time": lambda: decision.draw_over_time(record(), SERIES, "Brier loss"),
     "excess": lambda: backtest.draw_excess(policies(), 5),
     "cost-by-retrains": lambda: backtest.draw_cost_by_retrains(policies()),
     "decisions": lambda: backtest.draw_schedule(schedule()),
-    "losses": lambda: backtest.draw_losses(schedule()),
+    "losses": lambda: backtest.draw_losses(schedule(), "brier"),
     "nothing": lambda: theme.draw_nothing("Nothing to draw."),
 }
 
@@ -279,14 +314,14 @@ def test_flag_colour_is_there_only_when_something_is_flagged() -> None:
 
 
 def test_paying_challenger_is_green_only_when_its_cautious_gain_pays() -> None:
-    assert has_colour(decision.draw_gains(candidates(), 0.005), theme.GOOD)
-    assert not has_colour(decision.draw_gains(candidates(), 0.011), theme.GOOD)
+    assert has_colour(decision.draw_gains(candidates(), 0.005, "brier"), theme.GOOD)
+    assert not has_colour(decision.draw_gains(candidates(), 0.011, "brier"), theme.GOOD)
 
 
 def test_a_part_is_coloured_only_beyond_chance() -> None:
     assert has_colour(drawn("decomposition"), theme.CURRENT)
     assert has_colour(drawn("decomposition"), theme.GOOD)
-    calm = decision.draw_causes(parts().assign(beyond_chance=False))
+    calm = decision.draw_causes(parts().assign(beyond_chance=False), "brier")
     assert not has_colour(calm, theme.CURRENT)
     assert not has_colour(calm, theme.GOOD)
 
@@ -296,8 +331,8 @@ def test_a_part_is_coloured_only_beyond_chance() -> None:
     [
         lambda: decision.draw_performance(pd.DataFrame()),
         lambda: decision.draw_performance(performance_table().assign(value=np.nan)),
-        lambda: decision.draw_causes(parts().assign(change=np.nan)),
-        lambda: decision.draw_gains(pd.DataFrame(), 0.1),
+        lambda: decision.draw_causes(parts().assign(change=np.nan), "brier"),
+        lambda: decision.draw_gains(pd.DataFrame(), 0.1, "brier"),
         lambda: decision.draw_over_time(pd.DataFrame(), SERIES, "loss"),
         lambda: model.draw_distributions(rows(), []),
         lambda: model.draw_effect_sizes(drift_report().assign(effect=np.nan)),
@@ -372,6 +407,38 @@ def lab(colour: str, matrix: list[list[float]]) -> NDArray[np.float64]:
 def test_colours_side_by_side_can_be_told_apart(one: str, other: str, blindness: str) -> None:
     matrix = BLINDNESS[blindness]
     assert np.linalg.norm(lab(one, matrix) - lab(other, matrix)) > 20
+
+
+def test_many_classes_are_drawn_up_to_a_limit() -> None:
+    many = MulticlassTask(tuple(f"class {k:03d}" for k in range(40)))
+    rng = np.random.default_rng(0)
+    p = rng.dirichlet(np.ones(40), 1000)
+    y = rng.integers(0, 40, 1000).astype(float)
+    panels = outcomes.draw_calibration(task_curves.measure_honesty(many, y, p))
+    cells = outcomes.draw_outcomes(task_curves.relate_outcomes(many, y, p), metrics())
+    assert max(panels.height, cells.height) < 900
+
+
+@pytest.mark.parametrize("task", [CLASSES, VALUES], ids=["classes", "values"])
+def test_a_model_that_says_one_thing_only_is_drawn_all_the_same(task: Task) -> None:
+    y, p = predicted(task)
+    same = np.zeros_like(p) if task is VALUES else np.tile([1.0, 0.0, 0.0], (len(y), 1))
+    usual = task_curves.find_usual_outcome(task, y)
+    pictures = [
+        outcomes.draw_calibration(task_curves.measure_honesty(task, y, same)),
+        outcomes.draw_outcomes(task_curves.relate_outcomes(task, y, same), metrics()),
+        outcomes.draw_actions(task_curves.weigh_actions(task, y, same, usual), len(y)),
+    ]
+    assert all(pixels(picture).std() > 0 for picture in pictures)
+
+
+def test_a_loss_that_was_never_estimated_has_no_line() -> None:
+    blank = record().assign(guess=np.nan)
+    with_blank = {**SERIES, "guess": ("guess", "", "")}
+    assert (
+        decision.draw_over_time(blank, with_blank, "loss").png
+        == decision.draw_over_time(blank, SERIES, "loss").png
+    )
 
 
 def test_no_pie_and_no_global_figures(root: Path) -> None:

@@ -52,11 +52,11 @@ def test_notebook_and_card_say_that_a_model_ranks_backwards() -> None:
     holds = np.arange(2000) < 1500
     frame["target"] = np.where(holds, frame["x"] > 0, frame["x"] < 0) * 1
     model, fine = train(frame, _settings(True)), train(frame[:1400], _settings(True))
-    words = notebook_words.describe_ranking(model.metrics, model.ranks_backwards)
+    words = notebook_words.describe_ranking("binary", model.metrics, model.ranks_backwards)
     assert words.startswith("**Finding: this model ranks backwards.**")
     assert _card(model)["ranks_backwards"] is True
     assert "*below* those without it" in model_card.describe_model_card(_card(model))
-    words = notebook_words.describe_ranking(fine.metrics, fine.ranks_backwards)
+    words = notebook_words.describe_ranking("binary", fine.metrics, fine.ranks_backwards)
     assert "puts the right rows first" in words
     assert _card(fine)["ranks_backwards"] is False
     assert "*below*" not in model_card.describe_model_card(_card(fine))

@@ -166,9 +166,66 @@ def test_headline_prefers_labels_to_estimates() -> None:
     assert choose_headline(pd.DataFrame(), "brier") is None
 
 
+TASKS = {"regression": "squared error", "multiclass": "Brier loss"}
+
+
+@pytest.fixture(scope="module", params=TASKS)
+def of_task(request: pytest.FixtureRequest) -> PublishedRun:
+    """A run of another task whose rule has changed."""
+    source = {"data": {"source": f"synthetic:concept?task={request.param}"}}
+    frame = synthetic.make_scenario("concept", rows=6000, seed=2, task=request.param)
+    own = train(frame.iloc[:2000], Settings.parse(source))
+    return published_run(policy.assess(own, frame.iloc[-1000:], Settings.parse(source)))
+
+
+def test_pages_of_every_task_name_its_loss_and_no_other(of_task: PublishedRun) -> None:
+    wanted = TASKS[of_task.task]
+    front = compose_decision_page(of_task, CommandLine())
+    texts = [front, pages.compose_performance_page(of_task)[0]]
+    texts += [pages.compose_history_page(of_task)[0], pages.compose_run_page(of_task.history[0])]
+    for text in texts:
+        assert wanted in text or wanted.capitalize() in text
+        assert all(name not in text for name in {"Brier loss", "squared error"} - {wanted})
+        assert "nan" not in text and "None" not in text.replace("None of", "")
+    small = "<small>found from the target; set model.task to change it</small>"
+    assert f"<dd>{of_task.task}<br>{small}" in front
+    said = replace(of_task, manifest={**of_task.manifest, "settings": {"model": {"task": "x"}}})
+    assert small not in compose_decision_page(said, CommandLine())
+
+
+def test_values_show_their_own_units_and_say_once_what_the_loss_is_in(
+    of_task: PublishedRun,
+) -> None:
+    values = of_task.task == "regression"
+    front = compose_decision_page(of_task, CommandLine())
+    body = pages.compose_performance_page(of_task)[0]
+    assert ("RMSE now, in the target's units" in front) is values
+    assert body.count("shares of the target's variance in the reference") == int(values)
+    assert ("*Calibration* is shown for the class that moved most" in body) is not values
+
+
+def test_runs_of_another_loss_leave_no_number_in_the_history(
+    of_task: PublishedRun, published: dict[str, PublishedRun]
+) -> None:
+    both = [published["retrain"].history[0], of_task.history[0]]
+    mixed = replace(of_task, history=tuple(both))
+    table = tabulate_past_runs(both, "squared_error")
+    assert table["realised"].notna().tolist() == [False, of_task.task == "regression"]
+    assert pages.compose_history_page(mixed)[1]["history.png"].png
+
+
+def test_drift_of_no_single_feature_is_not_called_calm(published: dict[str, PublishedRun]) -> None:
+    calm = published["hold"]
+    joint = calm.drift.assign(drift_flag=False, matters=calm.drift["feature"] == "(joint)")
+    text = compose_decision_page(replace(calm, drift=joint), CommandLine())
+    assert "none flagged" not in text
+    assert "but (joint) has; it matters to the model." in text
+    assert "Drift that matters: `(joint)`" in notebook_words.describe_drift(joint)
+
+
 def test_over_windows_keeps_what_each_run_knew(published: dict[str, PublishedRun]) -> None:
     table = tabulate_past_runs(
-        [published[name].history[0] for name in ("retrain", "unlabelled", "few")]
+        [published[name].history[0] for name in ("retrain", "unlabelled", "few")], "brier"
     )
     assert table["realised"].notna().tolist() == [True, False, False]
     assert table["estimated"].notna().tolist() == [True, True, False]
@@ -234,7 +291,7 @@ def test_backtest_in_words() -> None:
             "excess": [0.0, 0.05, 0.25],
         }
     )
-    text = notebook_words.describe_policies(policies)
+    text = notebook_words.describe_policies(policies, "brier")
     assert "retrains 2 times" in text
     assert "**5.0% above hindsight**" in text
     assert "`never`, pays 25.0% above it" in text

@@ -21,16 +21,20 @@ def measure_calibration(
     Source: Wilson (1927), "Probable inference, the law of succession, and statistical inference".
     """
     y, p = _checked(y, p)
-    # Equal probabilities give equal edges, which would make empty groups.
-    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
-    group = pd.Series(np.searchsorted(edges, p, side="left"))
-    table = pd.DataFrame({"predicted": p, "observed": y}).groupby(group)
+    table = pd.DataFrame({"predicted": p, "observed": y}).groupby(group_by_size(p, bins))
     result = table.mean()
     result["n"] = table.size()
     counts = zip(table["observed"].sum().astype(int), result["n"], strict=True)
     intervals = [stats.binomtest(k, n).proportion_ci(confidence, "wilson") for k, n in counts]
     result["ci_low"], result["ci_high"] = zip(*intervals, strict=True)
     return result[["predicted", "observed", "ci_low", "ci_high", "n"]].reset_index(drop=True)
+
+
+def group_by_size(p: Floats, bins: int) -> Floats:
+    """Return the number of each row's group, shape (n,): equal predictions share one."""
+    # Equal predictions give equal edges, which would make empty groups.
+    edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)[1:-1]))
+    return np.searchsorted(edges, p, side="left").astype(np.float64)
 
 
 def trace_roc_curve(

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from scipy import stats
+from sklearn.tree import DecisionTreeRegressor
 
 from driftbook.data.arrays import Floats
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
+from driftbook.model.class_scores import mark_classes
 from driftbook.model.scores import measure_ranking
-from driftbook.words import format_number, format_percent
+from driftbook.model.tasks import BINARY, Task
 
-# A convention: a column that ranks the target this well alone is more often a leak than a find.
-LEAK_AUC = 0.95
-TargetView = Callable[[pd.DataFrame, str], pd.DataFrame]
+# A convention: a column that tells the target this well alone is more often a leak than a find.
+LEAK_LIMIT = 0.95
 
 
 def describe_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
@@ -55,30 +54,32 @@ def _column(values: pd.Series, feature: Feature) -> dict[str, object]:
 
 
 def measure_associations(
-    frame: pd.DataFrame, features: Sequence[Feature], target: str, confidence: float = 0.95
+    frame: pd.DataFrame,
+    features: Sequence[Feature],
+    target: str,
+    task: Task = BINARY,
+    confidence: float = 0.95,
 ) -> pd.DataFrame:
     """Return how strongly each feature goes with the target, strongest first.
 
-    Numbers and booleans: Pearson's correlation with a 0/1 target or one of numbers, and Fisher's
-    interval; with a target of names the correlation ratio. Text: Cramér's V, corrected for its
-    bias; with a target of numbers the correlation ratio. These have no interval. Rows with a
-    missing value or label are left out of their own column; a column that does not vary, or has
-    fewer than 4 rows, gives NaN.
+    Numbers and booleans with 0 and 1 or with values: Pearson's correlation and Fisher's interval.
+    Text with classes: Cramér's V; one of each kind: the correlation ratio. Both are corrected for
+    their bias, without an interval. Rows with a missing value or label are left out of their own
+    column; a column that does not vary, or has fewer than 4 rows, gives NaN.
 
     Source: Fisher (1921), "On the probable error of a coefficient of correlation"; Bergsma (2013),
-    "A bias-correction for Cramér's V and Tschuprow's T".
+    "A bias-correction for Cramér's V and Tschuprow's T"; Kelley (1935), PNAS 21: epsilon squared.
     """
     rows = []
     for feature in features:
         pair = frame[[feature.name, target]].dropna()
         columns = pair[feature.name], pair[target]
-        numbers = pd.api.types.is_numeric_dtype(pair[target].dtype)
-        values = numbers and not pair[target].isin([0, 1]).all()
-        if feature.kind == "categorical" and not values:
+        text = feature.kind == "categorical"
+        if text and task.classes:
             found = "Cramér's V", _cramers_v(*columns), np.nan, np.nan
-        elif feature.kind == "categorical":
+        elif text:
             found = "correlation ratio", _correlation_ratio(*columns), np.nan, np.nan
-        elif not numbers:
+        elif task.name == "multiclass":
             found = "correlation ratio", _correlation_ratio(*columns[::-1]), np.nan, np.nan
         else:
             found = "correlation", *_correlate(*columns, confidence)
@@ -86,6 +87,17 @@ def measure_associations(
     names = ["feature", "kind", "measure", "value", "ci_low", "ci_high", "n"]
     table = pd.DataFrame(rows, columns=names)
     return table.sort_values("value", key=np.abs, ascending=False, ignore_index=True)
+
+
+def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
+    y = pd.Series(to_numbers(values))
+    found = y.groupby(groups.astype(str).to_numpy())
+    n, k = len(y), found.ngroups
+    whole = float(np.square(y - y.mean()).sum()) if n else 0.0
+    if n < 4 or not 1 < k < n or whole <= 0.0:
+        return float("nan")
+    within = float(np.square(y - found.transform("mean")).sum())
+    return float(np.sqrt(max(0.0, 1.0 - within / (n - k) * (n - 1) / whole)))
 
 
 def _correlate(
@@ -97,19 +109,6 @@ def _correlate(
     found = stats.pearsonr(x, y)
     low, high = found.confidence_interval(confidence)
     return float(found.statistic), float(low), float(high)
-
-
-def _correlation_ratio(groups: pd.Series, values: pd.Series) -> float:
-    """Return the root of the share of the variance that lies between groups.
-
-    Source: Fisher (1925), Statistical Methods for Research Workers: the correlation ratio eta.
-    """
-    numbers = pd.Series(to_numbers(values), index=values.index)
-    whole = float(numbers.var(ddof=0)) if len(numbers) > 3 else 0.0
-    if not whole > 0.0:
-        return float("nan")
-    means = numbers.groupby(groups, observed=True).transform("mean")
-    return float(np.sqrt(means.var(ddof=0) / whole))
 
 
 def _cramers_v(values: pd.Series, target: pd.Series) -> float:
@@ -129,68 +128,68 @@ def find_leaks(
     holdout: pd.DataFrame,
     features: Sequence[Feature],
     target: str,
-    limit: float = LEAK_AUC,
+    task: Task = BINARY,
+    limit: float = LEAK_LIMIT,
 ) -> pd.DataFrame:
-    """Return how well each feature alone ranks the target on the holdout, best first.
+    """Return how well each feature alone tells the target on the holdout, best first.
 
-    ``alone`` is, by ``measure``, the ROC AUC of the feature on its own (the mean over classes
-    against all others, where there are several), in whichever direction the training rows point,
-    or for a target of numbers the square of its correlation; a text value stands for the mean of
-    its training rows, an unseen one for the overall mean. Holdout rows with a missing number or
-    label are left out; NaN when one class is absent. ``suspicious`` marks ``alone >= limit`` (the
-    default, 0.95, is a convention).
+    ``alone`` is, by ``measure``, the ROC AUC of the feature on its own, of several classes their
+    mean; or R², the share of the variance of values that it explains, 0 where it misleads. A
+    number ranks two classes as it is, in the direction of the training rows; for others it is cut
+    into at most 20 pieces, each of which stands for the training rows in it (a regression tree),
+    as a text value always does; an unseen one stands for all. Holdout rows with a missing number
+    or label are left out; NaN when that leaves less than two classes or values. ``suspicious``
+    marks what reaches ``limit`` (the default, 0.95, is a convention).
     """
-    targets, measure = _split_target(train[target])
-    rows = []
-    known = int(holdout[target].notna().sum())
+    rows, measure = [], "ROC AUC" if task.classes else "R²"
     for feature in features:
-        found, count = [math.nan] * (not targets), known
-        for only in targets:
-            sides = only(train, target), only(holdout, target)
-            score, label = _single_score(*sides, feature, target)
-            found.append(_measure_alone(label, score, measure))
-            count = len(label)
-        rows.append((feature.name, measure, float(np.mean(found)), count))
+        known = train[[feature.name, target]].dropna()
+        pair = holdout[[feature.name, target]].dropna()
+        outcomes = task.encode(pair[target])
+        told = _tell_alone(known, pair[feature.name], feature, task)
+        rows.append((feature.name, measure, _grade_alone(task, outcomes, told), len(pair)))
     table = pd.DataFrame(rows, columns=["feature", "measure", "alone", "n"])
     table["suspicious"] = table["alone"] >= limit
     return table.sort_values("alone", ascending=False, ignore_index=True)
 
 
-def _split_target(labels: pd.Series) -> tuple[list[TargetView], str]:
-    """Return how to see the target as numbers, once or once a class, and what is measured then."""
-    if pd.api.types.is_numeric_dtype(labels.dtype):
-        binary = labels.dropna().isin([0, 1]).all()
-        return [lambda frame, _: frame], "ROC AUC" if binary else "R²"
-    names = sorted(labels.dropna().unique())
-    return [partial(_mark_class, name) for name in names], "ROC AUC"
-
-
-def _mark_class(name: str, frame: pd.DataFrame, target: str) -> pd.DataFrame:
-    came = frame[target].eq(name).astype("float64").where(frame[target].notna())
-    return frame.assign(**{target: came})
-
-
-def _measure_alone(label: Floats, score: Floats, measure: str) -> float:
-    if measure == "ROC AUC":
-        return measure_ranking(label, score)
-    if len(label) < 4 or np.ptp(label) == 0 or np.ptp(score) == 0:
-        return float("nan")
-    return float(stats.pearsonr(label, score).statistic ** 2)
-
-
-def _single_score(
-    train: pd.DataFrame, holdout: pd.DataFrame, feature: Feature, target: str
-) -> tuple[Floats, Floats]:
-    known = train[[feature.name, target]].dropna()
-    pair = holdout[[feature.name, target]].dropna()
-    label = to_numbers(pair[target])
+def _tell_alone(known: pd.DataFrame, values: pd.Series, feature: Feature, task: Task) -> Floats:
+    """Return what training rows say of the outcome by one column, (n, outputs)."""
+    column, target = known.columns
+    y = task.encode(known[target])
+    taught = mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
     if feature.kind == "categorical":
-        shares = known.groupby(feature.name, observed=True)[target].mean().astype(float)
-        score = pair[feature.name].map(shares).astype(float).fillna(float(known[target].mean()))
-        return to_numbers(score), label
-    # The direction comes from training rows only; the holdout must not choose it.
-    direction = _correlate(known[feature.name], known[target])[0]
-    return to_numbers(pair[feature.name]) * (-1.0 if direction < 0 else 1.0), label
+        means = pd.DataFrame(taught).groupby(known[column].astype(str).to_numpy()).mean()
+        told = means.reindex(values.astype(str)).fillna(pd.Series(taught.mean(axis=0)))
+        return told.to_numpy(dtype=np.float64)
+    numbers = to_numbers(values)[:, None]
+    if task.name == "binary":
+        # The direction comes from training rows only; the holdout must not choose it.
+        direction = _correlate(known[column], pd.Series(y))[0]
+        return numbers * (-1.0 if direction < 0 else 1.0)
+    if not len(known) or not len(numbers):
+        return np.full((len(numbers), taught.shape[1]), np.nan)
+    tree = DecisionTreeRegressor(max_leaf_nodes=20, min_samples_leaf=5, random_state=0)
+    found = tree.fit(_within_float32(to_numbers(known[column])[:, None]), taught)
+    return np.asarray(found.predict(_within_float32(numbers))).reshape(len(numbers), -1)
+
+
+def _within_float32(values: Floats) -> Floats:
+    # What trees take; an infinite value is as large as any.
+    return np.clip(values, *np.array([-1.0, 1.0]) * np.finfo(np.float32).max)
+
+
+def _grade_alone(task: Task, y: Floats, told: Floats) -> float:
+    if len(y) < 2 or np.isnan(told).any():
+        return float("nan")
+    if task.name == "regression":
+        spread = float(np.square(y - y.mean()).mean())
+        rest = float(np.square(y - told[:, 0]).mean())
+        return max(0.0, 1.0 - rest / spread) if spread else float("nan")
+    came = mark_classes(y, len(task.outputs)) if len(task.outputs) > 1 else y[:, None]
+    each = [measure_ranking(came[:, k], told[:, k]) for k in range(came.shape[1])]
+    # A class that is not there has no AUC; the others have.
+    return float(np.nanmean(each)) if not np.isnan(each).all() else float("nan")
 
 
 def count_shared_rows(
@@ -210,36 +209,42 @@ def count_shared_rows(
 
 
 def describe_parts(
-    named: dict[str, pd.DataFrame], target: str, timestamp: str | None = None
+    named: dict[str, pd.DataFrame],
+    target: str,
+    timestamp: str | None = None,
+    task: Task = BINARY,
 ) -> pd.DataFrame:
     """Return which rows went where: a row a part with its size, time span and outcomes.
 
-    ``first`` and ``last`` are empty without a timestamp; ``outcomes`` says the shares of the
-    classes, or the mean of values, and nothing where no label is known yet.
+    Of 0 and 1 ``positive_share``, of classes the ``commonest`` with its ``commonest_share``, of
+    values ``mean`` and ``sd``. ``first`` and ``last`` are empty without a timestamp; what labels
+    would tell is NaN, or empty, where none is known yet.
     """
     rows = []
     for name, frame in named.items():
         times = frame[timestamp] if timestamp in frame else pd.Series(dtype=object)
-        labels = frame[target].dropna() if target in frame else pd.Series(dtype=float)
+        y = task.encode(frame[target]) if target in frame else np.empty(0)
+        known = y[~np.isnan(y)]
         rows.append(
             {
                 "part": name,
                 "rows": len(frame),
                 "first": str(times.iloc[0]) if len(times) else "",
                 "last": str(times.iloc[-1]) if len(times) else "",
-                "labelled": len(labels),
-                "outcomes": _describe_outcomes(labels),
+                "labelled": len(known),
+                **_describe_outcomes(task, known),
             }
         )
     return pd.DataFrame(rows)
 
 
-def _describe_outcomes(labels: pd.Series) -> str:
-    if labels.empty:
-        return ""
-    if pd.api.types.is_numeric_dtype(labels.dtype):
-        if labels.isin([0, 1]).all():
-            return f"{format_percent(float(labels.mean()))} ones"
-        return f"mean {format_number(labels.mean())}, sd {format_number(labels.std(ddof=0))}"
-    shares = labels.value_counts(normalize=True).head(5)
-    return ", ".join(f"{format_percent(float(share))} {name}" for name, share in shares.items())
+def _describe_outcomes(task: Task, y: Floats) -> dict[str, object]:
+    if task.name == "binary":
+        return {"positive_share": float(y.mean()) if len(y) else np.nan}
+    if task.name == "regression":
+        return {"mean": float(y.mean()), "sd": float(y.std())} if len(y) else {}
+    counts = mark_classes(y, len(task.classes)).sum(axis=0)
+    if not counts.any():
+        return {"commonest": "", "commonest_share": np.nan}
+    most = int(counts.argmax())
+    return {"commonest": task.classes[most], "commonest_share": float(counts[most] / len(y))}

@@ -124,14 +124,15 @@ def score_share(metric: str, hits: Floats, confidence: float = 0.95) -> MetricSc
 
 
 def find_backward_ranking(metrics: pd.DataFrame) -> bool:
-    """Return whether a model surely does worse than one without skill.
+    """Return whether a model is surely worse than none on its holdout.
 
-    That is where its AUC's interval lies below 0.5, so that it puts the wrong rows first, or that
-    of its R² below 0. ``metrics``: a model's table of its holdout; an undefined value is no
-    finding.
+    It puts the wrong rows first (the AUC's interval lies below 0.5), or its values err more than
+    the mean of the outcomes would (that of R² below 0). ``metrics``: a model's table of its
+    holdout. An undefined value is no such finding.
     """
-    least = metrics["metric"].map({"roc_auc": 0.5, "r2": 0.0})
-    return bool((metrics["ci_high"].astype(float) < least).any())
+    ends = metrics.set_index("metric")["ci_high"].astype(float)
+    limits = {"roc_auc": 0.5, "r2": 0.0}
+    return any(bool(ends[name] < limit) for name, limit in limits.items() if name in ends)
 
 
 def score_auc(y: Floats, p: Floats, confidence: float = 0.95) -> MetricScore:

@@ -8,18 +8,20 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from driftbook import paths
+from driftbook.words import render_words
 
 if TYPE_CHECKING:
     from driftbook.runbook.flow import FinishedJob
     from driftbook.runbook.project import Project
 
 MOST_POLICIES = 6
+_JUDGED = ("quality", "own_units")
 
 
 def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
     """Return the decision of a published run and where to read on, as plain JSON values."""
     found = json.loads((project.artifacts / paths.RECOMMENDATION).read_text(encoding="utf-8"))
-    action = found["action"]
+    action, performance = found["action"], found["evidence"].get("performance") or []
     elsewhere = bool(found.get("served_elsewhere"))
     step = paths.choose_next_step(action, elsewhere).format(run_id=done.run_id)
     waits = action in ("hold", "monitor")
@@ -32,21 +34,24 @@ def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
         "window": found["window"],
         "rows": found.get("n_current"),
         "model_version": found["model_version"],
+        "task": found.get("task", "binary"),
+        "task_found": project.settings.model.task == "auto",
         "challenger_version": found.get("challenger_version"),
         "drifted_features": found["drifted_features"],
-        "quality": _quality(found["evidence"].get("performance") or [], found.get("loss", "brier")),
+        "quality": _pick_metric(performance, found.get("loss", "brier")),
+        "own_units": _pick_metric(performance, "rmse"),
         "page": None if done.page is None else str(done.page),
         "next": f"driftbook {step}{project.options}{when}",
         "seconds": round(done.seconds, 1),
     }
 
 
-def _quality(performance: list[Mapping[str, Any]], loss: str) -> dict[str, Any] | None:
-    """Return the window's loss beside its baseline: realised if known, else estimated."""
+def _pick_metric(performance: list[Mapping[str, Any]], metric: str) -> dict[str, Any] | None:
+    """Return the window's ``metric`` beside its baseline: realised if known, else estimated."""
     known = {
         row["basis"]: row
         for row in performance
-        if row["metric"] == loss and row["value"] is not None
+        if row["metric"] == metric and row["value"] is not None
     }
     counts = known.get("realised") or known.get("estimated")
     keys = ("metric", "basis", "value", "ci_low", "ci_high", "baseline", "worse")
@@ -62,22 +67,14 @@ def write_run_lines(found: Mapping[str, Any]) -> list[str]:
             "reason": found["reason"],
             "window": f"{found['window']}, {rows:,} rows" if rows else found["window"],
             "model": found["model_version"],
-            "quality": _quality_text(found["quality"]),
+            "task": render_words("task.j2", task=found["task"], found=found["task_found"]),
+            "quality": render_words("quality_line.j2", **{k: found[k] for k in _JUDGED}),
             "drifted": ", ".join(found["drifted_features"]) or "no feature",
             "page": found["page"] or "not rendered (driftbook report)",
             "run": f"{found['run_id']} in {found['seconds']:.0f} s",
             "next": found["next"],
         }
     )
-
-
-def _quality_text(quality: Mapping[str, Any] | None) -> str:
-    if quality is None:
-        return "cannot be judged yet"
-    low, high, baseline = quality["ci_low"], quality["ci_high"], quality["baseline"]
-    interval = "" if low is None or high is None else f" [{low:.4f}, {high:.4f}]"
-    against = "" if baseline is None else f", baseline {baseline:.4f}"
-    return f"{quality['metric']} {quality['value']:.4f}{interval} ({quality['basis']}){against}"
 
 
 def summarise_backtest(project: Project, done: FinishedJob) -> dict[str, Any]:

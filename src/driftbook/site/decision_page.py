@@ -10,7 +10,7 @@ import pandas as pd
 from driftbook import paths
 from driftbook.site.notebook_words import summarise_drift
 from driftbook.store.evidence import PublishedRun, choose_headline
-from driftbook.words import name_metric, render_words
+from driftbook.words import render_words
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class CommandLine:
 def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
     """Return the decision page below its title, as Markdown with a few styled blocks."""
     recommendation = run.recommendation
+    own_units = choose_headline(run.performance, "rmse")
     made = str(run.manifest.get("created_utc", "–"))
     return render_words(
         "decision_page.md.j2",
@@ -40,13 +41,16 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
         champion=run.champion,
         promoted_since=_is_promoted_since(run),
         window=run.window,
+        task=run.task,
+        task_found=run.task_found,
+        loss=run.loss,
+        own_units=None if own_units is None else own_units.to_dict(),
         run_id=run.run_id,
         made=made.replace("T", " ").replace("+00:00", " UTC"),
         next_command=choose_next_command(run, command),
         best=recommendation["evidence"]["challenger"],
         terms=recommendation["evidence"]["economics"],
         faults=run.quality.to_dict("records"),
-        loss_name=name_metric(run.loss),
         **summarise_drift(run.drift),
         **_summarise_performance(run.performance, run.loss),
     )

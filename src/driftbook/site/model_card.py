@@ -11,8 +11,8 @@ from driftbook.settings import CardSettings
 from driftbook.words import render_words
 
 MEASURED = (
-    "name", "version", "target", "features", "origin", "rows_learnt", "metrics", "ranks_backwards",
-    "calibration", "importance", "task",
+    "name", "version", "task", "target", "features", "origin", "rows_learnt", "metrics",
+    "ranks_backwards", "calibration", "importance",
 )  # fmt: skip
 
 

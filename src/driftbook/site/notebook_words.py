@@ -20,6 +20,10 @@ from driftbook.words import (
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
 PLAIN, NEAR = ("never", "always"), 0.01
+# How the performance table names the class that its calibration is about.
+CLASS_METHOD = "labels, class "
+# How often an owner who acts on classes may want to be right: a convention.
+RIGHT_ENOUGH = 0.9
 
 
 def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
@@ -34,37 +38,43 @@ def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
 
 
 def describe_metrics(metrics: pd.DataFrame) -> str:
-    """Return the evaluation metrics, each with its interval."""
-    named = metrics.assign(metric=metrics["metric"].map(name_metric))
-    return render_words("metrics.md.j2", metrics=named)
+    """Return the evaluation metrics, each with its interval, beside those of no skill at all."""
+    named = metrics.assign(
+        metric=metrics["metric"].map(name_metric), no_skill=metrics["no_skill"].round(6)
+    )
+    return render_words("metrics.md.j2", metrics=named, values="r2" in set(metrics["metric"]))
 
 
-def describe_ranking(metrics: pd.DataFrame, backwards: bool) -> str:
-    """Return whether the model puts the right rows first; ``backwards``: it surely does not."""
-    known = {str(row["metric"]): row for row in metrics.to_dict("records")}
-    auc, r2 = known.get("roc_auc"), known.get("r2")
-    return render_words("ranking.md.j2", auc=auc, r2=r2, backwards=backwards)
+def describe_ranking(task: str, metrics: pd.DataFrame, backwards: bool) -> str:
+    """Return whether the model is better than none; ``backwards``: it surely is worse."""
+    judging = "r2" if task == "regression" else "roc_auc"
+    found = metrics[metrics["metric"] == judging].to_dict("records")[0]
+    return render_words("ranking.md.j2", task=task, found=found, backwards=backwards)
 
 
-def describe_decisions(table: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
-    """Return what acting comes to: the cheapest threshold, confusions, or how far off values are.
+def describe_actions(
+    actions: pd.DataFrame, classes: pd.DataFrame, false_alarm_cost: float, miss_cost: float
+) -> str:
+    """Return what acting on predictions would bring, in words; of several classes each one's too.
 
-    ``table``: what ``task_curves.price_decisions`` gives; costs count for two classes alone.
+    ``actions`` and ``classes``: tables of ``task_curves.weigh_actions`` and ``describe_classes``.
     """
-    if "threshold" not in table:
-        known = {name: table[name].tolist() for name in table.columns}
-        rows = table.to_dict("records")
-        return render_words("decisions.md.j2", rows=rows, known=known, table=table)
-    return describe_threshold(table, false_alarm_cost, miss_cost)
-
-
-def describe_threshold(costs: pd.DataFrame, false_alarm_cost: float, miss_cost: float) -> str:
-    """Return which threshold is cheapest at these costs."""
+    cheapest = right = None
+    if "cost_per_1000" in actions:
+        cheapest = actions.sort_values("cost_per_1000", kind="stable").iloc[0].to_dict()
+    elif "right_share" in actions:
+        sure = actions[actions["right_share"] >= RIGHT_ENOUGH]
+        right = sure.iloc[0].to_dict() if len(sure) else None
     return render_words(
-        "threshold.md.j2",
-        cheapest=costs.sort_values("cost_per_1000", kind="stable").iloc[0].to_dict(),
+        "acting.md.j2",
+        cheapest=cheapest,
         false_alarm_cost=false_alarm_cost,
         miss_cost=miss_cost,
+        everywhere=actions.iloc[0].to_dict(),
+        right=right,
+        wanted=RIGHT_ENOUGH,
+        errors=actions.set_index("within").to_dict("index") if "within" in actions else {},
+        classes=classes,
     )
 
 
@@ -120,7 +130,19 @@ def describe_performance(performance: pd.DataFrame) -> str:
         methods = performance[performance["basis"].isin(["estimated", "alternative"])]
         values = methods.pivot_table(index="method", columns="metric", values="value", sort=False)
         methods = values.rename(columns=name_metric).reset_index()
-    return render_words("performance.md.j2", judged=judged, methods=methods, method=method)
+    moved = []
+    if len(performance):
+        classed = performance["method"].fillna("").str.partition(CLASS_METHOD)
+        moved = list(classed[2][performance["metric"].eq("calibration") & classed[1].ne("")])
+    in_variance = len(performance) > 0 and "squared_error" in set(performance["metric"])
+    return render_words(
+        "performance.md.j2",
+        judged=judged,
+        methods=methods,
+        method=method,
+        moved=moved[0] if moved else None,
+        in_variance=in_variance,
+    )
 
 
 def _verdict(row: Mapping[Any, Any]) -> str:
@@ -143,11 +165,11 @@ def describe_segments(segments: pd.DataFrame) -> str:
     )
 
 
-def describe_causes(parts: pd.DataFrame) -> str:
-    """Return the parts of the change of the loss, each with its interval and verdict."""
+def describe_causes(parts: pd.DataFrame, loss: str) -> str:
+    """Return the parts of the change of ``loss``, each with its interval and verdict."""
     words = parts["beyond_chance"].map({True: "beyond_chance", False: "within_chance"})
     verdict = words.where(parts["status"] == "ok", parts["status"])
-    return render_words("causes.md.j2", parts=parts.assign(verdict=verdict))
+    return render_words("causes.md.j2", parts=parts.assign(verdict=verdict), loss=loss)
 
 
 def tabulate_candidates(recommendation: Mapping[str, Any]) -> pd.DataFrame:
@@ -163,7 +185,7 @@ def describe_economics(recommendation: Mapping[str, Any]) -> str:
         "economics.md.j2",
         terms=evidence["economics"],
         best=evidence["challenger"],
-        loss_name=name_metric(recommendation.get("loss", "brier")),
+        loss=recommendation.get("loss", "brier"),
     )
 
 
@@ -173,7 +195,7 @@ def describe_checks(checks: Mapping[str, Any]) -> str:
     return render_words("checks.md.j2", checks=rows, passed=int(rows["passed"].sum()))
 
 
-def describe_policies(policies: pd.DataFrame, notes: Sequence[str] = ()) -> str:
+def describe_policies(policies: pd.DataFrame, loss: str, notes: Sequence[str] = ()) -> str:
     """Return how this policy did against hindsight and the next best, and the table.
 
     ``notes``: which policies could not be replayed, and why.
@@ -187,12 +209,14 @@ def describe_policies(policies: pd.DataFrame, notes: Sequence[str] = ()) -> str:
         rival=next((row for row in rows if row["policy"] not in (OURS, BEST)), None),
         policies=shown.rename(columns={"excess": "excess_share"}),
         notes=notes,
+        loss=loss,
     )
 
 
-def describe_schedule(schedule: pd.DataFrame) -> str:
+def describe_schedule(schedule: pd.DataFrame, loss: str) -> str:
     """Return what this policy would have done before each window, and why."""
-    return render_words("backtest_schedule.md.j2", schedule=schedule[schedule["policy"] == OURS])
+    own = schedule[schedule["policy"] == OURS]
+    return render_words("backtest_schedule.md.j2", schedule=own, loss=loss)
 
 
 def describe_prices(costs: pd.DataFrame) -> str:

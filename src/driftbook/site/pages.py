@@ -38,14 +38,14 @@ def compose_performance_page(run: PublishedRun) -> tuple[str, Pictures]:
         window=run.window,
         performance=notebook_words.describe_performance(run.performance),
         over_time=over_time,
-        loss_name=name_metric(run.loss),
+        loss=run.loss,
     )
     return body, pictures
 
 
 def compose_history_page(run: PublishedRun) -> tuple[str, Pictures]:
     """Return the history page's body after its listing, and its pictures."""
-    past = tabulate_past_runs(run.history)
+    past = tabulate_past_runs(run.history, run.loss)
     past = past.sort_values("window", kind="stable", ignore_index=True)
     body = render_words(
         "history_page.md.j2",
@@ -53,8 +53,9 @@ def compose_history_page(run: PublishedRun) -> tuple[str, Pictures]:
         run_id=run.run_id,
         older=list(reversed(run.history[:-MOST_RUN_PAGES])),
         ledger=_tabulate_ledger(run),
+        loss=run.loss,
     )
-    return body, {"history.png": draw_past_decisions(past)}
+    return body, {"history.png": draw_past_decisions(past, run.loss)}
 
 
 def _tabulate_ledger(run: PublishedRun) -> pd.DataFrame:

@@ -66,6 +66,17 @@ class PublishedRun:
         return str(self.recommendation.get("loss", "brier"))
 
     @property
+    def task(self) -> str:
+        """Return what kind of prediction the model makes."""
+        return str(self.recommendation.get("task", "binary"))
+
+    @property
+    def task_found(self) -> bool:
+        """Return whether the task was found from the target; the settings named none."""
+        model: Mapping[str, Any] = self.manifest["settings"].get("model", {})
+        return bool(model.get("task", "auto") == "auto")
+
+    @property
     def window(self) -> str:
         """Return the window under judgement."""
         return str(self.recommendation.get("window") or "–")
@@ -119,19 +130,20 @@ def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
     return tuple(found)
 
 
-def tabulate_past_runs(past: Sequence[PastRun]) -> pd.DataFrame:
-    """Return a row a run: window, action, drift and the task's loss, realised and estimated.
+def tabulate_past_runs(past: Sequence[PastRun], loss: str) -> pd.DataFrame:
+    """Return a row a run: window, action, drift and ``loss``, realised and estimated.
 
-    Numbers that a run could not have are NaN; ``baseline`` is the champion's of that run.
+    Numbers that a run could not have are NaN, and so are those of a run of another loss;
+    ``baseline`` is the champion's of that run.
     """
-    return pd.DataFrame([_row(one.document) for one in past], columns=list(OVER_WINDOWS))
+    return pd.DataFrame([_row(one.document, loss) for one in past], columns=list(OVER_WINDOWS))
 
 
-def _row(document: Mapping[str, Any]) -> dict[str, Any]:
+def _row(document: Mapping[str, Any], loss: str) -> dict[str, Any]:
     keys = ("run_id", "window", "action", "model_version", "drift_ratio")
     row = {key: document.get(key) for key in keys}
     for judged in document["evidence"]["performance"] or []:
-        if judged["metric"] == document.get("loss", "brier") and judged["value"] is not None:
+        if judged["metric"] == loss and judged["value"] is not None:
             basis = judged["basis"]
             row[basis] = judged["value"]
             row[f"{basis}_low"], row[f"{basis}_high"] = judged["ci_low"], judged["ci_high"]

@@ -15,6 +15,7 @@ from driftbook.store import files, registry
 RUNS_COLUMNS = (
     "run_id", "run_name", "timestamp_utc", "notes", "model_version", "roc_auc", "accuracy",
     "log_loss", "brier", "window", "action", "drift_ratio", "drifted_features", "challenger_gain",
+    "task", "mae", "rmse", "r2", "squared_error",
 )  # fmt: skip
 
 
@@ -66,7 +67,10 @@ def record_run(artifacts: Path, folder: Path, run_name: str) -> Path:
 
 
 def describe_run(artifacts: Path, folder: Path, run_name: str) -> dict[str, Any]:
-    """Return the row of the run in ``folder``: who it was, the model's holdout, the decision."""
+    """Return the row of the run in ``folder``: who it was, the model's holdout, the decision.
+
+    The holdout's metrics are those of the task; what it has none of is left out.
+    """
     note = files.read_json_object(folder / paths.RUN_NOTE)
     decision = files.read_json_object(folder / paths.RECOMMENDATION)
     version = decision["model_version"]
@@ -81,6 +85,7 @@ def describe_run(artifacts: Path, folder: Path, run_name: str) -> dict[str, Any]
         "timestamp_utc": note["started_utc"],
         "notes": note["notes"],
         "model_version": version,
+        "task": decision.get("task", "binary"),
         **holdout,
         "window": decision["window"],
         "action": decision["action"],

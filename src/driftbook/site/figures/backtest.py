@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from driftbook.site.figures import theme
 from driftbook.site.figures.decision import name_windows
-from driftbook.words import format_number
+from driftbook.words import format_number, name_metric
 
 OURS, BEST = "driftbook", "hindsight"
 _COLOURS = {OURS: theme.CURRENT, BEST: theme.GOOD}
@@ -126,11 +126,12 @@ def _other_actions(axes: Axes, x: NDArray[np.int64], place: int, reasons: pd.Ser
 
 
 def draw_losses(
-    schedule: pd.DataFrame, policies: Sequence[str] = (OURS, BEST, "never")
+    schedule: pd.DataFrame, loss: str, policies: Sequence[str] = (OURS, BEST, "never")
 ) -> theme.Picture:
     """Return the loss of a few policies window by window; ▲ marks a retrain before the window.
 
-    ``schedule`` has a row a policy and window: ``policy, window, loss, retrained``.
+    ``schedule`` has a row a policy and window: ``policy, window, loss, retrained``; ``loss`` names
+    the task's.
     """
     if schedule.empty:
         return theme.draw_nothing("No window could be replayed on this data.")
@@ -143,18 +144,18 @@ def draw_losses(
             if rows.empty:
                 continue
             x = np.array([names.index(window) for window in rows["window"]])
-            loss = rows["loss"].to_numpy(dtype=float)
+            found = rows["loss"].to_numpy(dtype=float)
             colour = _COLOURS.get(policy) or next(others)
-            axes.plot(x, loss, "-" if policy == OURS else "--", color=colour, label=policy)
+            axes.plot(x, found, "-" if policy == OURS else "--", color=colour, label=policy)
             retrained = rows["retrained"].to_numpy(dtype=bool)
-            axes.plot(x[retrained], loss[retrained], "^", color=colour, markersize=8)
-        axes.set_ylabel("mean loss in the window\n(▲ retrained before it)")
+            axes.plot(x[retrained], found[retrained], "^", color=colour, markersize=8)
+        axes.set_ylabel(f"mean {name_metric(loss)} in the window\n(▲ retrained before it)")
         name_windows(axes, names)
         axes.legend(loc="best")
     return page.picture
 
 
-def draw_ageing(table: pd.DataFrame) -> theme.Picture:
+def draw_ageing(table: pd.DataFrame, loss: str) -> theme.Picture:
     """Return how models age: what each one loses in each window over the newest one there.
 
     ``table``: losses with a row a model (named by the window it was trained before) and a column
@@ -177,5 +178,5 @@ def draw_ageing(table: pd.DataFrame) -> theme.Picture:
         name_windows(axes, names)
         axes.grid(visible=False)
         bar = page.figure.colorbar(image, ax=axes)
-        bar.set_label("loss above the newest model's")
+        bar.set_label(f"{name_metric(loss)} above the newest model's")
     return page.picture

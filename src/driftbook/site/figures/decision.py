@@ -7,19 +7,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from driftbook.site.figures import theme
-from driftbook.words import format_number, name_metric
+from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric
 
-_TITLES = {
-    "roc_auc": "ROC AUC (higher is better)",
-    "accuracy": "accuracy (higher is better)",
-    "log_loss": "log loss (lower is better)",
-    "brier": "Brier loss (lower is better)",
-    "mae": "mean absolute error (lower is better)",
-    "rmse": "root mean squared error, in the target's units (lower is better)",
-    "r2": "R² (higher is better)",
-    "squared_error": "squared error, as a share of the target's variance (lower is better)",
-    "calibration": "calibration: outcome − prediction (0 is best)",
-}
+_WAYS = {1: "higher is better", -1: "lower is better"}
 _SIDES = (
     ("baseline", theme.REFERENCE, "o"),
     ("realised", theme.CURRENT, "D"),
@@ -50,7 +40,7 @@ def draw_performance(table: pd.DataFrame) -> theme.Picture:
     ) as page:
         for axes, metric in zip(page.axes, metrics, strict=True):
             _metric(axes, judged[judged["metric"] == metric])
-            axes.set_title(_TITLES.get(metric, name_metric(metric)))
+            axes.set_title(_title(metric))
         # A basis may be missing from some metrics; the legend names each one once.
         handles, labels = page.axes[0].get_legend_handles_labels()
         for axes in page.axes[1:]:
@@ -62,6 +52,13 @@ def draw_performance(table: pd.DataFrame) -> theme.Picture:
             f"metric value (n = {format_number(judged['n'].max())} rows now)", fontsize=10
         )
     return page.picture
+
+
+def _title(metric: str) -> str:
+    if metric == "calibration":
+        return "calibration: outcome − prediction (0 is best)"
+    way = _WAYS.get(METRIC_DIRECTIONS.get(metric, 0))
+    return f"{name_metric(metric)} ({way})" if way else name_metric(metric)
 
 
 def _metric(axes: Axes, rows: pd.DataFrame) -> None:
@@ -79,8 +76,8 @@ def _metric(axes: Axes, rows: pd.DataFrame) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def draw_causes(parts: pd.DataFrame) -> theme.Picture:
-    """Return each part of the change of the loss with its 95% interval, and their total.
+def draw_causes(parts: pd.DataFrame, loss: str) -> theme.Picture:
+    """Return each part of the change of ``loss`` with its 95% interval, and their total.
 
     Parts that could not be had are left out.
     """
@@ -89,7 +86,7 @@ def draw_causes(parts: pd.DataFrame) -> theme.Picture:
         return theme.draw_nothing(
             "The change could not be split: too few rows, or too few of a class."
         )
-    with theme.open_sheet("Parts of the change of the loss", 1.4 + 0.42 * len(shown)) as page:
+    with theme.open_sheet("Parts of the change of loss", 1.4 + 0.42 * len(shown)) as page:
         axes = page.axes[0]
         axes.axvline(0, color=theme.INK, linewidth=1.2)
         numbers = shown[["change", "change_low", "change_high"]].to_numpy(dtype=float)
@@ -101,14 +98,14 @@ def draw_causes(parts: pd.DataFrame) -> theme.Picture:
         if "total" in set(shown["part"]):
             axes.axhline(0.5, color=theme.FAINT, linewidth=0.8)
         axes.set_xlabel(
-            "rise of the mean loss a row   (◆ beyond chance, ● not)\n"
+            f"rise of mean {name_metric(loss)} a row   (◆ beyond chance, ● not)\n"
             f"n = {format_number(shown['n'].max())} rows now"
         )
     return page.picture
 
 
-def draw_gains(candidates: pd.DataFrame, break_even: float) -> theme.Picture:
-    """Return what each challenger would gain over the champion, against the break-even gain."""
+def draw_gains(candidates: pd.DataFrame, break_even: float, loss: str) -> theme.Picture:
+    """Return what each challenger gains of ``loss`` over the champion, against the break-even."""
     if candidates.empty:
         return theme.draw_nothing("No challenger was trained for this window.")
     shown = candidates.sort_values("gain_low", ignore_index=True)
@@ -128,7 +125,7 @@ def draw_gains(candidates: pd.DataFrame, break_even: float) -> theme.Picture:
         markers = ["^" if p else "o" for p in pays]
         theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
         axes.set_xlabel(
-            "fall of the mean loss a row against the champion   (▲ pays, ● does not)\n"
+            f"fall of mean {name_metric(loss)} a row against the champion   (▲ pays, ● does not)\n"
             f"n = {format_number(shown['n_gate'].max())} gate rows that trained neither"
         )
     return page.picture
@@ -149,6 +146,8 @@ def draw_over_time(
         axes = page.axes[0]
         x = np.arange(len(record))
         for (label, (value, low, high)), colour in zip(series.items(), colours, strict=False):
+            if record[value].isna().all():
+                continue
             if low in record and high in record:
                 axes.fill_between(
                     x, record[low], record[high], color=colour, alpha=0.18, linewidth=0
@@ -161,7 +160,7 @@ def draw_over_time(
     return page.picture
 
 
-def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
+def draw_past_decisions(past: pd.DataFrame, loss: str) -> theme.Picture:
     """Return every decision by window: the window's loss above, its drifted share below.
 
     ``past``: a row a run, in the order of windows, as ``evidence.tabulate_past_runs`` makes them;
@@ -171,7 +170,7 @@ def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
         return theme.draw_nothing("No run has finished yet.")
     windows = list(dict.fromkeys(past["window"]))
     place = np.array([windows.index(window) for window in past["window"]])
-    loss = past["realised"].astype(float).fillna(past["estimated"].astype(float)).to_numpy()
+    values = past["realised"].astype(float).fillna(past["estimated"].astype(float)).to_numpy()
     drifted = 100 * past["drift_ratio"].to_numpy(dtype=float)
     with theme.open_sheet("Every decision by window", 4.6, rows=2, sharex=True) as page:
         top, bottom = page.axes
@@ -181,9 +180,9 @@ def draw_past_decisions(past: pd.DataFrame) -> theme.Picture:
             if not chosen.any():
                 continue
             marker = theme.ACTION_MARKERS[action]
-            top.scatter(place[chosen], loss[chosen], s=55, c=colour, marker=marker, label=action)
+            top.scatter(place[chosen], values[chosen], s=55, c=colour, marker=marker, label=action)
             bottom.scatter(place[chosen], drifted[chosen], s=55, c=colour, marker=marker)
-        top.set_ylabel("loss\n(– baseline)")
+        top.set_ylabel(f"{name_metric(loss)}\n(– baseline)")
         bottom.set_ylabel("drifted features, %")
         bottom.set_ylim(-5, 105)
         page.figure.legend(loc="outside upper left", ncols=4)

@@ -1,8 +1,7 @@
-"""Figures of the runbook: each turns rows or one table of evidence into one picture."""
+"""Figures of rows and of the model: distributions, associations, drift and importance."""
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,14 +63,13 @@ def _distribution(
         _bars(axes, sides)
     missing = " → ".join(f"{side.isna().mean():.1%}" for side in sides)
     note = f"   missing {missing}" if any(side.isna().any() for side in sides) else ""
-    axes.set_title(name)
+    axes.set_title(_short(name, 30 if current is not None else 20))
     axes.set_title(note, loc="right", fontsize=8, fontweight="normal", color=theme.FAINT)
     axes.grid(axis="x", visible=False)
 
 
 def _histograms(axes: Axes, sides: list[pd.Series]) -> None:
-    # Text among the numbers of a column is a finding of its own, not a value to draw.
-    values = [pd.to_numeric(side, errors="coerce").dropna().to_numpy(dtype=float) for side in sides]
+    values = [side.dropna().to_numpy(dtype=float) for side in sides]
     values = [side[np.isfinite(side)] for side in values]
     edges = _edges(np.concatenate(values))
     shares = [_shares(side, edges) for side in values]
@@ -107,7 +105,9 @@ def _bars(axes: Axes, sides: list[pd.Series]) -> None:
         widths = 100 * share.reindex(names).fillna(0.0)
         label = ("reference", "current")[index]
         axes.bar(places + index * height, widths, width=height, color=colour, label=label)
-    axes.set_xticks(places + height * (len(sides) - 1) / 2, [_short(n) for n in names], fontsize=8)
+    middles = places + height * (len(sides) - 1) / 2
+    turn, side = (30, "right") if len(names) > 4 else (0, "center")
+    axes.set_xticks(middles, [_short(n) for n in names], fontsize=8, rotation=turn, ha=side)
 
 
 def _short(text: str, length: int = 9) -> str:
@@ -129,176 +129,6 @@ def draw_associations(table: pd.DataFrame) -> theme.Picture:
     return page.picture
 
 
-def draw_calibration(table: pd.DataFrame) -> theme.Picture:
-    """Return observed against predicted means, a set of groups an output, with their intervals."""
-    named = table["output"] if "output" in table else pd.Series("", index=table.index)
-    shown = pd.concat([table["ci_low"], table["ci_high"], table["predicted"]])
-    share = bool(shown.between(-1e-9, 1 + 1e-9).all())
-    low = 0.0 if share else shown.min() - 0.05 * np.ptp(shown)
-    high = 1.05 * shown.max() if share else shown.max() + 0.05 * np.ptp(shown)
-    with theme.open_sheet("Calibration: observed against predicted", 4.2) as page:
-        axes = page.axes[0]
-        axes.plot(
-            [low, high],
-            [low, high],
-            color=theme.FAINT,
-            linestyle="--",
-            label="perfectly calibrated",
-        )
-        for (name, part), colour, marker in zip(
-            table.groupby(named),
-            itertools.cycle(theme.SERIES),
-            itertools.cycle("os^Dv"),
-            strict=False,
-        ):
-            size = format_number(round(part["n"].median()))
-            error = [part["observed"] - part["ci_low"], part["ci_high"] - part["observed"]]
-            axes.errorbar(
-                part["predicted"],
-                part["observed"],
-                yerr=np.clip(error, 0, None),
-                fmt=marker,
-                color=colour,
-                capsize=3,
-                label=f"{name or 'groups'} ({size} rows each, 95% interval)",
-            )
-        axes.set_xlim(low, high)
-        axes.set_ylim(low, high)
-        axes.set_xlabel("predicted probability (mean of the group)" if share else "predicted")
-        rows = format_number(table["n"].sum() // max(1, named.nunique()))
-        axes.set_ylabel(f"observed {'share' if share else 'mean'} (n = {rows})")
-        axes.legend(loc="upper left")
-    return page.picture
-
-
-def draw_separation(table: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
-    """Return ROC curves, one a class, or by how much values were missed."""
-    if "fpr" not in table:
-        return draw_errors(table)
-    if table.empty:
-        return theme.draw_nothing("Only one class occurs in the holdout: nothing to tell apart.")
-    if table["output"].nunique() == 1:
-        return draw_roc_curve(table, metrics)
-    with theme.open_sheet("ROC curve of each class against all others", 4.2) as page:
-        axes = page.axes[0]
-        for (name, part), colour in zip(
-            table.groupby("output"), itertools.cycle(theme.SERIES), strict=False
-        ):
-            axes.fill_between(
-                part["fpr"], part["ci_low"], part["ci_high"], color=colour, alpha=0.15, linewidth=0
-            )
-            axes.plot(part["fpr"], part["tpr"], color=colour, label=str(name))
-        _frame_roc(axes, metrics)
-    return page.picture
-
-
-def draw_errors(table: pd.DataFrame) -> theme.Picture:
-    """Return outcome minus prediction by groups of predictions: the middle and nine in ten."""
-    with theme.open_sheet("Outcome minus prediction, by prediction", 3.8) as page:
-        axes = page.axes[0]
-        axes.axhline(0, color=theme.FAINT, linestyle="--")
-        axes.fill_between(
-            table["predicted"], table["low"], table["high"], color=theme.ACCENT, alpha=0.2,
-            linewidth=0, label="nine in ten outcomes",
-        )  # fmt: skip
-        axes.plot(table["predicted"], table["typical"], "o-", color=theme.ACCENT, label="median")
-        axes.set_xlabel("predicted (mean of the group)")
-        axes.set_ylabel(f"outcome − prediction (n = {format_number(table['n'].sum())})")
-        axes.legend(loc="best")
-    return page.picture
-
-
-def draw_roc_curve(curve: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
-    """Return the ROC curve with its band; ``metrics`` gives the area and its interval."""
-    with theme.open_sheet("ROC curve with a 95% bootstrap band", 4.2) as page:
-        axes = page.axes[0]
-        known = metrics.set_index("metric")
-        area, low, high = known.loc["roc_auc", ["value", "ci_low", "ci_high"]].astype(float)
-        label = f"AUC {area:.3f} [{low:.3f}, {high:.3f}]"
-        axes.fill_between(
-            curve["fpr"],
-            curve["ci_low"],
-            curve["ci_high"],
-            color=theme.ACCENT,
-            alpha=0.2,
-            linewidth=0,
-        )
-        axes.plot(curve["fpr"], curve["tpr"], color=theme.ACCENT, label=label)
-        _frame_roc(axes, metrics)
-    return page.picture
-
-
-def _frame_roc(axes: Axes, metrics: pd.DataFrame) -> None:
-    rows = metrics.set_index("metric").loc["n_test", "value"]
-    axes.plot([0, 1], [0, 1], color=theme.FAINT, linestyle="--", label="guessing, AUC 0.5")
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
-    axes.set_xlabel("false-positive rate")
-    axes.set_ylabel(f"true-positive rate (n = {format_number(rows)})")
-    axes.legend(loc="lower right")
-
-
-def draw_decisions(table: pd.DataFrame, rows: int) -> theme.Picture:
-    """Return what acting on predictions comes to, by what ``task_curves.price_decisions`` gives."""
-    if "threshold" in table:
-        return draw_threshold_costs(table, rows)
-    if "within" in table:
-        with theme.open_sheet(
-            "Share of outcomes within a distance of their prediction", 3.2
-        ) as page:
-            axes = page.axes[0]
-            axes.plot(table["within"], 100 * table["share"], "o-", color=theme.ACCENT)
-            axes.set_ylim(0, 105)
-            axes.set_xlabel("distance from the prediction, in the target's own units")
-            axes.set_ylabel(f"share of rows, % (n = {format_number(rows)})")
-        return page.picture
-    return draw_confusion(table, rows)
-
-
-def draw_confusion(table: pd.DataFrame, rows: int) -> theme.Picture:
-    """Return how often each class was taken for which, as shares of those that came."""
-    names = list(dict.fromkeys(table["came"]))
-    shares = table.pivot_table(index="came", columns="taken_for", values="share", dropna=False)
-    shares = shares.reindex(index=names, columns=names)
-    with theme.open_sheet("Which class was taken for which", 1.6 + 0.45 * len(names)) as page:
-        axes = page.axes[0]
-        axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-        for (i, j), share in np.ndenumerate(shares.to_numpy(dtype=float)):
-            if np.isfinite(share):
-                colour = "white" if share > 0.6 else theme.INK
-                axes.text(j, i, f"{share:.0%}", ha="center", va="center", color=colour)
-        axes.set_xticks(range(len(names)), names)
-        axes.set_yticks(range(len(names)), names)
-        axes.grid(visible=False)
-        axes.set_xlabel("taken for")
-        axes.set_ylabel(f"came (n = {format_number(rows)})")
-    return page.picture
-
-
-def draw_threshold_costs(table: pd.DataFrame, rows: int) -> theme.Picture:
-    """Return the cost of acting at each threshold, the cheapest one marked."""
-    cheapest = int(table["cost_per_1000"].to_numpy().argmin())
-    threshold, cost = table[["threshold", "cost_per_1000"]].to_numpy(dtype=float)[cheapest]
-    with theme.open_sheet("Cost of each decision threshold", 3.4) as page:
-        axes = page.axes[0]
-        axes.plot(
-            table["threshold"], table["cost_per_1000"], color=theme.ACCENT, marker="o", markersize=4
-        )
-        axes.plot(threshold, cost, "*", color=theme.CURRENT, markersize=15)
-        axes.annotate(
-            f"cheapest: act from {threshold:.2f}",
-            (threshold, cost),
-            xytext=(0, -18),
-            textcoords="offset points",
-            ha="center",
-            color=theme.INK,
-        )
-        axes.margins(y=0.2)
-        axes.set_xlabel("decision threshold on the predicted probability")
-        axes.set_ylabel(f"cost per 1,000 decisions\n(n = {format_number(rows)})")
-    return page.picture
-
-
 def draw_effect_sizes(report: pd.DataFrame, min_effect: float | None = None) -> theme.Picture:
     """Return each column's drift effect with its interval, largest on top; the band is no drift."""
     known = report.dropna(subset=["effect"])
@@ -317,10 +147,12 @@ def draw_effect_sizes(report: pd.DataFrame, min_effect: float | None = None) -> 
         markers = ["^" if flag else "(o)" for flag in flagged]
         numbers = shown[["effect", "effect_low", "effect_high"]].to_numpy(dtype=float)
         theme.draw_intervals(axes, list(shown["feature"]), numbers, colours, markers)
-        axes.set_xlabel(
+        # Below the whole figure: long names leave the axes too narrow for it.
+        page.figure.supxlabel(
             "effect: shift against the reference, 0 = same   (▲ flagged, ○ not)\n"
             f"n = {format_number(shown['n_reference'].max())} reference and "
-            f"{format_number(shown['n_current'].max())} current rows"
+            f"{format_number(shown['n_current'].max())} current rows",
+            fontsize=10,
         )
     return page.picture
 

@@ -27,9 +27,6 @@ INK = "#24292F"
 FAINT = "#8C959F"
 GRID = "#E6E9ED"
 
-# In this order where a figure shows several series.
-SERIES = (ACCENT, CURRENT, GOOD, PURPLE, REFERENCE)
-
 ACTION_COLOURS = {"hold": GOOD, "monitor": ACCENT, "retrain": CURRENT, "investigate": PURPLE}
 ACTION_MARKERS = {"hold": "o", "monitor": "s", "retrain": "^", "investigate": "X"}
 
