@@ -499,7 +499,8 @@ def test_the_cause_in_words(parts: pd.DataFrame, words: str) -> None:
 
 def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None:
     parts = whole(0.0, 0.0, 0.03, {CONCEPT, TOTAL_CHANGE})
-    row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2}
+    row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2,
+           "method": "labels"}  # fmt: skip
     judged = pd.DataFrame([row | {"worse": True}])
     none = pd.DataFrame({"feature": [], "severity": [], "matters": []})
     places = pd.DataFrame(columns=list(SEGMENT_COLUMNS))

@@ -173,7 +173,7 @@ def test_weights_are_the_ratio_of_the_densities() -> None:
     model, current = stream("none")
     base = find_baseline(model).calibration_rows
     moved = current.assign(f0=current["f0"] + 0.7)  # f1 follows f0 no more: two columns matter
-    found = outcome_chance.weigh_resemblance(base, base.encoding.bent(moved))
+    found = outcome_chance.weigh_resemblance(base.design, base.encoding.bent(moved))
     assert found.seen
     x, y = (model.reference[name].to_numpy() for name in ("f0", "f1"))
     # Normal inputs of correlation 0.5: the log ratio is linear in both.
@@ -188,7 +188,7 @@ def test_a_window_of_the_same_kind_is_seldom_told_apart() -> None:
     model, current = stream("none")
     base = find_baseline(model).calibration_rows
     told = [
-        outcome_chance.weigh_resemblance(base, base.encoding.bent(current[a : a + 200])).seen
+        outcome_chance.weigh_resemblance(base.design, base.encoding.bent(current[a : a + 200])).seen
         for a in range(0, 2400, 200)
     ]
     assert sum(told) <= 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -17,9 +16,17 @@ from driftbook.model.row_sums import (
     difference_half_width,
     find_worse_confidence,
 )
+from driftbook.model.tasks import RegressionTask
 from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
-from driftbook.performance.baseline import find_baseline
+from driftbook.performance.baseline import BaselineSide, bend_inputs, find_baseline
+from driftbook.performance.expected_auc import ExpectedMetric, expect_auc
+from driftbook.performance.expected_loss import (
+    expect_classes,
+    expect_values,
+    find_graded_rows,
+    grade_rows,
+)
 from driftbook.performance.metric_rows import (
     HoldoutBaseline,
     MetricRow,
@@ -34,19 +41,6 @@ ESTIMATE_CONFIDENCE = 0.95
 COLUMNS, RECENT = " + columns", ", recent labels"
 
 
-@dataclass(frozen=True)
-class ExpectedMetric:
-    """A metric's expectation over outcomes: ``value``, and what moves it, one number a row.
-
-    ``slope``: its derivative by each row's chance; ``influence``: mean 0, as in ``scores.Score``,
-    the share of each row's inputs.
-    """
-
-    value: float
-    slope: Floats
-    influence: Floats
-
-
 def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
     """Return each metric's expectation for predictions ``p`` (n,) with true ``chances`` (n,).
 
@@ -59,27 +53,7 @@ def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
         losses = chances * one + (1 - chances) * zero
         value = float(losses.mean())
         found[name] = ExpectedMetric(value, (one - zero) / len(p), losses - value)
-    return {**found, "roc_auc": _expected_auc(p, chances)}
-
-
-def _expected_auc(p: Floats, chances: Floats) -> ExpectedMetric:
-    order = np.argsort(p, kind="stable")
-    starts = np.flatnonzero(np.r_[True, np.diff(p[order]) > 0])
-    ones = np.add.reduceat(chances[order], starts)
-    zeros = np.add.reduceat(1 - chances[order], starts)
-    n1, n0 = float(ones.sum()), float(zeros.sum())
-    group = np.empty(len(p), dtype=np.int64)
-    group[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(p)]))
-    beaten = (np.cumsum(zeros) - zeros / 2)[group]
-    beating = (n1 - np.cumsum(ones) + ones / 2)[group]
-    own = float(np.sum(chances * (1 - chances)))
-    total = n1 * n0 - own
-    if total <= 0:
-        return ExpectedMetric(float("nan"), np.zeros(len(p)), np.zeros(len(p)))
-    value = (float(chances @ beaten) - own / 2) / total
-    as_one, as_zero = beaten / n0 - value, beating / n1 - value
-    influence = len(p) * (chances * as_one / n1 + (1 - chances) * as_zero / n0)
-    return ExpectedMetric(value, as_one / n1 - as_zero / n0, influence - influence.mean())
+    return {**found, "roc_auc": expect_auc(p, chances)}
 
 
 def estimate_performance(
@@ -97,11 +71,51 @@ def estimate_performance(
             for metric, base in known.baselines.items()
         ]
     if model.task.name != "binary":
-        return []
+        return _estimate_expected(model, known, p, current, history)
     evidence = known.calibration_rows
     if history is not None:
         evidence = choose_evidence(evidence, model, take_mature_rows(model, history, len(current)))
     return estimate_binary(evidence, known.baselines, p, current)
+
+
+def _estimate_expected(
+    model: Model,
+    known: BaselineSide,
+    p: Floats,
+    current: pd.DataFrame,
+    history: pd.DataFrame | None,
+) -> list[MetricRow]:
+    """Return the rows of a window of several classes or of values; see ``expected_loss``."""
+    if not set(model.feature_names) <= set(current.columns):
+        return []
+    evidence, task, inputs = find_graded_rows(model).rows, model.task, bend_inputs(model, current)
+    if history is not None:
+        recent = take_mature_rows(model, history, len(current))
+        recent = recent[model.outcomes(recent) >= 0] if task.classes else recent
+        if len(recent) >= MIN_HISTORY and task.count_contrast(model.outcomes(recent)) > 1:
+            evidence = grade_rows(model, recent, model.predict(recent), recent=True)
+    if len(evidence.y) < MIN_HISTORY:
+        return [
+            make_metric_row(metric, "estimated", "", len(p), base) | {"status": "insufficient"}
+            for metric, base in known.baselines.items()
+        ]
+    if isinstance(task, RegressionTask):
+        method, found = "DLE", expect_values(evidence, p, inputs, task.variance)
+    else:
+        found, weighted = expect_classes(task, evidence, p, inputs)
+        method = "PAPE" if weighted else "CBPE"
+    method += RECENT * evidence.recent
+    rows: list[MetricRow] = []
+    for metric, one in found.items():
+        base = known.baselines[metric]
+        row = make_metric_row(metric, "estimated", method, len(p), base)
+        if base.score.status != "ok" or not np.isfinite(one.value):
+            rows.append(row | {"status": "insufficient"})
+            continue
+        variance = one.outcome * base.inflation + one.fit
+        whole = ExpectedMetric(one.value, np.zeros(0), one.rows)
+        rows.append(row | _intervals(metric, whole, base, variance, "estimated", len(task.metrics)))
+    return rows
 
 
 def take_mature_rows(model: Model, history: pd.DataFrame, window: int) -> pd.DataFrame:
@@ -131,7 +145,7 @@ def estimate_binary(
     """
     design = evidence.encoding.bent(current)
     inputs = evidence.window(p, design)
-    moved = outcome_chance.weigh_resemblance(evidence, design)
+    moved = outcome_chance.weigh_resemblance(evidence.design, design)
     rows: list[MetricRow] = []
     matters = moved.seen and evidence.informative
     for weighted in (matters, not matters):
@@ -181,7 +195,12 @@ def _judged(
 
 
 def _intervals(
-    metric: str, one: ExpectedMetric, known: HoldoutBaseline, variance: float, basis: str
+    metric: str,
+    one: ExpectedMetric,
+    known: HoldoutBaseline,
+    variance: float,
+    basis: str,
+    tests: int = len(scores.METRICS),
 ) -> MetricRow:
     """Return value and change with their intervals.
 
@@ -194,7 +213,7 @@ def _intervals(
     wide = difference_half_width(
         (float(np.hypot(np.sqrt(variance), rows_came)), df),
         (known.error, known.df),
-        find_worse_confidence(len(scores.METRICS)),
+        find_worse_confidence(tests),
     )
     found = {
         "status": "ok",

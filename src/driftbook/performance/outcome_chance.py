@@ -127,8 +127,8 @@ def gather_recent_rows(
     return _evidence(base.encoding, base.columns, y, design, inputs, recent=True)
 
 
-def weigh_resemblance(evidence: CalibrationRows, window: Floats) -> Resemblance:
-    """Return weights that make the evidence look like ``window``, its bent design (m, b).
+def weigh_resemblance(evidence: Floats, window: Floats) -> Resemblance:
+    """Return weights that make rows of evidence (n, b) look like those of a ``window`` (m, b).
 
     The weights are the odds of a cross-fitted logistic classifier, at most ten times their mean,
     flattened until at least 200 effective rows (Kish) are left.
@@ -137,7 +137,7 @@ def weigh_resemblance(evidence: CalibrationRows, window: Floats) -> Resemblance:
     et al. (2024), arXiv 2401.08348: weights for calibration; Shimodaira (2000), JSPI 90: flattened
     weights; Mann-Whitney variance (n + m + 1) / 12nm of an AUC without difference.
     """
-    before, after = _every(evidence.design), _every(window)
+    before, after = _every(evidence), _every(window)
     a, b = len(before), len(after)
     is_new = np.repeat([0.0, 1.0], [a, b])
     fold = np.concatenate([np.arange(a), np.arange(b)]) % FOLDS
@@ -147,7 +147,7 @@ def weigh_resemblance(evidence: CalibrationRows, window: Floats) -> Resemblance:
         scores.roc_auc(is_new, special.expit(decision))
         > 0.5 + stats.norm.ppf(SURELY_DIFFERENT) * spread
     )
-    odds = np.exp(np.clip(evidence.design @ beta, -15.0, 15.0))
+    odds = np.exp(np.clip(evidence @ beta, -15.0, 15.0))
     for power in POWERS:
         weights = np.minimum(odds / odds.mean(), MAX_WEIGHT) ** power
         weights /= weights.mean()
