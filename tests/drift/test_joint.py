@@ -30,10 +30,7 @@ def found(
     reference: pd.DataFrame, current: pd.DataFrame, features: tuple[Feature, ...] = NUMBERS
 ) -> joint.PairChange:
     rules = joint.find_score_rules(reference, features)
-    before, after = (
-        joint.measure_dependence(joint.score_ranks(frame, features, rules))
-        for frame in (reference, current)
-    )
+    before, after = (joint.score_ranks(frame, features, rules) for frame in (reference, current))
     return joint.find_pair_changes(before, after, 0.055)[0][0]
 
 
@@ -100,7 +97,7 @@ def test_categories_take_part_by_their_levels() -> None:
 
 def test_a_single_column_has_no_joint() -> None:
     frame = table(np.random.default_rng(6), 100)
-    one = joint.measure_dependence(joint.score_ranks(frame, NUMBERS[:1], CONTINUOUS))
+    one = joint.score_ranks(frame, NUMBERS[:1], CONTINUOUS)
     assert joint.find_pair_changes(one, one, 0.05) == ([], 0)
 
 
@@ -169,8 +166,8 @@ def test_the_row_is_about_one_pair() -> None:
     current["f1"] = -0.5 * current["f0"] + 0.8 * noise[1]
     row = drift.report_drift(model, current, SETTINGS).iloc[-1]
     known = find_reference(model)
-    now = joint.measure_dependence(joint.score_ranks(current, model.features, known.score_rules))
-    pairs, _ = joint.find_pair_changes(known.dependence, now, SETTINGS.drift.min_effect)
+    now = joint.score_ranks(current, model.features, known.score_rules)
+    pairs, _ = joint.find_pair_changes(known.rank_scores, now, SETTINGS.drift.min_effect)
     by_label = {pair.label: pair for pair in pairs}
     assert pairs[0].label == "f6 with f7"
     shown = by_label["f0 with f1"]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from driftbook.data.columns import Feature
 from driftbook.drift.profile import to_levels
 
 MAX_JOINT_ROWS = 5000
+# Of wide tables fewer rows are taken, so that the scores stay at so many numbers (40 MB): the work
+# grows with the square of the columns, and what counts there are changes beyond all pairs' chance.
+MAX_JOINT_CELLS = 5_000_000
 # Levels of a category with at least this share of the reference take part, three at most.
 MIN_SHARE, MAX_SHOWN = 0.1, 3
 # A column whose rows share values as if it had fewer than this many, equally frequent, is taken as
@@ -26,6 +30,8 @@ MONOTONE, CURVED = 0.6, 0.4
 # A pair takes part when n / ((kurtosis + 3) (kurtosis' + 3)) reaches this: for two indicators it
 # is the expected number of rows in the rarest corner of their table, for two normals n / 36.
 MIN_CORNER = 1.25
+# Pairs that are compared at once: about twenty tables of so many numbers are held (160 MB).
+_BLOCK_PAIRS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -55,25 +61,39 @@ class RankScores:
     curved: Flags
     label: tuple[str, ...]
 
+    @cached_property
+    def kurtosis(self) -> Floats:
+        """Return the fourth moment of each column over the square of its second, shape (k,)."""
+        rows, squares = self.present.sum(axis=0), self.values**2
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray((squares**2).sum(axis=0) * rows / squares.sum(axis=0) ** 2)
+
+    def since(self, start: int) -> RankScores:
+        """Return the columns from ``start`` on."""
+        columns = self.values[:, start:], self.present[:, start:], self.owner[start:]
+        return RankScores(*columns, self.curved[start:], self.label[start:])
+
 
 @dataclass(frozen=True)
 class Dependence:
-    """Correlations of all pairs of score columns, each shape (k, k).
+    """Correlations of some score columns with all, each shape (some, k).
 
     ``variance`` is that of Fisher's z times the rows, ``rows`` counts the rows where both have a
-    value; ``kurtosis`` has shape (k,).
+    value.
     """
 
-    scores: RankScores
     correlation: Floats
     variance: Floats
     rows: Floats
-    kurtosis: Floats
 
 
 @dataclass(frozen=True)
 class PairChange:
-    """A pair of score columns whose correlation changed; ``pvalue`` is corrected for all pairs."""
+    """A pair of score columns whose correlation changed; ``pvalue`` is corrected for all pairs.
+
+    ``z``: how many standard errors the change lies beyond the least that counts; ``curved``:
+    whether a side of it is the second polynomial of ranks.
+    """
 
     left: int
     right: int
@@ -81,6 +101,8 @@ class PairChange:
     reference: float
     current: float
     error: float
+    z: float
+    curved: bool
     pvalue: float
 
 
@@ -109,14 +131,15 @@ def find_score_rules(reference: pd.DataFrame, features: tuple[Feature, ...]) -> 
 def score_ranks(
     frame: pd.DataFrame, features: tuple[Feature, ...], rules: ScoreRules
 ) -> RankScores:
-    """Return the rank scores of at most 5000 evenly spaced rows of ``frame``.
+    """Return the rank scores of at most 5000 evenly spaced rows of ``frame``, fewer of wide ones.
 
     Numbers: normal scores and the second Legendre polynomial of the mid-ranks within ``frame``;
     numbers of few values: normal scores of the mid-ranks in the reference. Categories: an
     indicator for each frequent level. Missing values take part in no pair.
     """
-    if len(frame) > MAX_JOINT_ROWS:
-        frame = frame.iloc[np.linspace(0, len(frame) - 1, MAX_JOINT_ROWS).astype(np.int64)]
+    most = min(MAX_JOINT_ROWS, MAX_JOINT_CELLS // (2 * len(features)))
+    if len(frame) > most:
+        frame = frame.iloc[np.linspace(0, len(frame) - 1, most).astype(np.int64)]
     parts: list[tuple[int, bool, str, Floats]] = []
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
@@ -143,8 +166,8 @@ def score_ranks(
     )
 
 
-def measure_dependence(scores: RankScores) -> Dependence:
-    """Return pairwise-complete rank correlations and how exact each is.
+def measure_dependence(scores: RankScores, some: slice = slice(None)) -> Dependence:
+    """Return pairwise-complete rank correlations of ``some`` columns, and how exact each is.
 
     The variance of Fisher's z comes from the fourth moments of each pair, not from a normal
     copula. Source: influence function of the correlation, Devlin, Gnanadesikan & Kettenring (1975),
@@ -152,79 +175,117 @@ def measure_dependence(scores: RankScores) -> Dependence:
     """
     z, here = scores.values, scores.present
     squares = z**2
-    # Sums of i over the rows where j is present; where nothing is missing every j gives the same.
-    seen, shape = here[:, :1] if here.all() else here, (here.shape[1],) * 2
-    rows, left, fourths = (
-        np.broadcast_to(part.T @ seen, shape) for part in (here, squares, squares**2)
+    own, mine, cubes = z[:, some], squares[:, some], squares * z
+    shape = own.shape[1], z.shape[1]
+    # Sums of one column over the rows where another is present; where nothing is missing all
+    # others give the same.
+    seen, met = (here[:, :1], here[:, :1]) if here.all() else (here, here[:, some])
+    rows, left, left_fourths = (
+        np.broadcast_to(part.T @ seen, shape) for part in (here[:, some], mine, mine**2)
+    )
+    right, right_fourths = (
+        np.broadcast_to((part.T @ met).T, shape) for part in (squares, squares**2)
     )
     with np.errstate(divide="ignore", invalid="ignore"):
-        left, fourths = left / rows, fourths / rows
-        scale = np.sqrt(left * left.T)
-        r = np.clip((z.T @ z) / rows / scale, -0.999999, 0.999999)
-        both = (squares.T @ squares) / rows / scale**2
-        cubed = ((squares * z).T @ z) / rows / left / scale
-        fourths = fourths / left**2
-        spread = both - r * (cubed + cubed.T) + r**2 / 4.0 * (fourths + fourths.T + 2.0 * both)
+        left, right = left / rows, right / rows
+        fourths = left_fourths / rows / left**2 + right_fourths / rows / right**2
+        scale = np.sqrt(left * right)
+        r = np.clip((own.T @ z) / rows / scale, -0.999999, 0.999999)
+        both = (mine.T @ squares) / rows / scale**2
+        cubed = (cubes[:, some].T @ z) / rows / left / scale
+        cubed += (cubes.T @ own).T / rows / right / scale
+        spread = both - r * cubed + r**2 / 4.0 * (fourths + 2.0 * both)
         variance = np.maximum(spread, 0.0) / (1.0 - r**2) ** 2
-        kurtosis = np.diag(fourths).copy()
-    return Dependence(scores, r, variance, rows, kurtosis)
+    return Dependence(r, variance, rows)
 
 
 def find_pair_changes(
-    reference: Dependence, current: Dependence, min_effect: float, top: int = 5
+    reference: RankScores, current: RankScores, min_effect: float, top: int = 5
 ) -> tuple[list[PairChange], int]:
     """Return the most changed pairs of columns of different features, and how many were compared.
 
     Each pair's difference of Fisher's z, beyond ``min_effect``, is divided by its standard error;
     p-values are Bonferroni's over the pairs, 60% of the budget for monotone dependence. Margins
     of columns of many values cannot matter: each sample is ranked within itself. The first pair
-    has the smallest p-value.
+    has the smallest p-value. Pairs are looked at a block of columns at a time: those of 3,000
+    columns would fill gigabytes.
 
     Source: largest standardised difference, Cai, Liu & Xia (2013), Two-sample covariance matrix
     testing, JASA 108; rank scores as in Kallenberg & Ledwina (1999), Data-driven rank tests for
     independence, JASA 94.
     """
-    usable, scores = _usable(reference, current), reference.scores
-    curved = scores.curved[:, None] | scores.curved[None, :]
-    counted = [int((usable & ~curved).sum()), int((usable & curved).sum())]
-    if not sum(counted):
-        return [], 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        pooled = reference.rows * reference.variance + current.rows * current.variance
-        pooled = np.maximum(pooled / (reference.rows + current.rows), 1.0)
-        error = np.sqrt(pooled / (reference.rows - 3.0) + pooled / (current.rows - 3.0))
-        moved = np.arctanh(current.correlation) - np.arctanh(reference.correlation)
-        z = (np.abs(moved) - min_effect) / error
-    shares = [MONOTONE, CURVED] if all(counted) else [1.0, 1.0]
-    tests = np.where(curved, counted[1] / shares[1], counted[0] / shares[0])
-    pvalue = np.where(usable, np.minimum(1.0, 2.0 * special.ndtr(-z) * tests), np.inf)
-    order = np.lexsort((-np.where(usable, z, -np.inf).ravel(), pvalue.ravel()))
-    found = []
-    for flat in order[: min(top, sum(counted))]:
-        i, j = (int(place) for place in np.unravel_index(int(flat), pvalue.shape))
-        r = float(current.correlation[i, j])
-        found.append(
-            PairChange(
-                left=int(scores.owner[i]),
-                right=int(scores.owner[j]),
-                label=f"{scores.label[i]} with {scores.label[j]}",
-                reference=float(reference.correlation[i, j]),
-                current=r,
-                error=float(error[i, j]) * (1.0 - r**2),
-                pvalue=float(pvalue[i, j]),
-            )
-        )
-    return found, sum(counted)
-
-
-def _usable(reference: Dependence, current: Dependence) -> Flags:
-    owner = reference.scores.owner
+    width = reference.values.shape[1]
+    step = max(1, _BLOCK_PAIRS // max(1, width))
     kurtosis = np.fmax(reference.kurtosis, current.kurtosis) + 3.0
-    rows = np.minimum(reference.rows, current.rows)
-    with np.errstate(invalid="ignore"):
-        enough = rows / np.outer(kurtosis, kurtosis) >= MIN_CORNER
-    known = np.isfinite(reference.correlation) & np.isfinite(current.correlation)
-    return np.asarray(np.triu(owner[:, None] != owner[None, :]) & enough & known)
+    found, counted = [], np.zeros(2, dtype=np.int64)
+    for start in range(0, width, step):
+        sides = reference.since(start), current.since(start)
+        pairs, added = _compare_block(*sides, kurtosis[start:], step, min_effect, top)
+        found += pairs
+        counted += added
+    shares = np.array([MONOTONE, CURVED]) if counted.all() else np.ones(2)
+    tests = counted / shares
+    corrected = [
+        replace(pair, pvalue=min(1.0, pair.pvalue * float(tests[int(pair.curved)])))
+        for pair in found
+    ]
+    corrected.sort(key=lambda pair: (pair.pvalue, -pair.z))
+    return corrected[:top], int(counted.sum())
+
+
+def _compare_block(
+    reference: RankScores,
+    current: RankScores,
+    kurtosis: Floats,
+    step: int,
+    min_effect: float,
+    top: int,
+) -> tuple[list[PairChange], Ints]:
+    """Return the most changed pairs of the first ``step`` columns with themselves and later ones.
+
+    ``top`` of either kind, their p-values not corrected; and how many of either were compared.
+    """
+    block = slice(0, step)
+    before, after = (measure_dependence(scores, block) for scores in (reference, current))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        pooled = before.rows * before.variance + after.rows * after.variance
+        pooled = np.maximum(pooled / (before.rows + after.rows), 1.0)
+        error = np.sqrt(pooled / (before.rows - 3.0) + pooled / (after.rows - 3.0))
+        moved = np.arctanh(after.correlation) - np.arctanh(before.correlation)
+        z = (np.abs(moved) - min_effect) / error
+        corners = np.minimum(before.rows, after.rows) / np.outer(kurtosis[block], kurtosis)
+    usable = (corners >= MIN_CORNER) & np.isfinite(before.correlation + after.correlation)
+    usable &= np.triu(reference.owner[block, None] != reference.owner)
+    curved = reference.curved[block, None] | reference.curved
+    found: list[PairChange] = []
+    for kind in (usable & ~curved, usable & curved):
+        for i, j in _find_largest(z, kind, top):
+            r = float(after.correlation[i, j])
+            found.append(
+                PairChange(
+                    left=int(reference.owner[i]),
+                    right=int(reference.owner[j]),
+                    label=f"{reference.label[i]} with {reference.label[j]}",
+                    reference=float(before.correlation[i, j]),
+                    current=r,
+                    error=float(error[i, j]) * (1.0 - r**2),
+                    z=float(z[i, j]),
+                    curved=bool(curved[i, j]),
+                    pvalue=float(2.0 * special.ndtr(-z[i, j])),
+                )
+            )
+    return found, np.array([(usable & ~curved).sum(), (usable & curved).sum()])
+
+
+def _find_largest(z: Floats, chosen: Flags, top: int) -> list[tuple[int, int]]:
+    """Return where the ``top`` largest of the ``chosen`` numbers stand, the largest first."""
+    places = np.flatnonzero(chosen)
+    values = z.ravel()[places]
+    if len(places) > top:
+        places = places[values >= np.partition(values, -top)[-top]]
+        values = z.ravel()[places]
+    order = np.argsort(-values, kind="stable")[:top]
+    return [divmod(int(places[k]), z.shape[1]) for k in order]
 
 
 def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:

@@ -55,10 +55,10 @@ class ReferenceSide(ModelSide):
         return joint.find_score_rules(self.model.reference, self.model.features)
 
     @cached_property
-    def dependence(self) -> joint.Dependence:
-        """Return the rank correlations between the reference columns."""
+    def rank_scores(self) -> joint.RankScores:
+        """Return the reference columns on their ranks, for the joint comparison."""
         rows, features = self.model.reference, self.model.features
-        return joint.measure_dependence(joint.score_ranks(rows, features, self.score_rules))
+        return joint.score_ranks(rows, features, self.score_rules)
 
     @cached_property
     def runs(self) -> Mapping[str, int]:

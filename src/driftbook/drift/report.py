@@ -167,8 +167,8 @@ def _joint_row(
     change = ColumnChange(status, len(model.reference), len(window))
     if window.empty:
         return row | vars(change)
-    now = joint.measure_dependence(joint.score_ranks(window, model.features, reference.score_rules))
-    pairs, compared = joint.find_pair_changes(reference.dependence, now, settings.min_effect)
+    now = joint.score_ranks(window, model.features, reference.score_rules)
+    pairs, compared = joint.find_pair_changes(reference.rank_scores, now, settings.min_effect)
     if not pairs:
         return row | vars(change)
     weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]

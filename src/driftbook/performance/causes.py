@@ -21,7 +21,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from driftbook.data.arrays import Floats
-from driftbook.model import scores
+from driftbook.model import logistic, scores
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.baseline import bend_inputs, find_baseline
@@ -172,10 +172,12 @@ def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:
     Source: a fluctuation along the loss's own gradient, van der Laan and Rubin (2006), Int. J.
     Biostatistics 2; ridge penalty, Hoerl and Kennard (1970), Technometrics 12.
     """
-    z, offset = sample.design(), scores.to_log_odds(sample.p)
-    k = z.shape[1] - 2
-    ridge = np.append([1e-3, 1e-3], np.full(k, k / BEND_SD**2))
-    theta = np.zeros(k + 2)
+    whole, offset = sample.design(), scores.to_log_odds(sample.p)
+    # Of more bends than rows only what their rows span can move the fit.
+    bends, to_bends = logistic.span_rows(sample.bends)
+    z, k = np.column_stack([whole[:, :2], bends]), sample.bends.shape[1]
+    ridge = np.append([1e-3, 1e-3], np.full(bends.shape[1], k / BEND_SD**2))
+    theta = np.zeros(len(ridge))
     for _ in range(_STEPS):
         chance = special.expit(offset + z @ theta)
         hessian = (z * (chance * (1.0 - chance))[:, None]).T @ z + np.diag(ridge)
@@ -185,7 +187,10 @@ def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:
             break
     residual = sample.y - special.expit(offset + z @ theta)
     influence = len(z) * np.linalg.solve(hessian, (z * residual[:, None]).T)
-    return OutcomeRule(theta, influence, np.array([z.min(axis=0), z.max(axis=0)]))
+    theta, influence = (
+        np.concatenate([found[:2], to_bends(found[2:])]) for found in (theta, influence)
+    )
+    return OutcomeRule(theta, influence, np.array([whole.min(axis=0), whole.max(axis=0)]))
 
 
 def solve_base_rate(
