@@ -25,6 +25,8 @@ from driftbook.model import logistic, scores
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.baseline import bend_inputs, find_baseline
+from driftbook.performance.causes_of_losses import split_losses
+from driftbook.performance.expected_loss import GradedRows, find_graded_rows
 from driftbook.performance.influence import (
     InfluencedNumber,
     average_current,
@@ -120,9 +122,11 @@ def explain_change(
     rows = realised.score_if_complete(model, current) if scored is None else scored
     if not set(model.feature_names) <= set(current.columns):
         rows = None
-    if rows is None or not len(current) or model.task.name != "binary":
+    if rows is None or not len(current):
         status = "not_scored" if rows is None else "insufficient"
         return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))
+    if model.task.name != "binary":
+        return _split_other_task(model, current, rows, min_rows)
     every = slice(None, None, 1 + (len(current) - 1) // MOST_CAUSE_ROWS)
     before, known = realised.score_holdout(model), find_baseline(model)
     return split_change(
@@ -131,6 +135,30 @@ def explain_change(
         ScoredSample(rows.y[every], rows.p[every], bend_inputs(model, current.iloc[every])),
         min_rows,
     )
+
+
+def _split_other_task(
+    model: Model, current: pd.DataFrame, rows: realised.ScoredRows, min_rows: int
+) -> pd.DataFrame:
+    """Return the table for several classes or values, see ``causes_of_losses``."""
+    task, before = model.task, find_graded_rows(model).rows
+    known = rows.y >= 0 if task.classes else ~np.isnan(rows.y)
+    labelled = int(known.sum()) >= min_rows
+    chosen = np.flatnonzero(known) if labelled else np.arange(len(rows.p))
+    chosen = chosen[:: 1 + (len(chosen) - 1) // MOST_CAUSE_ROWS] if len(chosen) else chosen
+    if min(len(chosen), len(before.y)) < min_rows or not task.count_contrast(before.y):
+        return _table({}, dict.fromkeys(CAUSE_ROWS, "insufficient"), len(chosen))
+    y = rows.y[chosen] if labelled else np.full(len(chosen), np.nan)
+    inputs = bend_inputs(model, current.iloc[chosen])
+    found = split_losses(task, before, GradedRows(y, rows.p[chosen], inputs, recent=False))
+    parts = {COVARIATE: found.covariate, PRIOR: found.prior, CONCEPT: found.concept,
+             TOTAL_CHANGE: found.total}  # fmt: skip
+    status = {} if labelled else dict.fromkeys((PRIOR, CONCEPT, TOTAL_CHANGE), "needs_labels")
+    if not task.classes:
+        status[PRIOR] = "not_for_values"
+    known_parts = {name: (part, 0.0) for name, part in parts.items() if part is not None}
+    # As for two classes: wider than a forecast without opinion loses says nothing.
+    return _table(known_parts, status, len(chosen), task.even_loss)
 
 
 def split_change(
@@ -295,7 +323,10 @@ def _enough(sample: ScoredSample, min_rows: int) -> bool:
 
 
 def _table(
-    found: dict[str, tuple[InfluencedNumber, float]], status: dict[str, str], n: int
+    found: dict[str, tuple[InfluencedNumber, float]],
+    status: dict[str, str],
+    n: int,
+    most_half: float | None = None,
 ) -> pd.DataFrame:
     lines = []
     for part in CAUSE_ROWS:
@@ -304,10 +335,11 @@ def _table(
         if part in found:
             measured, slack = found[part]
             change, half = measured.value, measured.half_width() + slack
-            if half > MOST_HALF:
+            if half > (MOST_HALF if most_half is None else most_half):
                 lines.append(line | {"status": "undetermined"})
                 continue
             line |= {"change": change, "change_low": change - half, "change_high": change + half}
-            line["beyond_chance"] = abs(change) > half
+            # Where nothing can differ the width is 0, and so is the change but for rounding.
+            line["beyond_chance"] = abs(change) > half + 1e-12
         lines.append(line)
     return pd.DataFrame(lines, columns=list(CAUSE_COLUMNS))

@@ -15,7 +15,7 @@ import pandas as pd
 from sklearn.ensemble import HistGradientBoostingRegressor
 
 from driftbook.data.arrays import Floats
-from driftbook.model import class_scores
+from driftbook.model import class_scores, threads
 from driftbook.model.calibrated import fit_score_calibration
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.row_sums import block_standard_error
@@ -171,6 +171,7 @@ class LossRule:
         return np.asarray(np.maximum(0.0, moved))
 
 
+@threads.one_tree_thread()
 def fit_loss_rule(losses: Floats, table: Floats) -> LossRule:
     """Return the rule for ``losses`` (n,) of rows of inputs and prediction, ``table`` (n, k).
 
