@@ -10,7 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from driftbook import Settings, assess, paths, train
+from driftbook.data import windows
+from driftbook.data.synthetic import make_scenario
+from driftbook.store import registry_models
 
 BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -40,3 +46,47 @@ def test_a_stranger_can_follow_the_guide(root: Path, tmp_path: Path) -> None:
     assert (artifacts / "backtest" / "policies.csv").is_file()
     assert (artifacts / "reports" / "html" / "index.html").is_file()
     assert '"stored": 1' in done.stdout or '"stored":1' in done.stdout
+
+
+SETTINGS = re.compile(r"^```yaml\n# (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+SHOWN = {
+    "flights-minutes.yaml": "regression",
+    "flights-classes.yaml": "multiclass",
+    "steel.yaml": "multiclass",
+    "lightgbm.yaml": "regression",
+    "elsewhere.yaml": "binary",
+}
+STREAMS = Path(
+    os.environ.get("DRIFTBOOK_DATA", Path(__file__).parents[3] / "shared" / "data")
+).resolve()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "task"), SHOWN.items())
+def test_the_settings_shown_lead_to_a_decision(
+    root: Path, tmp_path: Path, name: str, task: str
+) -> None:
+    blocks = dict(SETTINGS.findall((root / "reports" / "guide.qmd").read_text(encoding="utf-8")))
+    assert set(blocks) == set(SHOWN)
+    assert len(blocks[name].splitlines()) <= 10
+    if name == "steel.yaml":
+        if not (STREAMS / "steel_load.parquet").is_file():
+            pytest.skip("needs the stream steel_load")
+        (tmp_path / "steel_load.parquet").symlink_to(STREAMS / "steel_load.parquet")
+    if name == "lightgbm.yaml":
+        pytest.importorskip("lightgbm")
+    if name == "elsewhere.yaml":
+        frame = make_scenario("concept", rows=4800)
+        rule = 1 / (1 + np.exp(-(1.2 * frame["f0"] - 0.9 * frame["f1"])))
+        frame.assign(score=rule, version="v1").to_parquet(tmp_path / "log.parquet")
+    (tmp_path / name).write_text(blocks[name], encoding="utf-8")
+    settings = Settings.load(tmp_path / name)
+    dataset = windows.load_dataset(settings)
+    reference = windows.find_reference_windows(dataset, settings)
+    model = train(dataset.frame.iloc[: reference[-1].stop], settings)
+    registry_models.save_model(tmp_path / "models", model, settings.model.trusted)
+    split = windows.split_at_window(dataset, settings, None, reference[-1].stop)
+    found = assess(model, split.current, settings, split.history)
+    assert model.task.name == task
+    assert found.action in paths.ACTIONS and found.reason
+    assert len(found.segments) > 0 or not settings.data.segments
