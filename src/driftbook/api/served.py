@@ -111,7 +111,7 @@ def load_served_model(
 
 
 def _load_model_scorer(models: Path, version: str, settings: ModelSettings) -> ModelScorer:
-    from driftbook.model.imported import import_from
+    from driftbook.model.importing import import_from
     from driftbook.store import registry_models
 
     with import_from(settings.folders):

@@ -11,6 +11,7 @@ from scipy import special
 from sklearn.pipeline import Pipeline
 
 from driftbook.data.arrays import Floats
+from driftbook.errors import UsageError
 from driftbook.model import logistic
 from driftbook.model.calibrated import (
     apply_estimator,
@@ -18,11 +19,11 @@ from driftbook.model.calibrated import (
     read_scores,
     rows_before_holdout,
     weights_before,
-    with_calibration,
 )
 from driftbook.model.design import BlockScaling, BlockTable, fit_block_scaling
 from driftbook.model.estimators import build_estimator
-from driftbook.model.fitting import TrainingRows
+from driftbook.model.fitting import TrainingRows, fit_twice
+from driftbook.model.imported import ENCODED, FeatureForm
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
@@ -87,23 +88,33 @@ def plan_rows(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]
 
 
 def fit_block(
-    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings, task: Task
+    table: BlockTable,
+    rows: slice,
+    weights: Floats | None,
+    settings: ModelSettings,
+    task: Task,
+    form: FeatureForm = ENCODED,
 ) -> BlockFit | None:
     """Return the model's estimator fitted and calibrated on ``rows``; None where all are alike.
 
     Numbers are imputed, scaled and the scores calibrated as in ``training.train``. ``weights``: one
-    a row of the block. Of a longer block every k-th row is taken, so that at most 10,000 are
-    fitted: a trial compares, the version is trained on all.
+    a row of the block, times the owner's. ``form``: how an imported estimator takes the features;
+    rows that it cannot be fitted on give None too. Of a longer block every k-th row is taken, so
+    that at most 10,000 are fitted: a trial compares, the version is trained on all.
     """
     step = rows.step or 1
     thinner = 1 + ((rows.stop - rows.start - 1) // step) // MOST_WEIGHED_ROWS
     rows = slice(rows.start, rows.stop, step * thinner)
     weights = None if weights is None else weights[::thinner]
+    if table.weights is not None:
+        weights = table.weights[rows] * (1.0 if weights is None else weights)
+        kept = weights > 0.0
+        table, rows, weights = table.taken(rows, kept), slice(0, int(kept.sum())), weights[kept]
     y = table.y[rows]
     if task.count_contrast(y) < 2:
         return None
     if settings.is_imported:
-        return _fit_pipeline(table, rows, weights, settings, task)
+        return _fit_pipeline(table, rows, weights, settings, task, form)
     scaling = fit_block_scaling(table.numbers[rows])
     design = scaling.design(table, rows)
     start = rows_before_holdout(len(y), settings.holdout)
@@ -117,22 +128,20 @@ def fit_block(
 
 
 def _fit_pipeline(
-    table: BlockTable, rows: slice, weights: Floats | None, settings: ModelSettings, task: Task
-) -> PipelineFit:
-    given = TrainingRows(
-        table.inputs.iloc[rows].reset_index(drop=True),
-        table.y[rows],
-        weights,
-        table.features,
-        settings.model_copy(update={"refit": False}),
-        task,
-    )
-    start = rows_before_holdout(len(given.outcomes), settings.holdout)
-    whole = given.fitted(len(given.outcomes))
-    if not task.count_contrast(given.outcomes[:start]):
-        return PipelineFit(with_calibration(whole, ScoreCalibration(), task), task)
-    older = given.fitted(start)
-    return PipelineFit(given.calibrated(whole, older, start, len(given.outcomes)), task)
+    table: BlockTable,
+    rows: slice,
+    weights: Floats | None,
+    settings: ModelSettings,
+    task: Task,
+    form: FeatureForm,
+) -> PipelineFit | None:
+    inputs, y = table.inputs.iloc[rows].reset_index(drop=True), table.y[rows]
+    once = settings.model_copy(update={"refit": False})
+    given = TrainingRows(inputs, y, weights, table.features, once, task, form)
+    try:
+        return PipelineFit(fit_twice(given, len(y))[0], task)
+    except UsageError:
+        return None  # it was fitted on the reference: these rows are odd, not the settings
 
 
 def _fit_scorer(

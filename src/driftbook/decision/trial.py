@@ -17,6 +17,9 @@ import pandas as pd
 from driftbook.data.arrays import Floats
 from driftbook.decision import recipes
 from driftbook.model import design
+from driftbook.model.fitting import read_weights
+from driftbook.model.imported import ENCODED, FeatureForm, choose_form
+from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
@@ -97,13 +100,18 @@ def run_trial(
     gates = min(GATES if linear else SLOW_GATES, window // settings.policy.min_rows)
     if gates < 1 or len(fresh) < window:
         return None
-    columns = [*model.feature_names, model.target]
+    weight = settings.data.weight
+    known = weight is not None and {weight} <= {*model.reference.columns} & {*fresh.columns}
+    columns = [*model.feature_names, *([weight] if known else []), model.target]
     rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
     n_reference = len(model.reference)
     said = model.predict(fresh)
+    weights = read_weights(rows, weight)
+    table = design.tabulate_rows(rows, model.features, model.outcomes(rows), weights)
     stage = _Stage(
         model=model,
-        table=design.tabulate_rows(rows, model.features, model.outcomes(rows)),
+        table=table,
+        form=_choose_form(table, n_reference, settings, model.task),
         said=np.concatenate([np.full((n_reference, *said.shape[1:]), np.nan), said]),
         block=recipes.count_block_rows(model),
         window=window,
@@ -127,6 +135,15 @@ def run_trial(
     )
 
 
+def _choose_form(
+    table: design.BlockTable, reference: int, settings: Settings, task: Task
+) -> FeatureForm:
+    """Return how an imported estimator takes the features of the reference."""
+    if not settings.model.is_imported:
+        return ENCODED
+    return choose_form(settings.model, task, table.inputs[:reference], table.y[:reference])
+
+
 @dataclass(frozen=True)
 class _Stage:
     """All rows of a trial, oldest first, and the fits on parts of them."""
@@ -139,6 +156,7 @@ class _Stage:
     linear: bool
     settings: Settings
     memo: FitMemo
+    form: FeatureForm
 
     @property
     def start(self) -> int:
@@ -200,7 +218,8 @@ class _Stage:
         return self.model.task.row_losses(self.table.y[rows], p)
 
     def _fit_rows(self, rows: slice, weights: Floats | None) -> recipes.BlockFit | None:
-        return recipes.fit_block(self.table, rows, weights, self.settings.model, self.model.task)
+        task, settings = self.model.task, self.settings.model
+        return recipes.fit_block(self.table, rows, weights, settings, task, self.form)
 
     def _fit(self, name: str, stop: int) -> recipes.BlockFit | None:
         rows, weights = recipes.plan_rows(name, stop, self.block)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
@@ -154,9 +155,27 @@ class BlockTable:
     vocabulary: tuple[str, ...]
     features: tuple[Feature, ...]
     inputs: pd.DataFrame  # the same rows as an estimator takes them that prepares them itself
+    weights: Floats | None = None  # the owner's, (n,)
+
+    def taken(self, rows: slice, kept: NDArray[np.bool_]) -> BlockTable:
+        """Return those of the ``rows`` that are ``kept``."""
+        chosen = np.arange(len(self.y))[rows][kept]
+        return replace(
+            self,
+            numbers=self.numbers[chosen],
+            flags=self.flags[chosen],
+            y=self.y[chosen],
+            inputs=self.inputs.iloc[chosen],
+            weights=None,
+        )
 
 
-def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], y: Floats) -> BlockTable:
+def tabulate_rows(
+    frame: pd.DataFrame,
+    features: tuple[Feature, ...],
+    y: Floats,
+    weights: Floats | None = None,
+) -> BlockTable:
     """Return ``frame`` with its outcomes ``y`` as arrays, encoded once for all fits of a trial.
 
     A text value that a block has not seen gets no weight there. No label is used. Missing numbers
@@ -169,7 +188,7 @@ def tabulate_rows(frame: pd.DataFrame, features: tuple[Feature, ...], y: Floats)
         one_hot = build_one_hot().fit(given[text])
         flags, vocabulary = one_hot.transform(given[text]), tuple(one_hot.get_feature_names_out())
     numbers = given[names].to_numpy(dtype=np.float64)
-    return BlockTable(numbers, flags, y, vocabulary, features, given)
+    return BlockTable(numbers, flags, y, vocabulary, features, given, weights)
 
 
 @dataclass(frozen=True)

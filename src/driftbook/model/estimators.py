@@ -10,23 +10,24 @@ from sklearn.pipeline import Pipeline
 
 from driftbook.data.columns import Feature
 from driftbook.model.design import MAX_CATEGORIES, build_preparation, split_names
-from driftbook.model.imported import RawColumns, is_whole, make_estimator
+from driftbook.model.imported import Form, RawColumns
+from driftbook.model.importing import make_estimator
 from driftbook.model.tasks import Task
 from driftbook.settings import ModelSettings
 
 
 def build_pipeline(
-    features: tuple[Feature, ...], settings: ModelSettings, task: Task, raw: bool = False
+    features: tuple[Feature, ...], settings: ModelSettings, task: Task, form: Form = "encoded"
 ) -> Pipeline:
     """Return the unfitted pipeline: preparation, then the estimator of the settings.
 
-    ``raw``: the estimator takes the features as they are, see ``imported.takes_raw``.
+    ``form``: how the estimator takes the features, see ``imported.choose_form``.
     """
     width = len(features) + MAX_CATEGORIES * len(split_names(features)[1])
     estimator = build_estimator(settings, task, width)
-    if raw:
-        return Pipeline([("take", RawColumns(is_whole(estimator))), ("estimator", estimator)])
-    return Pipeline([("prepare", build_preparation(features)), ("estimator", estimator)])
+    if form == "encoded":
+        return Pipeline([("prepare", build_preparation(features)), ("estimator", estimator)])
+    return Pipeline([("take", RawColumns(form == "text")), ("estimator", estimator)])
 
 
 def build_estimator(settings: ModelSettings, task: Task, width: int) -> Any:

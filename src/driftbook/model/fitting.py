@@ -12,7 +12,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import columns
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
 from driftbook.data.targets import parse_target
@@ -25,7 +25,14 @@ from driftbook.model.calibrated import (
     with_calibration,
 )
 from driftbook.model.estimators import build_pipeline
-from driftbook.model.imported import name_weights, takes_raw
+from driftbook.model.imported import (
+    ENCODED,
+    FeatureForm,
+    NumberedClasses,
+    choose_form,
+    name_weights,
+)
+from driftbook.model.importing import describe_error, hash_own_file
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import Task, find_task
 from driftbook.settings import ModelSettings, Settings
@@ -34,7 +41,10 @@ from driftbook.settings import ModelSettings, Settings
 def select_training_rows(
     reference: pd.DataFrame, settings: Settings, weights: Floats | None, task: Task | None
 ) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...], Task]:
-    """Return the labelled rows with the columns that a model keeps, their weights and features."""
+    """Return the labelled rows with the columns that a model keeps, their weights and features.
+
+    A row whose ``data.weight`` is 0 is left out. ``task``: of the champion that is trained again.
+    """
     target = settings.data.target
     # Without a prediction of the model that is watched a row says nothing about it.
     known = list(settings.data.prediction_columns)
@@ -44,14 +54,17 @@ def select_training_rows(
             f"target {target!r} is no column of the reference; its columns are "
             f"{list(reference.columns)}"
         )
+    again = task is not None
     task = task or find_task(reference[target], target, settings.model.task)
     labels = parse_target(reference[target], task.name)
     # A class that the champion does not know can teach a model of its classes nothing.
     labelled = task.encode(labels) >= 0 if task.classes else labels.notna().to_numpy()
+    given = read_weights(reference, settings.data.weight, strict=not again)
+    if given is not None:
+        labelled = labelled & (given > 0.0)
     rows = reference.assign(**{target: labels})[labelled].reset_index(drop=True)
     if task.name == "binary":
         rows = rows.astype({target: "int64"})
-    given = read_weights(reference, settings.data.weight)
     if weights is not None:
         given = np.asarray(weights, dtype=np.float64) * (1.0 if given is None else given)
     row_weights = None if given is None else given[labelled]
@@ -63,22 +76,25 @@ def select_training_rows(
     return rows[[c for c in wanted if c in rows.columns]], row_weights, features, task
 
 
-def read_weights(frame: pd.DataFrame, name: str | None) -> Floats | None:
+def read_weights(frame: pd.DataFrame, name: str | None, strict: bool = False) -> Floats | None:
     """Return the owner's weights of rows, (n,); they count in training, not in any metric.
 
+    A weight that is missing, below 0 or no number is 0: later rows are as they come.
+
     Raises:
-        UsageError: a weight that is missing, below 0 or no number.
+        UsageError: there is such a weight, and ``strict``.
     """
     if name is None or name not in frame.columns:
         return None
     found = to_numbers(frame[name])
-    wrong = np.flatnonzero(~(np.isfinite(found) & (found >= 0.0)))
-    if len(wrong):
+    valid = np.isfinite(found) & (found >= 0.0)
+    if strict and not valid.all():
+        wrong = np.flatnonzero(~valid)
         raise UsageError(
             f"data.weight {name!r} holds {frame[name].iloc[wrong[0]]} in row {wrong[0]}; a weight "
             "is a number of at least 0: mend the column, or leave data.weight out"
         )
-    return found
+    return np.where(valid, found, 0.0)
 
 
 @dataclass(frozen=True)
@@ -91,44 +107,68 @@ class TrainingRows:
     features: tuple[Feature, ...]
     settings: ModelSettings
     task: Task
+    known_form: FeatureForm | None = None  # None: found on these rows
 
     @cached_property
-    def raw(self) -> bool:
-        """Return whether the estimator takes the features as they are."""
-        return self.settings.is_imported and takes_raw(
-            self.settings, self.task, self.table, self.outcomes
-        )
+    def form(self) -> FeatureForm:
+        """Return how the estimator takes the features."""
+        if self.known_form is not None or not self.settings.is_imported:
+            return self.known_form or ENCODED
+        return choose_form(self.settings, self.task, self.table, self.outcomes)
 
     def fitted(self, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop``, not calibrated.
 
-        Where the estimator knows no weights, rows are drawn in proportion to theirs.
+        Where the estimator takes no weights, rows are drawn in proportion to theirs.
 
         Raises:
             UsageError: an imported estimator does not fit these rows.
         """
         weights = weights_before(self.weights, stop)
-        pipeline = build_pipeline(self.features, self.settings, self.task, self.raw)
-        rows, fitting = np.arange(stop), {}
+        if not self.settings.is_imported:
+            return self._fit(np.arange(stop), weights)
+        try:
+            if weights is None:
+                return self._fit(np.arange(stop), None)
+            return self._fit_weighted(weights)
+        except Exception as error:
+            first = f"; on the features as they are: {self.form.refused}" * bool(self.form.refused)
+            raise UsageError(
+                f"model.estimator {self.settings.estimator!r} cannot be fitted on these rows "
+                f"({describe_error(error)}{first}); choose another, or change model.params"
+            ) from error
+
+    def _fit_weighted(self, weights: Floats) -> Pipeline:
+        try:
+            return self._fit(np.arange(len(weights)), weights)
+        # A wrapper may promise weights that what it wraps does not take.
+        except Exception:  # noqa: BLE001 a second fit without weights tells what is wrong
+            return self._fit(self._draw(weights), None)
+
+    def _draw(self, weights: Floats) -> Ints:
+        """Return rows drawn in proportion to their weights, and one at least of every class."""
+        rng = np.random.default_rng(self.settings.seed)
+        rows = rng.choice(len(weights), len(weights), p=weights / weights.sum())
+        if self.task.classes:
+            counted = np.flatnonzero(weights > 0.0)
+            firsts = np.unique(self.outcomes[counted], return_index=True)[1]
+            rows = np.append(rows, counted[firsts])
+        return np.sort(rows)
+
+    def _fit(self, rows: Ints, weights: Floats | None) -> Pipeline:
+        pipeline = build_pipeline(self.features, self.settings, self.task, self.form.form)
+        fitting = {}
         if weights is not None:
             name = name_weights(pipeline[-1])
             if name is None:
-                rng = np.random.default_rng(self.settings.seed)
-                rows = np.sort(rng.choice(stop, stop, p=weights / weights.sum()))
-            else:
-                fitting = {f"estimator__{name}": weights}
+                raise TypeError("its fit takes no sample_weight")
+            fitting = {f"estimator__{name}": weights}
         known = self.outcomes[rows]
         if self.task.classes:
             known = known.astype(np.int64)
-        try:
-            return pipeline.fit(self.table.iloc[rows], known, **fitting)
-        except (TypeError, ValueError) as error:
-            if not self.settings.is_imported:
-                raise
-            raise UsageError(
-                f"model.estimator {self.settings.estimator!r} cannot be fitted on these rows "
-                f"({' '.join(str(error).split())[:200]}); choose another, or change model.params"
-            ) from error
+            if self.settings.is_imported and len(np.unique(known)) < len(self.task.classes):
+                pipeline.steps[-1] = ("estimator", NumberedClasses(pipeline[-1]))
+        return pipeline.fit(self.table.iloc[rows], known, **fitting)
 
     def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.
@@ -190,13 +230,15 @@ def name_version(
     task: Task,
 ) -> str:
     """Return the version that rows, features, settings and recipe make: equal ones, equal name."""
+    own = hash_own_file(settings.model)
     parts = {
         "rows": digest,
         "features": [[f.name, f.kind] for f in features],
         "target": settings.data.target,
         "task": task.to_document(),
-        "model": settings.model.model_dump(mode="json", exclude={"task"}),
+        "model": settings.model.model_dump(mode="json", exclude={"task", "trusted"}),
         "recipe": recipe,
         "weights": None if weights is None else hashlib.sha256(weights.tobytes()).hexdigest(),
+        **({"file": own} if own else {}),
     }
     return "m" + hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:11]

@@ -1,29 +1,38 @@
-"""Estimators of the owner's choice: whatever follows scikit-learn's conventions, by import path."""
+"""How an estimator of the owner's choice takes the features, as far as it can as they are."""
 
 from __future__ import annotations
 
-import importlib
-import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 from driftbook.errors import UsageError
+from driftbook.model.importing import describe_error, make_estimator
 from driftbook.model.tasks import Task
 from driftbook.settings import ModelSettings
 
 # So many rows show whether an estimator takes the features as they are.
 TRIAL_ROWS = 200
+Form = Literal["categories", "text", "encoded"]
+
+
+@dataclass(frozen=True)
+class FeatureForm:
+    """How features reach the estimator, and why not as they are where the encoder stands before."""
+
+    form: Form = "encoded"
+    refused: str = ""
+
+
+ENCODED = FeatureForm()
 
 
 class RawColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
@@ -54,99 +63,69 @@ class RawColumns(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # scik
         return table.assign(**found)
 
 
-def make_estimator(settings: ModelSettings, task: Task) -> Any:
-    """Return the unfitted estimator that the settings name, with their parameters and seed.
+class NumberedClasses(BaseEstimator):  # type: ignore[misc]  # scikit-learn is untyped
+    """A classifier whose rows lack a class: some take only classes numbered without a gap."""
+
+    def __init__(self, estimator: Any) -> None:
+        self.estimator = estimator
+
+    def fit(self, table: Any, outcomes: Ints, **given: Any) -> NumberedClasses:
+        """Return itself, fitted on the classes that the rows have."""
+        self.classes_, codes = np.unique(outcomes, return_inverse=True)
+        self.estimator.fit(table, codes, **given)
+        return self
+
+    def predict_proba(self, table: Any) -> Floats:
+        """Return a chance a class of ``classes_``."""
+        return np.asarray(self.estimator.predict_proba(table))
+
+
+def choose_form(settings: ModelSettings, task: Task, table: pd.DataFrame, y: Floats) -> FeatureForm:
+    """Return the first form in which the estimator fits and predicts a few of the rows.
+
+    A whole pipeline, which prepares its columns itself, is given text; others categories first.
 
     Raises:
-        UsageError: it cannot be imported or made, or is no estimator for the task.
+        UsageError: the estimator cannot be made at all.
     """
-    path = settings.estimator
-    with import_from(settings.folders):
-        made = _call(_import(path), path, settings.params)
-    if not hasattr(made, "fit") or not hasattr(made, "get_params"):
-        raise UsageError(
-            f"model.estimator {path!r} makes a {type(made).__name__}, which is no scikit-learn "
-            "estimator: it needs fit, predict and get_params"
-        )
-    known = made.get_params()
-    chosen = {"random_state": settings.seed, "enable_categorical": True}
-    if not any(re.match(r"sklearn\.(?!base|utils)", c.__module__) for c in type(made).__mro__):
-        # Many small fits: threads of their own would wait for each other (6 s instead of 24).
-        chosen["n_jobs"] = 1
-    # XGBoost takes categories only where it is told to.
-    free = {k: v for k, v in chosen.items() if k in known and k not in settings.params}
-    made.set_params(**free)
-    _check_task(made, task, path)
-    return made
+    whole = _is_whole(make_estimator(settings, task))
+    forms: tuple[Form, ...] = ("text",) if whole else ("categories", "text")
+    few, outcomes = _take_few(table, y, task)
+    refused = ""
+    for form in forms:
+        error = _try_form(settings, task, few if whole else _spell_out(few), outcomes, form)
+        if error is None:
+            return FeatureForm(form)
+        refused = refused or describe_error(error)
+    return FeatureForm("encoded", refused)
 
 
-def _import(path: str) -> Any:
-    module, _, name = path.partition(":")
-    try:
-        found: Any = importlib.import_module(module)
-        for part in name.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as error:
-        raise UsageError(
-            f"model.estimator {path!r} cannot be imported ({error}); install its package, or give "
-            "module:name of something that can be imported from the settings' folder"
-        ) from error
-    return found
-
-
-def _call(found: Any, path: str, params: dict[str, Any]) -> Any:
-    try:
-        return found(**params)
-    except (TypeError, ValueError) as error:
-        raise UsageError(
-            f"model.estimator {path!r} cannot be made with model.params {params} ({error}); "
-            "check the names and values of its parameters"
-        ) from error
-
-
-def _check_task(made: Any, task: Task, path: str) -> None:
-    scores = hasattr(made, "decision_function") and len(task.outputs) == 1
-    if task.classes and not (hasattr(made, "predict_proba") or scores):
-        raise UsageError(
-            f"model.estimator {path!r} has no predict_proba, which a {task.name} task needs; "
-            "choose a classifier that gives chances, or set its option for them in model.params"
-        )
-    if not task.classes and hasattr(made, "predict_proba"):
-        raise UsageError(
-            f"model.estimator {path!r} is a classifier, but the target asks for regression; choose "
-            "a regressor, or set model.task"
-        )
-
-
-@contextmanager
-def import_from(folders: tuple[Path, ...]) -> Iterator[None]:
-    """Let modules beside the settings, and in the working directory, be imported meanwhile."""
-    added = [str(folder) for folder in (*folders, Path.cwd()) if str(folder) not in sys.path]
-    sys.path[:0] = added
-    try:
-        yield
-    finally:
-        for folder in added:
-            sys.path.remove(folder)
-
-
-def takes_raw(settings: ModelSettings, task: Task, table: pd.DataFrame, y: Floats) -> bool:
-    """Return whether the estimator fits and predicts the features as they are, on a few rows."""
+def _take_few(table: pd.DataFrame, y: Floats, task: Task) -> tuple[pd.DataFrame, Floats | Ints]:
     rows = np.unique(np.linspace(0, len(y) - 1, TRIAL_ROWS).astype(int))
-    if task.classes:
-        # A row of every class, so that no class is missing only from the sample.
-        rows = np.unique(np.append(rows, np.unique(y, return_index=True)[1]))
-    few = table.iloc[rows].reset_index(drop=True)
+    if not task.classes:
+        return table.iloc[rows].reset_index(drop=True), y[rows]
+    # A row of every class, so that no class is missing only from the sample.
+    rows = np.unique(np.append(rows, np.unique(y, return_index=True)[1]))
+    return table.iloc[rows].reset_index(drop=True), np.unique(y[rows], return_inverse=True)[1]
+
+
+def _try_form(
+    settings: ModelSettings, task: Task, few: pd.DataFrame, y: Floats | Ints, form: Form
+) -> Exception | None:
+    """Return what the estimator raises on rows in this form, None where it takes them."""
+    estimator = make_estimator(settings, task)
     try:
-        made = make_estimator(settings, task)
-        steps = Pipeline([("take", RawColumns(is_whole(made))), ("estimator", made)])
-        steps.fit(few, y[rows].astype(np.int64) if task.classes else y[rows])
-        steps.predict(_make_odd(few))
-    except UsageError:
-        raise
-    except Exception:  # noqa: BLE001 what it cannot take, the standard encoder gives otherwise
-        return False
-    return True
+        steps = Pipeline([("take", RawColumns(form == "text")), ("estimator", estimator)])
+        steps.fit(few, y).predict(_make_odd(few))
+    except Exception as error:  # noqa: BLE001 whatever it is, the standard encoder may help
+        return error
+    return None
+
+
+def _spell_out(table: pd.DataFrame) -> pd.DataFrame:
+    """Return rows whose text is no number: an estimator that reads "7" as 7 takes no categories."""
+    text = [name for name in table.columns if not is_numeric_dtype(table[name].dtype)]
+    return table.assign(**{name: [v and f"level {v}" for v in table[name]] for name in text})
 
 
 def _make_odd(table: pd.DataFrame) -> pd.DataFrame:
@@ -158,14 +137,36 @@ def _make_odd(table: pd.DataFrame) -> pd.DataFrame:
     return odd
 
 
-def is_whole(estimator: Any) -> bool:
-    """Return whether the estimator is a pipeline of its own, which prepares its columns itself."""
-    return isinstance(estimator, Pipeline)
+def _is_whole(estimator: Any) -> bool:
+    """Return whether the estimator is, or holds, a pipeline that prepares its columns itself."""
+    parts = [estimator, *estimator.get_params().values()]
+    return any(isinstance(part, Pipeline | ColumnTransformer) for part in parts)
 
 
 def name_weights(estimator: Any) -> str | None:
     """Return under which name the estimator's fit takes weights of rows, None where it has none."""
-    if is_whole(estimator):
+    if isinstance(estimator, Pipeline):
         last = estimator.steps[-1]
-        return f"{last[0]}__sample_weight" if has_fit_parameter(last[1], "sample_weight") else None
+        inner = name_weights(last[1])
+        return inner and f"{last[0]}__{inner}"
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
+
+
+def check_outputs(settings: ModelSettings, found: Floats, rows: int, task: Task) -> None:
+    """Return if predictions for ``rows`` rows are what the task predicts.
+
+    Raises:
+        UsageError: another shape, no number, or no chance between 0 and 1.
+    """
+    wanted = (rows, len(task.outputs)) if len(task.outputs) > 1 else (rows,)
+    wrong = f"predicts numbers of shape {found.shape} for {rows} rows"
+    if found.shape == wanted:
+        odd = found[~np.isfinite(found) | (bool(task.classes) & ((found < 0.0) | (found > 1.0)))]
+        if not len(odd):
+            return
+        wrong = f"predicts {odd[0]:g}"
+    kind = "a chance between 0 and 1 a class" if task.classes else "one finite number a row"
+    raise UsageError(
+        f"model.estimator {settings.estimator!r} {wrong}, but a {task.name} task needs {kind}; "
+        "choose another, or change model.params"
+    )

@@ -26,6 +26,7 @@ from driftbook.model.fitting import (
     name_version,
     select_training_rows,
 )
+from driftbook.model.imported import check_outputs
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import BINARY, Task
 from driftbook.settings import Settings
@@ -245,6 +246,8 @@ def train(
     )
     graded, served = fit_twice(given, n_train)
     held_out = apply_estimator(graded, given.table[n_train:], task)
+    if settings.model.is_imported:
+        check_outputs(settings.model, held_out, len(rows) - n_train, task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
@@ -270,9 +273,9 @@ def find_version(reference: pd.DataFrame, settings: Settings) -> str:
         UsageError: no target column.
     """
     learning = settings.for_learning()
-    rows, _, features, task = select_training_rows(reference, learning, None, None)
+    rows, weights, features, task = select_training_rows(reference, learning, None, None)
     digest = windows.hash_frame(rows)
-    version = name_version(digest, features, learning, FIRST_RECIPE, None, task)
+    version = name_version(digest, features, learning, FIRST_RECIPE, weights, task)
     return external.rename_version(version) if settings.is_external else version
 
 

@@ -23,6 +23,7 @@ from driftbook.decision import policy
 from driftbook.decision.policy import Assessment
 from driftbook.errors import UsageError
 from driftbook.model import training
+from driftbook.model.importing import import_from
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
@@ -86,8 +87,9 @@ class Run:
         return self.champion if known else self._load(own)
 
     def _load(self, version: str) -> Model:
-        trusted = self.settings.model.trusted
-        return registry_models.load_model(self.registry_of(version), version, trusted)
+        chosen = self.settings.model
+        with import_from(chosen.folders):
+            return registry_models.load_model(self.registry_of(version), version, chosen.trusted)
 
     @cached_property
     def own_version(self) -> str:

@@ -1,6 +1,7 @@
 """Runs in MLflow: what is sent, and the one bounded child process that sends it.
 
-``python -m driftbook.store.mlflow ARTIFACTS URI [RUN_ID]`` is that child and the only place that
+``python -m driftbook.store.mlflow ARTIFACTS URI MODEL [RUN_ID]`` is that child (MODEL: what the
+settings say of loading one, as JSON) and the only place that
 talks to MLflow. It can be interrupted and repeated: runs are found again by their run id, model
 versions by their version. A run that a server did not take waits in its folder.
 """
@@ -8,12 +9,13 @@ versions by their version. A run that a server did not take waits in its folder.
 from __future__ import annotations
 
 import importlib.util
+import json
 import math
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
@@ -99,7 +101,9 @@ def track_aliases(artifacts: Path, settings: Settings) -> TrackingResult | None:
 
 def _send(artifacts: Path, settings: Settings, run_id: str | None) -> TrackingResult:
     uri, limit = find_tracking_uri(artifacts, settings), settings.tracking.timeout_s
-    command = [sys.executable, "-m", __name__, str(artifacts.resolve()), uri]
+    chosen = settings.model
+    loading = {"trusted": chosen.trusted, "folders": [str(folder) for folder in chosen.folders]}
+    command = [sys.executable, "-m", __name__, str(artifacts.resolve()), uri, json.dumps(loading)]
     problem = None
     try:
         # A process of its own, because nothing inside a process bounds a library's retries.
@@ -206,7 +210,9 @@ def list_tracked_metrics(card: Mapping[str, Any], decision: Mapping[str, Any]) -
     }
 
 
-def log_run(client: MlflowClient, artifacts: Path, folder: Path) -> None:
+def log_run(
+    client: MlflowClient, artifacts: Path, folder: Path, trusted: Sequence[str] = ()
+) -> None:
     """Log what the run's record says, its files and its model, unless all is there already."""
     from mlflow.entities import Metric, Param
 
@@ -223,7 +229,8 @@ def log_run(client: MlflowClient, artifacts: Path, folder: Path) -> None:
     params = [Param(name, value) for name, value in record["params"].items()]
     client.log_batch(run_id, metrics, params)
     client.log_artifacts(run_id, str(folder))
-    number = register_in_mlflow(client, artifacts, tags["driftbook.model_version"], run_id)
+    version = tags["driftbook.model_version"]
+    number = register_in_mlflow(client, artifacts, version, run_id, trusted)
     client.set_tag(run_id, "driftbook.registered_version", number)
     client.set_terminated(run_id, "FINISHED")
 
@@ -242,7 +249,11 @@ def find_experiment(client: MlflowClient, artifacts: Path, name: str) -> str:
 
 
 def register_in_mlflow(
-    client: MlflowClient, artifacts: Path, version: str, run_id: str | None = None
+    client: MlflowClient,
+    artifacts: Path,
+    version: str,
+    run_id: str | None = None,
+    trusted: Sequence[str] = (),
 ) -> str:
     """Return the number of a Driftbook version in MLflow's registry, logged there if need be."""
     import mlflow
@@ -258,7 +269,7 @@ def register_in_mlflow(
     else:
         experiment = client.get_run(run_id).info.experiment_id
     mlflow.set_experiment(experiment_id=experiment)
-    model = registry_models.load_model(artifacts / paths.MODELS, version)
+    model = registry_models.load_model(artifacts / paths.MODELS, version, trusted)
     made = mlflow.register_model(
         _log_model(model, run_id), name, await_registration_for=30, tags={VERSION_TAG: version}
     )
@@ -282,14 +293,20 @@ def _log_model(model: Model, run_id: str | None) -> str:
         pyfunc_predict_fn=predict,
         signature=mlflow.models.infer_signature(rows, getattr(model.estimator, predict)(rows)),
         input_example=rows,
-        pip_requirements=[f"{name}=={metadata.version(name)}" for name in REQUIREMENTS],
+        pip_requirements=[f"{name}=={metadata.version(name)}" for name in _requirements(model)],
         tags={VERSION_TAG: model.version},
         run_id=run_id,
     )
     return str(info.model_uri)
 
 
-def sync_aliases(client: MlflowClient, artifacts: Path) -> None:
+def _requirements(model: Model) -> list[str]:
+    """Return the packages that a model needs, its own estimator's among them."""
+    module = model.origin.get("estimator", "").partition(":")[0].partition(".")[0]
+    return sorted({*REQUIREMENTS, *metadata.packages_distributions().get(module, ())})
+
+
+def sync_aliases(client: MlflowClient, artifacts: Path, trusted: Sequence[str] = ()) -> None:
     """Make MLflow's aliases champion and challenger point where the registry's do."""
     aliases = registry.read_index(artifacts / paths.MODELS).aliases
     if aliases["champion"] is None:
@@ -299,27 +316,33 @@ def sync_aliases(client: MlflowClient, artifacts: Path) -> None:
     before = found[0].aliases if found else {}
     for alias, version in aliases.items():
         if version is not None:
-            number = register_in_mlflow(client, artifacts, version)
+            number = register_in_mlflow(client, artifacts, version, None, trusted)
             client.set_registered_model_alias(name, alias, number)
         elif alias in before:
             client.delete_registered_model_alias(name, alias)
 
 
-def send_from_child(artifacts_dir: str, uri: str, run_id: str | None = None) -> None:
+def send_from_child(
+    artifacts_dir: str, uri: str, loading: str = "{}", run_id: str | None = None
+) -> None:
     """Send a run, where one is given, and the aliases; end with a sentence where that fails."""
     import mlflow
     from mlflow.exceptions import MlflowException
     from sqlalchemy.exc import SQLAlchemyError
 
-    artifacts = Path(artifacts_dir)
+    from driftbook.model.importing import import_from
+
+    artifacts, given = Path(artifacts_dir), json.loads(loading)
+    trusted, folders = given.get("trusted", ()), tuple(map(Path, given.get("folders", ())))
     mlflow.set_tracking_uri(uri)
     mlflow.set_registry_uri(uri)
     client = mlflow.MlflowClient(uri, uri)
     try:
-        with files.hold_lock(artifacts / paths.MLFLOW_STORE.with_name(".lock")):
+        lock = files.hold_lock(artifacts / paths.MLFLOW_STORE.with_name(".lock"))
+        with lock, import_from(folders):
             if run_id is not None:
-                log_run(client, artifacts, artifacts / paths.RUNS / run_id)
-            sync_aliases(client, artifacts)
+                log_run(client, artifacts, artifacts / paths.RUNS / run_id, trusted)
+            sync_aliases(client, artifacts, trusted)
     except (MlflowException, DriftbookError, SQLAlchemyError, OSError) as error:
         text = str(error).strip() or type(error).__name__
         # The whole story of a lost server's retries would hide the one fact.

@@ -5,27 +5,33 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import skops.io
+from sklearn.pipeline import Pipeline
 
 from driftbook.data.columns import Feature
 from driftbook.errors import IntegrityError, UsageError
 from driftbook.model import compilation
 from driftbook.model.calibrated import renew_calibration
+from driftbook.model.importing import describe_error
 from driftbook.model.tasks import read_task
 from driftbook.model.training import Model, watch_model
 from driftbook.store import files, registry
 
 # The columns of reference.parquet that keep the graded fit's predictions on the holdout.
 HELD_OUT_COLUMN = "(held out)"
+# So many rows of the reference show that an estimator of the owner's choice was stored whole.
+COMPARED_ROWS = 200
 # Everything a Driftbook pipeline is made of beyond what skops trusts by itself.
 TRUSTED_TYPES = (
     "numpy.dtype",
     "driftbook.model.calibrated.CalibratedEstimator",
+    "driftbook.model.imported.NumberedClasses",
     "driftbook.model.imported.RawColumns",
     "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
     # Only in versions of earlier releases.
@@ -52,23 +58,32 @@ def save_model(models: Path, model: Model, trusted: Sequence[str] = ()) -> str:
     return model.version
 
 
-def _dump(estimator: Any, trusted: Sequence[str]) -> bytes:
+def _dump(model: Model, trusted: Sequence[str]) -> bytes:
+    """Return the stored form of a model's pipeline, which is known to come back as it was."""
     try:
-        content: bytes = skops.io.dumps(estimator)
+        content: bytes = skops.io.dumps(model.estimator)
         untrusted = find_untrusted_types(content, trusted)
-    except (TypeError, AttributeError, ValueError, NotImplementedError) as error:
-        cause = " ".join(str(error).split())[:200]
+        if not untrusted and ":" in model.origin.get("estimator", ""):
+            _compare_with_stored(content, model)
+    except Exception as error:
         raise UsageError(
-            f"the estimator cannot be stored without pickle ({cause}); choose another "
-            "model.estimator"
+            f"the estimator cannot be stored without pickle ({describe_error(error)}); choose "
+            "another model.estimator"
         ) from error
     if untrusted:
-        lines = ", ".join(untrusted)
         raise UsageError(
-            f"the estimator consists of types that are not trusted; if you trust them, add to the "
-            f"settings under model: 'trusted: [{lines}]'"
+            "the estimator consists of types that are not trusted; if you trust them, let the "
+            f"settings say under model: 'trusted: [{', '.join([*trusted, *untrusted])}]'"
         )
     return content
+
+
+def _compare_with_stored(content: bytes, model: Model) -> None:
+    known = skops.io.get_untrusted_types(data=content)
+    stored = replace(model, estimator=skops.io.loads(content, trusted=known))
+    rows = model.reference.tail(COMPARED_ROWS)
+    if not np.allclose(stored.predict(rows), model.predict(rows), rtol=1e-9, atol=1e-12):
+        raise ValueError("what was stored predicts otherwise")
 
 
 def list_types(estimator: Any) -> list[str]:
@@ -89,7 +104,7 @@ def find_untrusted_types(content: bytes, trusted: Sequence[str] = ()) -> list[st
 
 
 def _write_model(folder: Path, model: Model, trusted: Sequence[str]) -> None:
-    content = _dump(model.estimator, trusted)
+    content = _dump(model, trusted)
     folder.mkdir(parents=True)
     compiled = compilation.compile_model(model)
     (folder / "scorer.json").write_text(json.dumps(compiled, allow_nan=False), encoding="utf-8")
@@ -136,6 +151,25 @@ def name_held_out(model: Model) -> list[str]:
     return [f"{name}{output and ' '}{output}" for output in model.task.outputs]
 
 
+def _load_estimator(content: bytes, version: str, trusted: Sequence[str]) -> Pipeline:
+    try:
+        unknown = find_untrusted_types(content, trusted)
+        known = [] if unknown else skops.io.get_untrusted_types(data=content)
+        found = None if unknown else skops.io.loads(content, trusted=known)
+    # What is stored may import any package, which may be absent or of another release.
+    except Exception as error:
+        raise IntegrityError(
+            f"model {version} cannot be loaded ({describe_error(error)}); install what it was "
+            "trained with, or train it anew"
+        ) from error
+    if unknown:
+        raise IntegrityError(
+            f"model {version} holds types that are not trusted "
+            f"({', '.join(unknown)}); it is not loaded: name them in model.trusted if you do"
+        )
+    return renew_calibration(found)
+
+
 def load_model(models: Path, name: str = "champion", trusted: Sequence[str] = ()) -> Model:
     """Return a stored model by version or alias, after every file's hash was checked.
 
@@ -147,13 +181,7 @@ def load_model(models: Path, name: str = "champion", trusted: Sequence[str] = ()
     """
     contents = registry.read_verified_files(models, name)
     about = json.loads(contents["card.json"])
-    unknown = find_untrusted_types(contents["model.skops"], trusted)
-    if unknown:
-        raise IntegrityError(
-            f"model {about['version']} holds types that are not trusted "
-            f"({', '.join(unknown)}); it is not loaded: name them in model.trusted if you do"
-        )
-    known = skops.io.get_untrusted_types(data=contents["model.skops"])
+    estimator = _load_estimator(contents["model.skops"], about["version"], trusted)
     reference = pd.read_parquet(io.BytesIO(contents["reference.parquet"]))
     kept = about.get("held_out", [HELD_OUT_COLUMN])
     held_out = reference[kept].to_numpy(dtype="float64")[about["n_train"] :]
@@ -161,7 +189,7 @@ def load_model(models: Path, name: str = "champion", trusted: Sequence[str] = ()
     model = Model(
         version=about.get("stand_in") or about["version"],
         name=about["name"],
-        estimator=renew_calibration(skops.io.loads(contents["model.skops"], trusted=known)),
+        estimator=estimator,
         features=tuple(Feature(f["name"], f["kind"]) for f in about["features"]),
         target=about["target"],
         reference=reference.drop(columns=kept),
