@@ -30,7 +30,8 @@ DAY = dt.date(2024, 1, 2)
     [
         ([decimal.Decimal("1.5"), None], "numeric"),
         ([1, 2.5, None], "numeric"),
-        (["1", "2", "3"], "numeric"),
+        (["1", "2", "3"], "categorical"),
+        (pd.Categorical([1, 2, None]), "categorical"),
         (["1,234", "2,000.5", "7"], "numeric"),
         (["$ 5", "€6", "12 %", "1 000"], "numeric"),
         (["1"] * 30 + ["error"], "numeric"),
@@ -45,8 +46,9 @@ DAY = dt.date(2024, 1, 2)
         ([None, None], "numeric"),
     ],
 )
-def test_the_kind_is_what_the_values_are(values: list[Any], kind: str) -> None:
-    assert find_kind(pd.Series(values, dtype=object)) == kind
+def test_the_kind_is_what_the_values_are(values: Any, kind: str) -> None:
+    given = values if isinstance(values, pd.Categorical) else pd.Series(values, dtype=object)
+    assert find_kind(pd.Series(given)) == kind
 
 
 @pytest.mark.parametrize(
