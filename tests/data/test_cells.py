@@ -197,6 +197,8 @@ def test_one_bad_cell_is_a_note_and_no_other_column(tmp_path: Path) -> None:
     assert found.features[1].kind == "numeric"
     (note,) = (n for n in found.notes if "'z'" in n and "text instead" in n)
     assert "1 row(s), first in row 29: 'error'" in note
+    assert find_kind(found.frame["z"].iloc[:20]) == "numeric"
+    assert found.frame["z"].iloc[29] == "error" and found.frame["z"].iloc[3] == 3.0
 
 
 def test_a_column_is_numeric_however_its_thousands_are_written(tmp_path: Path) -> None:
