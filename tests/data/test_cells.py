@@ -30,7 +30,8 @@ DAY = dt.date(2024, 1, 2)
     [
         ([decimal.Decimal("1.5"), None], "numeric"),
         ([1, 2.5, None], "numeric"),
-        (["1", "2", "3"], "numeric"),
+        (["1", "2", "3"], "categorical"),
+        (pd.Categorical([1, 2, None]), "categorical"),
         (["1,234", "2,000.5", "7"], "numeric"),
         (["$ 5", "€6", "12 %", "1 000"], "numeric"),
         (["1"] * 30 + ["error"], "numeric"),
@@ -45,8 +46,9 @@ DAY = dt.date(2024, 1, 2)
         ([None, None], "numeric"),
     ],
 )
-def test_the_kind_is_what_the_values_are(values: list[Any], kind: str) -> None:
-    assert find_kind(pd.Series(values, dtype=object)) == kind
+def test_the_kind_is_what_the_values_are(values: Any, kind: str) -> None:
+    given = values if isinstance(values, pd.Categorical) else pd.Series(values, dtype=object)
+    assert find_kind(pd.Series(given)) == kind
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,8 @@ def test_one_bad_cell_is_a_note_and_no_other_column(tmp_path: Path) -> None:
     assert found.features[1].kind == "numeric"
     (note,) = (n for n in found.notes if "'z'" in n and "text instead" in n)
     assert "1 row(s), first in row 29: 'error'" in note
+    assert find_kind(found.frame["z"].iloc[:20]) == "numeric"
+    assert found.frame["z"].iloc[29] == "error" and found.frame["z"].iloc[3] == 3.0
 
 
 def test_a_column_is_numeric_however_its_thousands_are_written(tmp_path: Path) -> None:

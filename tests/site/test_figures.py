@@ -448,3 +448,12 @@ def test_no_pie_and_no_global_figures(root: Path) -> None:
         text = source.read_text(encoding="utf-8")
         assert ".pie(" not in text
         assert "pyplot" not in text.replace("# Not pyplot", "")
+
+
+def test_a_bad_cell_among_numbers_is_not_drawn() -> None:
+    rows = pd.DataFrame({"x": np.arange(50.0)})
+    odd = rows.astype(object)
+    odd.loc[7, "x"] = "error"
+    feature = Feature("x", "numeric")
+    whole = model.draw_distributions(rows, [feature], rows.drop(index=7))
+    assert model.draw_distributions(rows, [feature], odd).width == whole.width

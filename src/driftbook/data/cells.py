@@ -59,7 +59,8 @@ def find_kind(values: pd.Series) -> Kind:
     """Return what a feature's column holds; one without any value counts as numeric.
 
     Text is numeric where 95% of its values or more are numbers, in whatever spelling; boolean where
-    all are true or false.
+    all are true or false. A column that its source typed as text or as categories although every
+    value is a plain number holds codes, and stays categorical.
 
     Raises:
         UsageError: dates, lists, records or other objects, named with the column.
@@ -67,6 +68,8 @@ def find_kind(values: pd.Series) -> Kind:
     plain = to_plain_column(values)
     if pd.api.types.is_bool_dtype(plain.dtype):
         return "boolean"
+    if isinstance(values.dtype, pd.CategoricalDtype) and values.notna().any():
+        return "categorical"
     if pd.api.types.is_numeric_dtype(plain.dtype):
         return "numeric"
     present = plain.dropna()
@@ -74,14 +77,19 @@ def find_kind(values: pd.Series) -> Kind:
         _refuse(values, "durations" if plain.dtype.kind == "m" else "dates")
     if present.empty:
         return "numeric"
+    return _find_kind_of_objects(present)
+
+
+def _find_kind_of_objects(present: pd.Series) -> Kind:
+    """Return what Python's objects are; those that no feature may hold are refused by name."""
     types = set(map(type, present))
     for one in types:
         if one.__name__ in _REFUSED and not issubclass(one, numbers.Real | decimal.Decimal):
-            _refuse(values, _REFUSED[one.__name__])
+            _refuse(present, _REFUSED[one.__name__])
     if all(issubclass(one, bool | np.bool_) for one in types):
         return "boolean"
     if not all(issubclass(one, str | bytes | numbers.Real | decimal.Decimal) for one in types):
-        _refuse(values, f"objects of the kind {min(one.__name__ for one in types)}")
+        _refuse(present, f"objects of the kind {min(one.__name__ for one in types)}")
     if any(issubclass(one, bytes) for one in types):
         return "categorical"
     return _find_kind_of_words(present)
@@ -92,6 +100,9 @@ def _find_kind_of_words(present: pd.Series) -> Kind:
     rows = present.value_counts(sort=False)
     words = pd.Series(rows.index.astype(str)).str.strip().str.lower()
     told = ~words.isin(MISSING_WORDS).to_numpy()
+    texts = [isinstance(value, str) for value in rows.index]
+    if all(texts) and pd.to_numeric(words, errors="coerce").notna().all():
+        return "categorical"
     if not told.any():
         return "categorical"
     if words[told].isin({"true", "false"}).all():

@@ -162,14 +162,21 @@ def _is_year(values: pd.Series) -> bool:
 def clear_missing_words(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
     """Return ``frame`` whose columns of numbers hold numbers: words such as NA are missing there.
 
-    A column with bad cells keeps its text, so that a window can say what it held.
+    A bad cell keeps its text among the numbers, so that a window can say what it held.
     """
-    known = {
-        f.name: to_numbers(frame[f.name])
-        for f in features
-        if f.kind == "numeric" and not len(find_bad_cells(frame[f.name]))
-    }
-    return frame.assign(**known)
+    return frame.assign(
+        **{f.name: _clear_words(frame[f.name]) for f in features if f.kind == "numeric"}
+    )
+
+
+def _clear_words(values: pd.Series) -> pd.Series:
+    numbers = pd.Series(to_numbers(values), index=values.index, name=values.name)
+    bad = find_bad_cells(values)
+    if bad.empty:
+        return numbers
+    mixed = numbers.astype(object)
+    mixed[bad.index] = bad
+    return mixed
 
 
 def normalise_features(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:

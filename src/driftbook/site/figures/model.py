@@ -69,7 +69,9 @@ def _distribution(
 
 
 def _histograms(axes: Axes, sides: list[pd.Series]) -> None:
-    values = [side.dropna().to_numpy(dtype=float) for side in sides]
+    # Text among the numbers of a column is a finding of its own, not a value to draw.
+    numbers = (pd.to_numeric(side, errors="coerce") for side in sides)
+    values = [side.dropna().to_numpy(dtype=float) for side in numbers]
     values = [side[np.isfinite(side)] for side in values]
     edges = _edges(np.concatenate(values))
     shares = [_shares(side, edges) for side in values]
