@@ -16,7 +16,7 @@ import pandas as pd
 
 from driftbook.data.arrays import Floats
 from driftbook.decision import recipes
-from driftbook.model import design
+from driftbook.model import design, threads
 from driftbook.model.fitting import read_weights
 from driftbook.model.imported import ENCODED, FeatureForm, choose_form
 from driftbook.model.tasks import Task
@@ -81,6 +81,7 @@ class FitMemo:
     fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
 
 
+@threads.one_tree_thread()
 def run_trial(
     model: Model,
     fresh: pd.DataFrame,

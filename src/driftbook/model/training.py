@@ -244,8 +244,9 @@ def train(
     given = TrainingRows(
         model_inputs(rows, features), outcomes, row_weights, features, settings.model, task
     )
-    graded, served = fit_twice(given, n_train)
-    held_out = apply_estimator(graded, given.table[n_train:], task)
+    with threads.one_tree_thread(len(rows)):
+        graded, served = fit_twice(given, n_train)
+        held_out = apply_estimator(graded, given.table[n_train:], task)
     if settings.model.is_imported:
         check_outputs(settings.model, held_out, len(rows) - n_train, task)
     digest = windows.hash_frame(rows)
