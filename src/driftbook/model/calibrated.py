@@ -14,6 +14,7 @@ from sklearn.pipeline import Pipeline
 from driftbook.data.arrays import Floats
 from driftbook.model import row_sums
 from driftbook.model.score_calibration import ScoreCalibration
+from driftbook.model.scoring import SMALLEST_CHANCE
 from driftbook.model.tasks import BINARY, Task
 
 CALIBRATION_CONFIDENCE = 0.95  # a convention
@@ -88,7 +89,7 @@ def read_scores(estimator: Any, table: Any, link: str, classes: int = 2) -> Floa
     chances = expand_classes(estimator, table, classes)
     if link == "logit":
         return BINARY.to_scores(chances[:, 1])
-    return np.asarray(np.log(np.maximum(chances, 1e-12)))
+    return np.asarray(np.log(np.maximum(chances, SMALLEST_CHANCE)))
 
 
 def expand_classes(estimator: Any, table: Any, classes: int) -> Floats:

@@ -9,10 +9,7 @@ import pandas as pd
 
 from driftbook.data.cells import to_numbers
 from driftbook.errors import UsageError
-from driftbook.model.tasks import Task
-
-# Chances of a row that add up to 1 within this were rounded, not wrong.
-SUM_TOLERANCE = 0.01
+from driftbook.model.tasks import SUM_TOLERANCE, Task
 
 
 def match_outputs(task: Task, prediction: tuple[str, ...]) -> tuple[str, ...]:

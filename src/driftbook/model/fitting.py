@@ -27,8 +27,10 @@ from driftbook.model.calibrated import (
 from driftbook.model.estimators import build_pipeline
 from driftbook.model.imported import (
     ENCODED,
+    TRIAL_ROWS,
     FeatureForm,
     NumberedClasses,
+    check_outputs,
     choose_form,
     name_weights,
 )
@@ -124,13 +126,13 @@ class TrainingRows:
         Raises:
             UsageError: an imported estimator does not fit these rows.
         """
-        weights = weights_before(self.weights, stop)
+        weights, all_rows = weights_before(self.weights, stop), np.arange(stop)
         if not self.settings.is_imported:
-            return self._fit(np.arange(stop), weights)
+            return self._fit(all_rows, weights)
         try:
-            if weights is None:
-                return self._fit(np.arange(stop), None)
-            return self._fit_weighted(weights)
+            found = self._fit_weighted(weights) if weights is not None else self._fit(all_rows)
+            check_outputs(found, self.table[:TRIAL_ROWS], self.task)
+            return found
         except Exception as error:
             first = f"; on the features as they are: {self.form.refused}" * bool(self.form.refused)
             raise UsageError(
@@ -143,7 +145,7 @@ class TrainingRows:
             return self._fit(np.arange(len(weights)), weights)
         # A wrapper may promise weights that what it wraps does not take.
         except Exception:  # noqa: BLE001 a second fit without weights tells what is wrong
-            return self._fit(self._draw(weights), None)
+            return self._fit(self._draw(weights))
 
     def _draw(self, weights: Floats) -> Ints:
         """Return rows drawn in proportion to their weights, and one at least of every class."""
@@ -155,7 +157,7 @@ class TrainingRows:
             rows = np.append(rows, counted[firsts])
         return np.sort(rows)
 
-    def _fit(self, rows: Ints, weights: Floats | None) -> Pipeline:
+    def _fit(self, rows: Ints, weights: Floats | None = None) -> Pipeline:
         pipeline = build_pipeline(self.features, self.settings, self.task, self.form.form)
         fitting = {}
         if weights is not None:

@@ -14,9 +14,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
 
 from driftbook.data.arrays import Floats, Ints
-from driftbook.errors import UsageError
 from driftbook.model.importing import describe_error, make_estimator
-from driftbook.model.tasks import Task
+from driftbook.model.tasks import SUM_TOLERANCE, Task
 from driftbook.settings import ModelSettings
 
 # So many rows show whether an estimator takes the features as they are.
@@ -152,21 +151,27 @@ def name_weights(estimator: Any) -> str | None:
     return "sample_weight" if has_fit_parameter(estimator, "sample_weight") else None
 
 
-def check_outputs(settings: ModelSettings, found: Floats, rows: int, task: Task) -> None:
-    """Return if predictions for ``rows`` rows are what the task predicts.
+def check_outputs(fitted: Pipeline, table: pd.DataFrame, task: Task) -> None:
+    """Return if the fitted pipeline's predictions for rows are what the task predicts.
 
     Raises:
-        UsageError: another shape, no number, or no chance between 0 and 1.
+        ValueError: another shape, no number, or no chances that add up to 1.
     """
-    wanted = (rows, len(task.outputs)) if len(task.outputs) > 1 else (rows,)
-    wrong = f"predicts numbers of shape {found.shape} for {rows} rows"
-    if found.shape == wanted:
-        odd = found[~np.isfinite(found) | (bool(task.classes) & ((found < 0.0) | (found > 1.0)))]
-        if not len(odd):
-            return
-        wrong = f"predicts {odd[0]:g}"
-    kind = "a chance between 0 and 1 a class" if task.classes else "one finite number a row"
-    raise UsageError(
-        f"model.estimator {settings.estimator!r} {wrong}, but a {task.name} task needs {kind}; "
-        "choose another, or change model.params"
-    )
+    shown: str = "predict"
+    shape: tuple[int, ...] = (len(table),)
+    if not task.classes:
+        found = np.asarray(fitted.predict(table), dtype=np.float64)
+        found = found[:, 0] if found.shape == (len(table), 1) else found
+    elif hasattr(fitted, "predict_proba"):
+        found = np.asarray(fitted.predict_proba(table), dtype=np.float64)
+        shown, shape = "predict_proba", (len(table), len(fitted.classes_))
+    else:
+        found = np.asarray(fitted.decision_function(table), dtype=np.float64)
+        shown = "decision_function"
+    if found.shape != shape:
+        raise ValueError(f"{shown} gives numbers of shape {found.shape} instead of {shape}")
+    if not np.isfinite(found).all():
+        raise ValueError(f"{shown} gives {found[~np.isfinite(found)][0]}, which is no number")
+    sums = found.sum(axis=-1)
+    if len(shape) == 2 and (found.min() < 0.0 or np.abs(sums - 1.0).max() > SUM_TOLERANCE):
+        raise ValueError(f"{shown} gives {np.round(found[0], 3).tolist()}, which are no chances")

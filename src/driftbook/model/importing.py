@@ -69,7 +69,7 @@ def describe_error(error: BaseException) -> str:
     >>> describe_error(KeyError("town"))
     "KeyError: 'town'"
     """
-    said = " ".join(str(error).split())[:200]
+    said = " ".join(str(error).split())[:200].rstrip(".")
     plain = isinstance(error, TypeError | ValueError) and said
     return said if plain else f"{type(error).__name__}: {said}".removesuffix(": ")
 

@@ -26,6 +26,8 @@ BATCH_ROWS = 1024
 # The bits of a mask, and so the most leaves that a tree may have.
 LEAVES = 64
 ALL_LEAVES = 2**LEAVES - 1
+# Chances of classes are no smaller than this where their logarithms are taken.
+SMALLEST_CHANCE = 1e-12
 
 
 # What is predicted of one row: the chance of 1, a value, or a chance a class.
@@ -226,12 +228,22 @@ class OutputsScorer:
 
     def _linked(self, margins: Sequence[float]) -> WireScore:
         shifts: Sequence[float] = self._intercepts
-        moved = [self._slope * m + b for m, b in zip(margins, shifts, strict=True)]
-        if len(moved) == 1:
-            return moved[0]
-        # Less the largest, so that no power overflows.
-        powers = [math.exp(one - max(moved)) for one in moved]
-        return [power / sum(powers) for power in powers]
+        if len(margins) == 1:
+            return self._slope * margins[0] + shifts[0]
+        chances = _softmax(margins)
+        if self._slope == 1.0 and not any(shifts):
+            return chances
+        # The calibration was fitted on, and moves, logarithms of chances that are cut like this.
+        logs = [math.log(max(chance, SMALLEST_CHANCE)) for chance in chances]
+        return _softmax([self._slope * one + b for one, b in zip(logs, shifts, strict=True)])
+
+
+def _softmax(margins: Sequence[float]) -> list[float]:
+    # Less the largest, so that no power overflows.
+    largest = max(margins)
+    powers = [math.exp(one - largest) for one in margins]
+    whole = sum(powers)
+    return [power / whole for power in powers]
 
 
 def _split_masks(tree: Mapping[str, Any]) -> tuple[list[int], list[tuple[int, float, int]]]:

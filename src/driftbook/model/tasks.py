@@ -28,8 +28,10 @@ from driftbook.model.score_calibration import (
     fit_rising_softmax,
 )
 from driftbook.model.scores import MetricScore
+from driftbook.model.scoring import SMALLEST_CHANCE
 
-_SMALLEST_CHANCE = 1e-12
+# Chances of a row that add up to 1 within this were rounded, not wrong.
+SUM_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,7 @@ class MulticlassTask(Task):
 
     def to_scores(self, p: Floats) -> Floats:
         """Return the logarithm of each chance, cut so that it stays finite."""
-        return np.log(np.maximum(p, _SMALLEST_CHANCE))
+        return np.log(np.maximum(p, SMALLEST_CHANCE))
 
     def from_scores(self, found: Floats) -> Floats:
         """Return chances that add up to 1 in each row."""

@@ -26,7 +26,6 @@ from driftbook.model.fitting import (
     name_version,
     select_training_rows,
 )
-from driftbook.model.imported import check_outputs
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.tasks import BINARY, Task
 from driftbook.settings import Settings
@@ -247,8 +246,6 @@ def train(
     with threads.one_tree_thread(len(rows)):
         graded, served = fit_twice(given, n_train)
         held_out = apply_estimator(graded, given.table[n_train:], task)
-    if settings.model.is_imported:
-        check_outputs(settings.model, held_out, len(rows) - n_train, task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(
