@@ -37,8 +37,10 @@ CASES = [
     ("lightgbm:LGBMClassifier", LIGHT, "multiclass", "take"),
     ("lightgbm:LGBMRegressor", LIGHT, "regression", "take"),
     ("xgboost:XGBClassifier", {"n_estimators": 15}, "binary", "take"),
+    ("xgboost:XGBClassifier", {"n_estimators": 15}, "multiclass", "take"),
     ("xgboost:XGBRegressor", {"n_estimators": 15}, "regression", "take"),
     ("own_models:make", {}, "binary", "take"),
+    ("own_models:make", {}, "multiclass", "take"),
     ("own_models:make", {"regress": True, "trees": 5}, "regression", "take"),
     ("sklearn.linear_model:LogisticRegression", {"C": 0.5}, "multiclass", "prepare"),
     ("sklearn.svm:LinearSVC", {}, "binary", "prepare"),
@@ -68,9 +70,6 @@ def rows(scenario: str, task: str) -> pd.DataFrame:
 def test_an_estimator_is_trained_tried_stored_and_served(
     tmp_path: Path, path: str, params: dict[str, Any], task: str, step: str
 ) -> None:
-    pytest.importorskip(
-        path.split(":", maxsplit=1)[0].split(".", maxsplit=1)[0] if "own" not in path else "sklearn"
-    )
     frame = rows("concept", task)
     wanted = settings(tmp_path, path, task, params=params, trusted=TRUSTED)
     model = train(frame.iloc[:1200], wanted)
@@ -171,16 +170,3 @@ def test_without_weights_rows_are_drawn_in_proportion(tmp_path: Path) -> None:
     weights = np.where(frame["target"] == 1, 4.0, 1.0)
     plain, weighted = train(frame, wanted), train(frame, wanted, weights=weights)
     assert weighted.predict(frame).mean() > plain.predict(frame).mean() + 0.1
-
-
-def test_a_column_of_weights_counts_in_training_alone(tmp_path: Path) -> None:
-    frame = rows("none", "binary").iloc[:1200]
-    frame = frame.assign(w=np.where(frame["target"] == 1, 4.0, 1.0))
-    data = {"source": "synthetic:none", "weight": "w"}
-    model = train(frame, Settings.parse({"data": data}))
-    assert "w" not in model.feature_names and "w" in model.reference
-    same = train(frame.drop(columns="w"), Settings.parse({"data": {"source": "synthetic:none"}}),
-                 weights=frame["w"].to_numpy())  # fmt: skip
-    np.testing.assert_allclose(model.predict(frame), same.predict(frame))
-    with pytest.raises(UsageError, match=r"data\.weight 'w' holds -1"):
-        train(frame.assign(w=-1), Settings.parse({"data": data}))

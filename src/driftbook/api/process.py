@@ -48,19 +48,29 @@ def running_server(
         file.write_text(settings.to_yaml(), encoding="utf-8")
         command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
         command += ["--host", "127.0.0.1", "--settings", str(file), "--artifacts", str(artifacts)]
+        own = _find_own_modules(settings)
         with log.open("w", encoding="utf-8") as lines:
             process = subprocess.Popen(
                 command,
                 stdout=subprocess.PIPE,
                 stderr=lines,
                 text=True,
-                env={**os.environ, **_NEUTRAL, **(environment or {})},
+                env={**os.environ, **_NEUTRAL, **own, **(environment or {})},
             )
         try:
             yield Server(_url(process, log), process, log)
         finally:
             process.terminate()
             process.communicate(timeout=START_S)
+
+
+def _find_own_modules(settings: Settings) -> dict[str, str]:
+    """Return where an estimator of the owner's is imported from: the settings moved elsewhere."""
+    if not settings.model.is_imported:
+        return {}
+    known = os.environ.get("PYTHONPATH")
+    folders = [*map(str, settings.model.folders), *([known] if known else [])]
+    return {"PYTHONPATH": os.pathsep.join(folders)} if folders else {}
 
 
 def _url(process: subprocess.Popen[str], log: Path) -> str:

@@ -45,7 +45,7 @@ def select_training_rows(
 ) -> tuple[pd.DataFrame, Floats | None, tuple[Feature, ...], Task]:
     """Return the labelled rows with the columns that a model keeps, their weights and features.
 
-    A row whose ``data.weight`` is 0 is left out. ``task``: of the champion that is trained again.
+    ``task``: of the champion that is trained again; it is found else.
     """
     target = settings.data.target
     # Without a prediction of the model that is watched a row says nothing about it.
@@ -61,12 +61,10 @@ def select_training_rows(
     labels = parse_target(reference[target], task.name)
     # A class that the champion does not know can teach a model of its classes nothing.
     labelled = task.encode(labels) >= 0 if task.classes else labels.notna().to_numpy()
-    given = read_weights(reference, settings.data.weight, strict=not again)
-    if given is not None:
-        labelled = labelled & (given > 0.0)
     rows = reference.assign(**{target: labels})[labelled].reset_index(drop=True)
     if task.name == "binary":
         rows = rows.astype({target: "int64"})
+    given = read_weights(reference, settings.data.weight, strict=not again)
     if weights is not None:
         given = np.asarray(weights, dtype=np.float64) * (1.0 if given is None else given)
     row_weights = None if given is None else given[labelled]
@@ -81,7 +79,8 @@ def select_training_rows(
 def read_weights(frame: pd.DataFrame, name: str | None, strict: bool = False) -> Floats | None:
     """Return the owner's weights of rows, (n,); they count in training, not in any metric.
 
-    A weight that is missing, below 0 or no number is 0: later rows are as they come.
+    A row of weight 0 teaches nothing. A weight that is missing, below 0 or no number counts as 0:
+    later rows are as they come.
 
     Raises:
         UsageError: there is such a weight, and ``strict``.
@@ -118,6 +117,13 @@ class TrainingRows:
             return self.known_form or ENCODED
         return choose_form(self.settings, self.task, self.table, self.outcomes)
 
+    @property
+    def learnt(self) -> Floats:
+        """Return the outcomes that a fit learns from, (n,): NaN where a row has no weight."""
+        if self.weights is None:
+            return self.outcomes
+        return np.where(self.weights > 0.0, self.outcomes, np.nan)
+
     def fitted(self, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop``, not calibrated.
 
@@ -126,11 +132,13 @@ class TrainingRows:
         Raises:
             UsageError: an imported estimator does not fit these rows.
         """
-        weights, all_rows = weights_before(self.weights, stop), np.arange(stop)
+        rows, weights = np.arange(stop), weights_before(self.weights, stop)
+        if weights is not None:
+            rows, weights = rows[weights > 0.0], weights[weights > 0.0]
         if not self.settings.is_imported:
-            return self._fit(all_rows, weights)
+            return self._fit(rows, weights)
         try:
-            found = self._fit_weighted(weights) if weights is not None else self._fit(all_rows)
+            found = self._fit(rows) if weights is None else self._fit_weighted(rows, weights)
             check_outputs(found, self.table[:TRIAL_ROWS], self.task)
             return found
         except Exception as error:
@@ -140,22 +148,21 @@ class TrainingRows:
                 f"({describe_error(error)}{first}); choose another, or change model.params"
             ) from error
 
-    def _fit_weighted(self, weights: Floats) -> Pipeline:
+    def _fit_weighted(self, rows: Ints, weights: Floats) -> Pipeline:
         try:
-            return self._fit(np.arange(len(weights)), weights)
+            return self._fit(rows, weights)
         # A wrapper may promise weights that what it wraps does not take.
         except Exception:  # noqa: BLE001 a second fit without weights tells what is wrong
-            return self._fit(self._draw(weights))
+            return self._fit(self._draw(rows, weights))
 
-    def _draw(self, weights: Floats) -> Ints:
+    def _draw(self, rows: Ints, weights: Floats) -> Ints:
         """Return rows drawn in proportion to their weights, and one at least of every class."""
         rng = np.random.default_rng(self.settings.seed)
-        rows = rng.choice(len(weights), len(weights), p=weights / weights.sum())
+        drawn = rng.choice(rows, len(rows), p=weights / weights.sum())
         if self.task.classes:
-            counted = np.flatnonzero(weights > 0.0)
-            firsts = np.unique(self.outcomes[counted], return_index=True)[1]
-            rows = np.append(rows, counted[firsts])
-        return np.sort(rows)
+            firsts = np.unique(self.outcomes[rows], return_index=True)[1]
+            drawn = np.append(drawn, rows[firsts])
+        return np.sort(drawn)
 
     def _fit(self, rows: Ints, weights: Floats | None = None) -> Pipeline:
         pipeline = build_pipeline(self.features, self.settings, self.task, self.form.form)
@@ -193,7 +200,7 @@ def fit_twice(given: TrainingRows, n_train: int) -> tuple[Pipeline, Pipeline]:
     start = rows_before_holdout(n_train, given.settings.holdout)
     bare = given.fitted(n_train)
     graded = with_calibration(bare, ScoreCalibration(), given.task)
-    if given.task.count_contrast(given.outcomes[:start]):
+    if given.task.count_contrast(given.learnt[:start]):
         graded = given.calibrated(bare, given.fitted(start), start, n_train)
     if not given.settings.refit:
         return graded, graded

@@ -239,10 +239,11 @@ def train(
     rows, row_weights, features, task = select_training_rows(reference, settings, weights, task)
     n_train = rows_before_holdout(len(rows), settings.model.holdout)
     outcomes = task.encode(rows[target])
-    check_trainable(task, outcomes, n_train, target)
     given = TrainingRows(
         model_inputs(rows, features), outcomes, row_weights, features, settings.model, task
     )
+    known = np.append(given.learnt[: max(n_train, 0)], outcomes[max(n_train, 0) :])
+    check_trainable(task, known, n_train, target)
     with threads.one_tree_thread(len(rows)):
         graded, served = fit_twice(given, n_train)
         held_out = apply_estimator(graded, given.table[n_train:], task)
