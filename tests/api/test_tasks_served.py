@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,8 @@ from driftbook.api.served_task import ServedTask
 from driftbook.data import prediction_log
 from driftbook.data.synthetic import make_scenario
 from driftbook.model import compilation, scoring
+from driftbook.model.calibrated import with_calibration
+from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 from serving_models import TestClient, enthrone
@@ -116,19 +120,27 @@ def test_the_protocol_serves_the_same_scores(served: tuple[Model, TestClient, Pa
     assert client.post(f"{url}/infer", json=odd).status_code == 422
 
 
+@pytest.mark.parametrize("slope", [1.0, 0.25, 2.5])
 @pytest.mark.parametrize("estimator", ["linear", "hist_gradient_boosting"])
 @pytest.mark.parametrize("task", TASKS)
-def test_compiled_scorers_are_the_estimators(task: str, estimator: str) -> None:
+def test_compiled_scorers_are_the_estimators(task: str, estimator: str, slope: float) -> None:
     frame = rows(task, 900)
     model = train(frame, settings(task, model={"estimator": estimator}))
-    document = compilation.compile_model(model)
+    shifts = (-0.5, 0.25, 1.0) if task == "multiclass" else 0.4
+    moved = ScoreCalibration(slope, 0.0 if slope == 1.0 else shifts)
+    pipeline = with_calibration(model.estimator, moved, model.task)
+    model = replace(model, estimator=pipeline, held_out=None)
+    document = json.loads(json.dumps(compilation.compile_model(model), allow_nan=False))
     assert document["kind"] == ("linear" if estimator == "linear" else "trees"), document
     odd = frame.iloc[:40].copy()
-    odd["f0"] = [np.nan, 1e99, -1e99, 0.0] * 10
+    # Chances too small for their logarithms, values far beyond the reference, gaps, new text.
+    odd["f0"] = [np.nan, 60.0, -60.0, 1e99] * 10
+    odd["f1"] = [1e3, -1e3, np.nan, -1e99] * 10
     odd["city"] = ["never seen", None, "", "Linz"] * 10
+    odd["member"] = pd.Series([True, None, False, True] * 10, index=odd.index, dtype=object)
     scorer = scoring.build_scorer(document)
     wire = compilation.to_wire_rows(odd, model.features)
-    assert compilation.measure_largest_difference(scorer, wire, model.predict(odd).tolist()) < 1e-6
+    assert compilation.measure_largest_difference(scorer, wire, model.predict(odd).tolist()) < 1e-9
     np.testing.assert_allclose([scorer.one(row) for row in wire], scorer.many(wire), rtol=1e-12)
 
 

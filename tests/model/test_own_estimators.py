@@ -7,15 +7,18 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import pandas as pd
 import pytest
 
 from driftbook import Settings, assess, train
+from driftbook.api.process import running_server
 from driftbook.data.synthetic import make_scenario
 from driftbook.errors import IntegrityError, UsageError
+from driftbook.model.compilation import to_wire_rows
 from driftbook.model.training import find_version
-from driftbook.store import registry_models
+from driftbook.store import registry, registry_models
 
 PREAMBLE = """
 import numpy as np
@@ -244,6 +247,24 @@ def test_another_process_loads_an_own_class(tmp_path: Path) -> None:
     ]
     assert told[0].stdout.strip() == "scikit-learn", told[0].stderr
     assert "cannot be loaded (ModuleNotFoundError: No module named 'own_class')" in told[1].stderr
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_a_server_process_answers_as_an_own_class_does(tmp_path: Path) -> None:
+    trusted = ["own_served.*", "sklearn.*"]
+    code = "class make(KNeighborsClassifier): pass"
+    wanted = settings(tmp_path, "own_served", code, trusted=trusted)
+    model = train(rows(), wanted)
+    registry_models.save_model(tmp_path / "artifacts/models", model, trusted)
+    registry.set_first_champion(tmp_path / "artifacts/models", model.version)
+    frame = model.reference.head(20).assign(city=["Bonn", None, "never seen", "Kyoto"] * 5)
+    wire = to_wire_rows(frame, model.features)
+    records = [dict(zip(model.feature_names, row, strict=True)) for row in wire]
+    with running_server(wanted, tmp_path / "artifacts") as server:
+        answer = httpx.post(f"{server.url}/predict", json={"records": records}).json()
+    found = [one["probability"] for one in answer["predictions"]]
+    assert found == pytest.approx(model.predict(frame), abs=1e-12)
 
 
 def test_a_package_that_is_gone_is_a_sentence(tmp_path: Path) -> None:
