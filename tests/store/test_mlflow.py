@@ -183,6 +183,28 @@ def test_a_run_in_the_sqlite_store(
     assert aliases_of(client) == {"champion": champion.version}
 
 
+def test_an_estimator_of_the_owners_own_is_sent(
+    tmp_path: Path, empty_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    code = "from sklearn.neighbors import KNeighborsClassifier\n"
+    code += "class Near(KNeighborsClassifier): pass\n"
+    (tmp_path / "own_sent.py").write_text(code, encoding="utf-8")
+    trusted = ["own_sent.*", "sklearn.*"]
+    model = {"name": "demo", "estimator": "own_sent:Near", "trusted": trusted}
+    settings = Settings.parse({"data": {"source": "synthetic:none"}, "model": model})
+    settings = settings.based(tmp_path)
+    made = training.train(synthetic.make_scenario("none", rows=600, seed=3), settings)
+    folder = tmp_path / "artifacts"
+    registry_models.save_model(folder / "models", made, trusted)
+    registry.set_first_champion(folder / "models", made.version)
+    commit_run(folder, RUN_ID, made.version)
+    store = shutil.copy(empty_store, folder / "tracking" / "mlflow.db")
+    done = tracking.track_run(folder, settings, RUN_ID)
+    assert done.problem is None
+    assert aliases_of(client_of(f"sqlite:///{store}")) == {"champion": made.version}
+
+
 def check_model(client: Any, model: training.Model) -> None:
     """Check the champion in MLflow: scores, signature, example, and no pickle in it."""
     import mlflow
