@@ -84,6 +84,9 @@ def test_an_estimator_is_trained_tried_stored_and_served(
     served = api_served.load_served_model(tmp_path / "models", model.version, wanted.model)
     scores = served.scorer.many(compilation.to_wire_rows(odd, model.features))
     np.testing.assert_allclose(scores, model.predict(odd), atol=1e-9)
+    if step == "take":
+        reason = compilation.compile_model(model)["reason"]
+        assert reason == "the estimator takes the features as they are"
     assert served.scorer.kind == ("linear" if step == "prepare" else "scikit-learn")
     again = train(frame.iloc[:1200], wanted)
     np.testing.assert_array_equal(again.predict(odd), model.predict(odd))

@@ -86,6 +86,8 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
 
 def _document(model: Model) -> dict[str, Any]:
     steps = getattr(model.estimator, "named_steps", {})
+    if "take" in steps:
+        raise NotCompiledError("the estimator takes the features as they are")
     if list(steps) != ["prepare", "estimator"]:
         raise NotCompiledError(f"unknown pipeline steps {list(steps)}")
     columns, width = _columns(steps["prepare"], model.features)
@@ -144,7 +146,7 @@ def _split_estimator(estimator: Any, outputs: int) -> tuple[str, list[dict[str, 
             {"coefficients": weights[k].tolist(), "intercept": float(starts[k])}
             for k in range(outputs)
         ]
-    parts = vars(estimator)
+    parts = getattr(estimator, "__dict__", {})
     if "_predictors" not in parts:
         raise NotCompiledError(f"unknown estimator {type(estimator).__name__}")
     baselines = np.ravel(parts["_baseline_prediction"])
