@@ -95,7 +95,7 @@ def entry(number: int, *, time_ms: int | None = None, name: str = "small") -> Pr
     """Return a logged prediction whose feature ``x`` is ``number``."""
     at = 1_700_000_000_000 + number if time_ms is None else time_ms
     text = f'{{"x": {number}, "city": "Kōbe\\u0000", "member": null}}'
-    return PredictionRow(ids.prediction_id_at(at), at * 1000, name, "m1", text, 0.25)
+    return PredictionRow(ids.first_id_at(at), at * 1000, name, "m1", text, 0.25)
 
 
 def store(engine: Engine, *entries: PredictionRow) -> None:
@@ -124,13 +124,17 @@ def reading(url: str, **data: object) -> Settings:
     return Settings.parse({"data": chosen, "model": {"name": "small"}, "log": {"url": url}})
 
 
-def test_ids_are_uuids_of_version_7_in_order_of_time() -> None:
-    made = [ids.prediction_id_at(ms) for ms in range(1_700_000_000_000, 1_700_000_001_000)]
+def test_ids_are_uuids_of_version_7_in_order_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    later = ids.time.time_ns() // 1_000_000 + 3_600_000
+    with monkeypatch.context() as patch:
+        clock = iter(range(later, later + 1000))
+        patch.setattr(ids.time, "time_ns", lambda: next(clock) * 1_000_000)
+        made = [ids.new_prediction_id() for _ in range(1000)]
     assert made == sorted(made)
     assert len(set(made)) == 1000
     assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in made)
-    assert ids.first_id_at(1_700_000_000_000) <= made[0]
-    assert made[0] < ids.first_id_at(1_700_000_000_001) <= made[1]
+    assert ids.first_id_at(later) <= made[0]
+    assert made[0] < ids.first_id_at(later + 1) <= made[1]
     at_once = [ids.new_prediction_id() for _ in range(20_000)]
     assert len(set(at_once)) == 20_000
     assert at_once == sorted(at_once)
@@ -150,6 +154,19 @@ def test_what_is_written_is_read_back_with_its_label(url: str, engine: Engine) -
     np.testing.assert_array_equal(frame["y"], [np.nan, 1.0, np.nan, 0.0])
     expected = pd.Timestamp("2023-11-14 22:13:20") + pd.to_timedelta([0, 1, 2, 3], unit="ms")
     assert frame["at"].tolist() == expected.tolist()
+
+
+def test_the_log_is_read_in_batches_also_where_a_later_version_has_other_features(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prediction_log, "ROWS_A_FETCH", 2)
+    texts = ['{"x": 0}', '{"x": 1}', '{"x": 2}', '{"z": 3, "x": null}', '{"z": 4}']
+    entries = [entry(n)._replace(features=text) for n, text in enumerate(texts)]
+    store(engine, *entries)
+    frame = prediction_log.read_logged_predictions(reading(url), Path("unused"))
+    nan = np.nan
+    np.testing.assert_array_equal(frame["x"].astype(float), [0, 1, 2, nan, nan])
+    np.testing.assert_array_equal(frame["z"].astype(float), [nan, nan, nan, 3, 4])
 
 
 def test_feedback_is_idempotent_and_the_first_label_stands(engine: Engine) -> None:

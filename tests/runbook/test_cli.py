@@ -29,7 +29,7 @@ from driftbook.runbook.cli import main
 from driftbook.runbook.flow import FinishedJob
 from driftbook.runbook.project import Project
 from driftbook.runbook.terminal import Terminal
-from driftbook.store import registry
+from driftbook.store import registry, transaction
 
 PARAMETERS = 'settings_file = ""\nartifacts_dir = ""\nwindow = None\nrun_id = None'
 SMALL = """
@@ -164,7 +164,7 @@ class TestWrongUse:
         monkeypatch.chdir(project(tmp_path / "p"))
         (tmp_path / "p" / "artifacts").mkdir()
         (tmp_path / "p" / "artifacts" / ".lock").mkdir()
-        result = invoke("verify")
+        result = invoke("report")
         assert result.exit_code == 1
         assert "artifacts/.lock: Is a directory" in result.stderr
         assert result.stderr.count("\n") == 1
@@ -352,15 +352,15 @@ class TestStoppedRun:
 
     def test_killed_outright(self, tmp_path: Path) -> None:
         with Running(tmp_path / "p") as running:
-            second = driftbook("verify", cwd=running.folder)
+            second = driftbook("report", cwd=running.folder)
         assert second.returncode == 75
         assert f"process {running.process.pid}) is at work" in second.stderr
         assert running.kernel_ends()
         assert leftovers(running.folder / "artifacts") != []
-        third = driftbook("verify", cwd=running.folder)
+        third = driftbook("report", cwd=running.folder)
         assert third.returncode == 1
         assert re.search(r"driftbook: dropped run \S+, which had stopped before", third.stderr)
-        assert "there is no manifest" in third.stderr
+        assert "holds no finished run" in third.stderr
         assert leftovers(running.folder / "artifacts") == []
 
 
@@ -385,6 +385,12 @@ def copied(finished: Path, tmp_path: Path) -> Path:
 def first(folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((folder / "first.json").read_text())
     return found
+
+
+def snapshot(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Return when each file was written and what it holds."""
+    found = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path): (path.stat().st_mtime_ns, path.read_bytes()) for path in found}
 
 
 def here(folder: Path) -> list[str]:
@@ -424,6 +430,32 @@ class TestFinishedRun:
         asked = invoke("verify", "--json", *here(copied))
         assert asked.exit_code == 1
         assert json.loads(asked.stdout)["ok"] is False
+
+    def test_verify_reads_only_and_works_beside_a_run(self, copied: Path) -> None:
+        artifacts = copied / "artifacts"
+        run_id = first(copied)["run_id"]
+        # A run at work, one that stopped while it was published, and a folder without a lock.
+        (artifacts / ".staging" / "at-work").mkdir(parents=True)
+        (artifacts / "runs" / run_id / ".published").unlink()
+        (artifacts / "drift" / "drift_report.csv").unlink()
+        (artifacts / ".lock").unlink()
+        before = snapshot(artifacts)
+        found = invoke("verify", *here(copied))
+        assert found.exit_code == 1
+        assert found.stdout.splitlines() == [
+            "drift/drift_report.csv is missing",
+            (
+                f"lineage cannot be checked: [Errno 2] No such file or directory: "
+                f"'{artifacts / 'drift' / 'drift_report.csv'}'"
+            ),
+            (
+                f"run {run_id} is being published or stopped half-way; "
+                "the next run or report finishes it"
+            ),
+        ]
+        assert snapshot(artifacts) == before
+        with transaction.lock_artifacts(artifacts):
+            assert invoke("verify", *here(copied)).stdout == found.stdout
 
     def test_run_from_drift_uses_the_champion_and_sums_up_in_ten_lines(self, copied: Path) -> None:
         done = driftbook(

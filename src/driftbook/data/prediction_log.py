@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 URL_VARIABLE = "DRIFTBOOK_LOG_URL"
 BUSY_TIMEOUT_S = 2.0
+ROWS_A_FETCH = 10_000
 
 DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 
@@ -141,34 +142,30 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
             "or name the log with log.url"
         )
     try:
-        frame = _read(engine, settings.model_name)
+        columns, times_us, labels = _read_columns(engine, settings.model_name)
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
     finally:
         engine.dispose()
-    if frame.empty:
+    if not times_us:
         raise UsageError(
             f"the prediction log holds no prediction of model {settings.model_name!r}; "
             "serve predictions first, or set model.name to the name that was served"
         )
-    times_us, labels = frame.pop("time_us"), frame.pop("label")
-    columns: dict[str, list[Any]] = {}
-    for position, text in enumerate(frame.pop("features")):
-        for name, value in from_json(text).items():
-            # A feature that a version did not have is missing in its rows.
-            columns.setdefault(name, [None] * len(frame))[position] = value
-    features = pd.DataFrame(columns)
+    frame = pd.DataFrame(columns)
     if settings.data.timestamp is not None:
-        features[settings.data.timestamp] = pd.to_datetime(times_us, unit="us")
-    numbers = pd.to_numeric(labels, errors="coerce")
-    named = bool(numbers.isna().gt(labels.isna()).any())
-    features[settings.data.target] = labels if named else numbers.astype("float64")
-    return features
+        frame[settings.data.timestamp] = pd.to_datetime(pd.Series(times_us), unit="us")
+    told = pd.Series(labels, dtype=object)
+    numbers = pd.to_numeric(told, errors="coerce").astype("float64")
+    named = bool(numbers.isna().gt(told.isna()).any())
+    frame[settings.data.target] = told if named else numbers
+    return frame
 
 
-def _read(engine: Engine, model_name: str) -> pd.DataFrame:
-    import pandas as pd
-
+def _read_columns(
+    engine: Engine, model_name: str
+) -> tuple[dict[str, list[Any]], list[int], list[str | int | None]]:
+    """Return the features by name, the times of the answers in microseconds, and the labels."""
     query = (
         sa.select(predictions_table.c.features, predictions_table.c.time_us, feedback_table.c.label)
         .outerjoin_from(
@@ -179,5 +176,19 @@ def _read(engine: Engine, model_name: str) -> pd.DataFrame:
         .where(predictions_table.c.model_name == model_name)
         .order_by(predictions_table.c.id)
     )
+    columns: dict[str, list[Any]] = {}
+    times_us: list[int] = []
+    labels: list[str | int | None] = []
     with engine.connect() as connection:
-        return pd.read_sql(query, connection)
+        # The texts are many times larger than the numbers in them: never all of them at once.
+        rows = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
+        for text, time_us, label in rows:
+            values = from_json(text)
+            # A feature that a version did not have is missing in its rows.
+            for name in (name for name in values if name not in columns):
+                columns[name] = [None] * len(times_us)
+            for name, column in columns.items():
+                column.append(values.get(name))
+            times_us.append(time_us)
+            labels.append(label)
+    return columns, times_us, labels

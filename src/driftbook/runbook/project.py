@@ -49,6 +49,16 @@ class Project:
             "the project"
         )
 
+    def require_artifacts(self) -> Path:
+        """Return the artifacts folder, which another command may be at work on.
+
+        Raises:
+            DriftbookError: there is no such folder.
+        """
+        if not self.artifacts.is_dir():
+            raise DriftbookError(f"{self.artifacts} does not exist yet; run 'driftbook run' first")
+        return self.artifacts
+
     @contextmanager
     def hold_artifacts(self, say: Callable[[str], None], create: bool = False) -> Iterator[None]:
         """Hold the artifacts folder, once what a stopped command left there is put right.
@@ -58,8 +68,8 @@ class Project:
         """
         from driftbook.store import transaction
 
-        if not create and not self.artifacts.is_dir():
-            raise DriftbookError(f"{self.artifacts} does not exist yet; run 'driftbook run' first")
+        if not create:
+            self.require_artifacts()
         with transaction.lock_artifacts(self.artifacts):
             for message in transaction.recover_artifacts(self.artifacts):
                 say(message)

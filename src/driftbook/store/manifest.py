@@ -111,6 +111,12 @@ def find_unlisted(artifacts: Path, document: Mapping[str, Any]) -> list[Path]:
     ]
 
 
+def list_unpublished_runs(artifacts: Path) -> list[str]:
+    """Return the ids of committed runs whose publication has not ended, oldest first."""
+    committed = sorted(path.parent for path in (artifacts / paths.RUNS).glob(f"*/{paths.MANIFEST}"))
+    return [folder.name for folder in committed if not (folder / paths.PUBLISHED_MARK).exists()]
+
+
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return a manifest.
 

@@ -143,11 +143,9 @@ def recover_artifacts(artifacts: Path) -> list[str]:
     for folder in sorted((artifacts / paths.STAGING).glob("*")):
         shutil.rmtree(folder)
         messages.append(f"dropped run {folder.name}, which had stopped before it was whole")
-    for path in sorted((artifacts / paths.RUNS).glob(f"*/{paths.MANIFEST}")):
-        if not (path.parent / paths.PUBLISHED_MARK).exists():
-            publish_run(artifacts, path.parent.name)
-            name = path.parent.name
-            messages.append(f"finished publishing run {name}, which had stopped half-way")
+    for run_id in manifest.list_unpublished_runs(artifacts):
+        publish_run(artifacts, run_id)
+        messages.append(f"finished publishing run {run_id}, which had stopped half-way")
     _drop_partials(artifacts)
     settled = registry.settle_promotion(artifacts / paths.MODELS)
     return [*messages, *([settled] if settled else [])]

@@ -10,7 +10,7 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import DriftbookError
 from driftbook.store import files, ledger, registry
-from driftbook.store.manifest import find_unlisted, read_manifest
+from driftbook.store.manifest import find_unlisted, list_unpublished_runs, read_manifest
 
 
 def verify_artifacts(artifacts: Path) -> list[str]:
@@ -20,25 +20,26 @@ def verify_artifacts(artifacts: Path) -> list[str]:
         DriftbookError: there is no manifest to check against.
     """
     document = read_manifest(artifacts / paths.MANIFEST)
+    problems = [*_check_files(artifacts, document), *_check_lineage(artifacts, document)]
+    problems += _check_registry(artifacts, document)
+    # Where a run was published meanwhile, the files of one were held against the other's manifest.
+    if problems and read_manifest(artifacts / paths.MANIFEST) != document:
+        return verify_artifacts(artifacts)
+    unfinished = list_unpublished_runs(artifacts) if problems else []
+    told = "is being published or stopped half-way; the next run or report finishes it"
+    return [*problems, *(f"run {run_id} {told}" for run_id in unfinished)]
+
+
+def _check_files(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     listed = document["files"]
-    return [
-        *(
-            f"{path} is required but not in the manifest"
-            for path in document["required_files"]
-            if path not in listed
-        ),
-        *(
-            problem
-            for name, entry in listed.items()
-            for problem in _check_file(artifacts / name, name, entry)
-        ),
-        *(
-            f"{path.relative_to(artifacts).as_posix()} is stale: no run in the manifest made it"
-            for path in find_unlisted(artifacts, document)
-        ),
-        *_check_lineage(artifacts, document),
-        *_check_registry(artifacts, document),
-    ]
+    unlisted = [path for path in document["required_files"] if path not in listed]
+    problems = [f"{path} is required but not in the manifest" for path in unlisted]
+    for name, entry in listed.items():
+        problems += _check_file(artifacts / name, name, entry)
+    for path in find_unlisted(artifacts, document):
+        name = path.relative_to(artifacts).as_posix()
+        problems.append(f"{name} is stale: no run in the manifest made it")
+    return problems
 
 
 def _check_file(path: Path, name: str, entry: Mapping[str, Any]) -> list[str]:

@@ -18,10 +18,7 @@ class _Ids:
     def make(self) -> str:
         # Milliseconds, then a counter of 12 bits, which borrows from the next millisecond.
         self._latest = max(self._latest + 1, time.time_ns() // 1_000_000 << 12)
-        return self.at(self._latest)
-
-    def at(self, moment: int) -> str:
-        return _to_uuid(moment, self._random.getrandbits(62))
+        return _to_uuid(self._latest, self._random.getrandbits(62))
 
 
 _ids = _Ids()
@@ -39,11 +36,6 @@ def new_prediction_id() -> str:
     Source: RFC 9562, sections 5.7 and 6.2 (a counter of fixed length).
     """
     return _ids.make()
-
-
-def prediction_id_at(time_ms: int) -> str:
-    """Return a UUID of version 7 for a given time, in milliseconds since the epoch."""
-    return _ids.at(time_ms << 12)
 
 
 def first_id_at(time_ms: int) -> str:
