@@ -12,17 +12,14 @@ boosted champion too. Tables go to ``artifacts/bench/decision/`` as CSV.
 from __future__ import annotations
 
 import argparse
-import os
-import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
 
+import _nannyml
 import numpy as np
 import pandas as pd
 
@@ -36,9 +33,6 @@ from driftbook.settings import Settings
 FOLDER = Path("artifacts/bench/decision")
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared" / "data"
-PEER_HOME = ROOT / ".venv-nannyml"
-# NannyML imports statsmodels and does not ask for it.
-PEER_PACKAGES = ["nannyml==0.13.1", "statsmodels"]
 SMALL = ("nml_employment_ma", "nml_car_loan", "flights", "beijing_pm25", "elec2")
 MORE = ("bank_additional", "bike_hour_bin", "gss_wages", "noaa_weather", "phishing")
 CONCEPT = "synthetic:concept"
@@ -52,7 +46,7 @@ import sys, warnings
 warnings.filterwarnings("ignore")
 import pandas as pd, nannyml
 from nannyml.chunk import SizeBasedChunker
-rows = pd.read_csv(sys.argv[1])
+rows = pd.read_parquet(sys.argv[1])
 rows["said"] = (rows["p"] >= 0.5).astype(int)
 before = rows[rows["window"] < 0].reset_index(drop=True)
 cbpe = nannyml.CBPE(problem_type="classification_binary", y_pred_proba="p", y_pred="said",
@@ -65,7 +59,7 @@ for window, part in rows[rows["window"] >= 0].groupby("window"):
     table = cbpe.estimate(part).filter(period="analysis").to_df()
     for metric in ("roc_auc", "accuracy"):
         found.append((window, metric, float(table[metric]["value"].iloc[0])))
-pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_csv(sys.argv[2], index=False)
+pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
 """
 
 
@@ -157,52 +151,11 @@ def with_peer(stream: Stream, found: pd.DataFrame, python: Path | None) -> pd.Da
     parts = [pd.DataFrame({"window": -1, "y": held.y, "p": held.p})]
     for place, rows in enumerate(stream.scored):
         parts.append(pd.DataFrame({"window": place, "y": rows.y, "p": rows.p}))
-    with tempfile.TemporaryDirectory() as folder:
-        given, answer = Path(folder) / "scores.csv", Path(folder) / "estimates.csv"
-        pd.concat(parts).to_csv(given, index=False)
-        command = [str(python), "-c", PEER, str(given), str(answer)]
-        done = _quiet(command, timeout_s=300.0)
-        if not answer.is_file():
-            print(f"NannyML gave no estimate for {stream.name}: {done}")
-            return found.assign(nannyml=np.nan)
-        return found.merge(pd.read_csv(answer), on=["window", "metric"], how="left")
-
-
-def peer() -> Path | None:
-    """Return the interpreter that has NannyML, made where there is none; None if it cannot be."""
-    python = PEER_HOME / "bin" / "python"
-    ready = PEER_HOME / "ready"
-    if ready.is_file():
-        return python
-    print(f"installing {PEER_PACKAGES[0]} into {PEER_HOME.name}, once …", flush=True)
-    uv = shutil.which("uv") or shutil.which(str(ROOT / ".venv" / "bin" / "uv"))
-    make = [uv, "venv", "--quiet", "--clear"] if uv else [sys.executable, "-m", "venv"]
-    into = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip"]
-    steps = [
-        [*make, str(PEER_HOME)],
-        [*into, *(() if uv else ("install",)), "--quiet", *PEER_PACKAGES],
-        [str(python), "-c", "import nannyml"],
-    ]
-    for step in steps:
-        problem = _quiet([str(word) for word in step], timeout_s=1200.0)
-        if problem:
-            print(f"NannyML could not be installed ({problem}); ours stand alone")
-            return None
-    ready.touch()
-    return python
-
-
-def _quiet(command: list[str], timeout_s: float) -> str:
-    """Return "" when the command succeeds, else the last thing it said."""
-    named = {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1"}
-    try:
-        done = subprocess.run(
-            command, capture_output=True, text=True, timeout=timeout_s, env=named, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error).splitlines()[0]
-    said = (done.stderr or done.stdout).strip().splitlines()
-    return "" if done.returncode == 0 else (said[-1] if said else f"exit code {done.returncode}")
+    answer = _nannyml.ask(python, PEER, pd.concat(parts))
+    if isinstance(answer, str):
+        print(f"NannyML gave no estimate for {stream.name}: {answer}")
+        return found.assign(nannyml=np.nan)
+    return found.merge(answer, on=["window", "metric"], how="left")
 
 
 def summary(stream: Stream, found: pd.DataFrame) -> Iterator[dict[str, object]]:
@@ -279,7 +232,7 @@ def main() -> int:
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     full = options.size == "full"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    python, blind = peer(), pd.DataFrame()
+    python, blind = _nannyml.install(), pd.DataFrame()
     lines: list[dict[str, object]] = []
     estimators = ("logistic_regression", "hist_gradient_boosting")[: 1 + full]
     for estimator in estimators:

@@ -1,0 +1,66 @@
+"""NannyML in an environment of its own, ``.venv-nannyml``, made once; asked by files of rows."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pandas as pd
+
+ROOT = Path(__file__).resolve().parents[2]
+PEER_HOME = ROOT / ".venv-nannyml"
+# NannyML imports statsmodels and does not ask for it.
+PEER_PACKAGES = ["nannyml==0.13.1", "statsmodels"]
+
+
+def install() -> Path | None:
+    """Return the interpreter that has NannyML, made where there is none; None if it cannot be."""
+    python = PEER_HOME / "bin" / "python"
+    ready = PEER_HOME / "ready"
+    if ready.is_file():
+        return python
+    print(f"installing {PEER_PACKAGES[0]} into {PEER_HOME.name}, once …", flush=True)
+    uv = shutil.which("uv") or shutil.which(str(ROOT / ".venv" / "bin" / "uv"))
+    make = [uv, "venv", "--quiet", "--clear"] if uv else [sys.executable, "-m", "venv"]
+    into = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip"]
+    steps = [
+        [*make, str(PEER_HOME)],
+        [*into, *(() if uv else ("install",)), "--quiet", *PEER_PACKAGES],
+        [str(python), "-c", "import nannyml"],
+    ]
+    for step in steps:
+        problem = _run([str(word) for word in step], timeout_s=1200.0)
+        if problem:
+            print(f"NannyML could not be installed ({problem}); ours stand alone")
+            return None
+    ready.touch()
+    return python
+
+
+def ask(python: Path, program: str, rows: pd.DataFrame) -> pd.DataFrame | str:
+    """Return what ``program`` wrote about ``rows``, or the last thing it said where it failed.
+
+    It reads a Parquet file named by its first argument and writes one named by its second.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given, answer = Path(folder) / "rows.parquet", Path(folder) / "answer.parquet"
+        rows.reset_index(drop=True).to_parquet(given)
+        said = _run([str(python), "-c", program, str(given), str(answer)], timeout_s=600.0)
+        return pd.read_parquet(answer) if answer.is_file() else said
+
+
+def _run(command: list[str], timeout_s: float) -> str:
+    """Return "" when the command succeeds, else the last thing it said."""
+    named = {**os.environ, "NML_DISABLE_USAGE_LOGGING": "1"}
+    try:
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=timeout_s, env=named, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error).splitlines()[0]
+    said = (done.stderr or done.stdout).strip().splitlines()
+    return "" if done.returncode == 0 else (said[-1] if said else f"exit code {done.returncode}")
