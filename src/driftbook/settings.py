@@ -89,6 +89,7 @@ class DataSettings(Section):
     window: Literal["day", "week", "month", "quarter", "year"] | int = "month"
     reference: int = Field(default=2, ge=1)
     label_delay: int = Field(default=0, ge=0)
+    sample_rows: int = Field(default=200_000, ge=1000)
 
     @model_validator(mode="before")
     @classmethod

@@ -15,7 +15,7 @@ import numpy as np
 from driftbook.api.process import running_server
 from driftbook.errors import DriftbookError
 from driftbook.model.compilation import to_wire_rows
-from driftbook.settings import LogSettings, Settings
+from driftbook.settings import LogSettings, ServingSettings, Settings
 
 if TYPE_CHECKING:
     from driftbook.model.training import Model
@@ -81,7 +81,7 @@ def check_serving(run: ServedRun) -> dict[str, Any]:
         log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
         settings = run.settings.model_copy(update={"log": log})
         with running_server(settings, artifacts) as server:
-            checks = [*ask_server(server.url, model)]
+            checks = [*ask_server(server.url, model, settings.serving.max_body_bytes)]
     return {
         "passed": all(one.passed for one in checks),
         "model_version": model.version,
@@ -104,13 +104,18 @@ def require_passed(results: Mapping[str, Any]) -> None:
         raise ServingCheckError(f"{len(failed)} serving check(s) failed: {shown}")
 
 
-def ask_server(url: str, model: Model) -> Iterator[ServingCheck]:
-    """Yield the checks of a server at ``url`` that should serve ``model``."""
+def ask_server(
+    url: str, model: Model, most_bytes: int = ServingSettings().max_body_bytes
+) -> Iterator[ServingCheck]:
+    """Yield the checks of a server at ``url`` that should serve ``model``.
+
+    ``most_bytes``: the largest body that it takes.
+    """
     with httpx.Client(base_url=url, timeout=30.0, trust_env=False) as client:
         yield _status("alive", client.get("/health"), 200)
         yield _status("ready", client.get("/ready"), 200)
         yield _card(client.get("/model"), model)
-        yield from _known_rows(client, model)
+        yield from _known_rows(client, model, most_bytes)
         yield from _refusals(client, model)
 
 
@@ -144,8 +149,11 @@ def _numbers(answer: Mapping[str, Any]) -> list[float]:
     return [number for number in found if isinstance(number, float | int)]
 
 
-def _known_rows(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
-    """Yield whether rows of the reference score as the model scores them, alone and as a batch."""
+def _known_rows(client: httpx.Client, model: Model, most_bytes: int) -> Iterator[ServingCheck]:
+    """Yield whether rows of the reference score as the model scores them, alone and in batches.
+
+    A batch is all rows, or of wide ones as many as a body holds.
+    """
     chosen = np.unique(np.linspace(0, len(model.reference) - 1, KNOWN_ROWS).astype(int))
     frame = model.reference.iloc[chosen]
     expected = model.predict(frame).reshape(len(frame), -1).tolist()
@@ -154,7 +162,11 @@ def _known_rows(client: httpx.Client, model: Model) -> Iterator[ServingCheck]:
     single = [client.post("/predict", json={"features": row}) for row in rows]
     yield _scores("known rows, one by one", [_numbers(_body(r)) for r in single], expected)
     records = [dict(zip(names, row, strict=True)) for row in rows]
-    answer = _field(client.post("/predict", json={"records": records}), "predictions") or []
+    batch = max(1, most_bytes // (2 * max(len(json.dumps(record)) for record in records)))
+    answer: list[Mapping[str, Any]] = []
+    for start in range(0, len(records), batch):
+        body = {"records": records[start : start + batch]}
+        answer += _field(client.post("/predict", json=body), "predictions") or []
     yield _scores("known rows, as a batch", [_numbers(one) for one in answer], expected)
     versions = {str(_field(response, "model_version")) for response in single}
     ids = {_field(response, "prediction_id") for response in single}

@@ -51,7 +51,9 @@ def to_plain_column(values: pd.Series) -> pd.Series:
         return values.astype(object)
     if pd.api.types.is_numeric_dtype(dtype):
         whole = pd.api.types.is_integer_dtype(dtype) and values.notna().all()
-        return values.astype("int64" if whole and dtype != np.uint64 else "float64")
+        if whole and dtype != np.uint64:
+            return values if dtype == np.int64 else values.astype("int64")
+        return values if dtype == np.float64 else values.astype("float64")
     return values
 
 
@@ -129,7 +131,7 @@ def to_kind(values: pd.Series, kind: Kind) -> pd.Series:
         UsageError: bytes that are no text.
     """
     if kind == "numeric":
-        return pd.Series(to_numbers(values), index=values.index, name=values.name)
+        return pd.Series(to_numbers(values), index=values.index, name=values.name, copy=False)
     plain = to_plain_column(values)
     if kind == "boolean":
         if plain.dtype == bool:
@@ -162,12 +164,15 @@ def to_numbers(values: pd.Series) -> Floats:
     beyond 1e100 are infinite: some program's word for a missing value.
     """
     plain = to_plain_column(values)
-    if pd.api.types.is_numeric_dtype(plain.dtype):
+    if plain.dtype == np.float64:
+        found = plain.to_numpy()
+    elif pd.api.types.is_numeric_dtype(plain.dtype):
         found = np.asarray(plain.to_numpy(dtype=np.float64, na_value=np.nan))
     else:
         found = read_numbers(plain)
     with np.errstate(invalid="ignore"):
-        return np.where(np.abs(found) > LARGEST_NUMBER, np.sign(found) * np.inf, found)
+        huge = (found > LARGEST_NUMBER) | (found < -LARGEST_NUMBER)
+        return np.where(huge, np.sign(found) * np.inf, found) if huge.any() else found
 
 
 def read_numbers(values: pd.Series) -> Floats:

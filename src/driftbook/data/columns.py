@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from driftbook.data.arrays import Floats
 from driftbook.data.cells import Kind, find_bad_cells, find_kind, to_kind, to_numbers
 from driftbook.errors import UsageError
 from driftbook.settings import DataSettings, Settings
@@ -110,53 +111,58 @@ def describe_oddities(frame: pd.DataFrame, features: tuple[Feature, ...]) -> Ite
     """Yield a sentence for each column that is hardly meant as it stands: bad cells, ids, years."""
     for feature in features:
         values = frame[feature.name]
-        if feature.kind == "numeric":
+        numbers = to_numbers(values) if feature.kind == "numeric" else None
+        if numbers is not None:
             bad = find_bad_cells(values)
             if len(bad):
                 yield (
                     f"column {feature.name!r} holds text instead of a number in {len(bad)} row(s), "
                     f"first in row {bad.index[0]}: {bad.iloc[0]!r}; it counts as missing there"
                 )
-            infinite = int(np.isinf(to_numbers(values)).sum())
+            infinite = int(np.isinf(numbers).sum())
             if infinite:
                 yield (
                     f"column {feature.name!r} is infinite, or larger than any measured number, in "
                     f"{infinite} row(s); it counts as missing there"
                 )
-        if _is_id(values, feature.kind):
+        whole = None if numbers is None else _find_whole_numbers(numbers)
+        if _is_id(values, feature.kind, whole):
             yield (
                 f"column {feature.name!r} has a value of its own in nearly every row; if it is an "
                 f"id, leave it out with data.exclude: [{feature.name}]"
             )
-        elif feature.kind == "numeric" and _is_year(values):
+        elif whole is not None and _is_year(whole):
             yield (
                 f"column {feature.name!r} looks like a year; later years were never seen in "
                 f"training: leave it out with data.exclude: [{feature.name}] unless it is meant"
             )
 
 
-def _is_id(values: pd.Series, kind: Kind) -> bool:
-    present = values.dropna()
-    if len(present) < ID_ROWS or kind == "boolean":
-        return False
-    if kind == "numeric":
-        numbers = to_numbers(present)
-        known = numbers[np.isfinite(numbers)]
-        if not len(known) or (known != np.round(known)).any():
-            return False
-        # Whole numbers without repeats that fill their range: a row number or a running id.
-        distinct = len(np.unique(known))
-        return bool(distinct > ID_SHARE * len(present) and np.ptp(known) < 100 * distinct)
-    return bool(present.astype(str).nunique() > ID_SHARE * len(present))
+def _find_whole_numbers(numbers: Floats) -> Floats | None:
+    """Return the finite numbers if there are any and all are whole; the first rows mostly tell."""
+    for part in (numbers[:ID_ROWS], numbers):
+        known = part[np.isfinite(part)]
+        if (known != np.round(known)).any():
+            return None
+    return known if len(known) else None
 
 
-def _is_year(values: pd.Series) -> bool:
-    numbers = to_numbers(values)
-    known = numbers[np.isfinite(numbers)]
-    if not len(known) or (known != np.round(known)).any():
+def _is_id(values: pd.Series, kind: Kind, whole: Floats | None) -> bool:
+    present = int(values.notna().sum())
+    if present < ID_ROWS or kind == "boolean":
         return False
-    between = known.min() >= YEARS[0] and known.max() <= YEARS[1]
-    return bool(between and len(np.unique(known)) < ID_ROWS + 1)
+    if kind == "categorical":
+        return bool(values.dropna().astype(str).nunique() > ID_SHARE * present)
+    if whole is None:
+        return False
+    # Whole numbers without repeats that fill their range: a row number or a running id.
+    distinct = len(np.unique(whole))
+    return bool(distinct > ID_SHARE * present and np.ptp(whole) < 100 * distinct)
+
+
+def _is_year(whole: Floats) -> bool:
+    between = whole.min() >= YEARS[0] and whole.max() <= YEARS[1]
+    return bool(between and len(np.unique(whole)) < ID_ROWS + 1)
 
 
 def clear_missing_words(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataFrame:
@@ -170,7 +176,7 @@ def clear_missing_words(frame: pd.DataFrame, features: tuple[Feature, ...]) -> p
 
 
 def _clear_words(values: pd.Series) -> pd.Series:
-    numbers = pd.Series(to_numbers(values), index=values.index, name=values.name)
+    numbers = pd.Series(to_numbers(values), index=values.index, name=values.name, copy=False)
     bad = find_bad_cells(values)
     if bad.empty:
         return numbers

@@ -91,9 +91,11 @@ def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
             f"{path} is neither Parquet nor CSV by its name; rename it to .parquet or .csv"
         )
     try:
-        with filesystem.open(path, "rb", compression="infer") as stream:
-            content = stream.read()
-        frame = _read_parquet(path, content) if kind == "parquet" else _read_csv(path, content)
+        if kind == "parquet":
+            frame = _read_parquet(filesystem, path)
+        else:
+            with filesystem.open(path, "rb", compression="infer") as stream:
+                frame = _read_csv(path, stream.read())
     except (OSError, ValueError, LookupError, pa.ArrowException, csv.Error) as error:
         raise UsageError(
             f"{path} cannot be read as {kind}: {_one_line(error)}; mend or remove the file"
@@ -103,11 +105,11 @@ def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
     return frame.assign(**{k: unquote(v) for k, v in found if k not in frame.columns})
 
 
-def _read_parquet(path: str, content: bytes) -> pd.DataFrame:
-    table = pq.read_table(io.BytesIO(content))
+def _read_parquet(filesystem: Any, path: str) -> pd.DataFrame:
+    table = pq.read_table(path, filesystem=filesystem, partitioning=None)
     _refuse_duplicates(path, table.column_names)
     # Without pandas' own notes an index is a column again, and every type is NumPy's or Python's.
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True)
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, split_blocks=True)
     return frame
 
 

@@ -120,5 +120,7 @@ def read_yes_and_no(values: pd.Series) -> Floats:
 def _to_floats(values: pd.Series) -> Floats:
     if isinstance(values.dtype, pd.CategoricalDtype):
         values = values.astype(object)
+    if values.dtype == np.float64:
+        return values.to_numpy()
     numbers = pd.to_numeric(values, errors="coerce")
     return np.asarray(numbers.to_numpy(dtype=np.float64, na_value=np.nan))

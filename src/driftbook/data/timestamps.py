@@ -163,7 +163,10 @@ def _dates(parts: pd.DataFrame, places: str) -> pd.Series:
 
 def find_sentinel_dates(times: pd.Series) -> pd.Series:
     """Return which dates stand for none: a well-known filler ten years from all other dates."""
-    filler = times.dt.normalize().isin(pd.to_datetime(list(SENTINEL_DATES)))
+    fillers = pd.to_datetime(list(SENTINEL_DATES))
+    if times.max() < fillers.min():
+        return pd.Series(False, index=times.index)
+    filler = times.dt.normalize().isin(fillers)
     others = times[~filler & times.notna()]
     if others.empty:
         return pd.Series(False, index=times.index)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -105,18 +106,21 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
             lost["a filler date"] = timestamps.find_sentinel_dates(times)
         counts = {reason: int(rows.sum()) for reason, rows in lost.items()}
         dropped = {**dropped, **{reason: count for reason, count in counts.items() if count}}
-        frame = frame[~np.logical_or.reduce([*lost.values()])]
-        frame = frame.sort_values(wanted.timestamp, kind="stable")
+        if any(counts.values()):
+            frame = frame[~np.logical_or.reduce([*lost.values()])]
+        if not frame[wanted.timestamp].is_monotonic_increasing:
+            frame = frame.sort_values(wanted.timestamp, kind="stable")
     frame = frame.reset_index(drop=True)
     features = columns.find_features(frame, settings)
-    notes = (*notes, *columns.describe_oddities(frame, features))
+    cuts = _windows(frame, settings)
+    notes = (*notes, *columns.describe_oddities(frame, features), *_describe_sample(cuts, settings))
     frame = columns.clear_missing_words(frame, features)
     return Dataset(
         frame=frame,
         features=features,
         target=wanted.target,
         timestamp=wanted.timestamp,
-        windows=_windows(frame, settings),
+        windows=cuts,
         dropped=dropped,
         fingerprint=hash_frame(frame),
         source=wanted.source,
@@ -157,6 +161,15 @@ def drop_row_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
     return frame, ()
 
 
+def _describe_sample(cuts: tuple[Window, ...], settings: Settings) -> Iterator[str]:
+    largest, size = max(window.rows for window in cuts), settings.data.sample_rows
+    if largest > size:
+        yield (
+            f"windows have up to {largest:,} rows: columns and their faults are counted in all of "
+            f"them, training and losses take {size:,} drawn at random (data.sample_rows)"
+        )
+
+
 def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
     size, timestamp = settings.data.window, settings.data.timestamp
     if isinstance(size, int):
@@ -168,14 +181,14 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
             for i, start in enumerate(starts, 1)
         )
     times = frame[timestamp]
-    periods = times.dt.to_period(_PERIODS[size])
-    ordinals = periods.astype("int64").to_numpy()
-    cuts = np.flatnonzero(np.diff(ordinals)) + 1
-    edges = [0, *cuts.tolist(), len(frame)]
-    reached = _reaches_end(times, periods.iloc[-1])
+    first, last = (time.to_period(_PERIODS[size]) for time in (times.iloc[0], times.iloc[-1]))
+    periods = pd.period_range(first, last)
+    cuts = [*times.searchsorted(periods.start_time.to_numpy()), len(frame)]
+    reached = _reaches_end(times, last)
     return tuple(
-        Window(_period_name(periods.iloc[start], size), start, stop, stop < len(frame) or reached)
-        for start, stop in pairwise(edges)
+        Window(_period_name(period, size), int(start), int(stop), stop < len(frame) or reached)
+        for period, (start, stop) in zip(periods, pairwise(cuts), strict=True)
+        if stop > start
     )
 
 
@@ -259,5 +272,8 @@ def hash_frame(frame: pd.DataFrame) -> str:
         values = frame[name]
         kind = re.sub(r"\[.*", "", str(values.dtype))
         digest.update(f"{name}\0{kind}\0".encode())
-        digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+        if values.dtype.kind in "biufmM" and isinstance(values.dtype, np.dtype):
+            digest.update(np.ascontiguousarray(values.to_numpy()).view(np.uint8).data)
+        else:
+            digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
     return digest.hexdigest()

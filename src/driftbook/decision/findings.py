@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from driftbook.data.sampling import take_sample
 from driftbook.decision import challenger
 from driftbook.decision.trial import FitMemo, Trial
 from driftbook.drift import report
 from driftbook.drift.quality import check_quality
+from driftbook.drift.reference import find_reference
 from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
@@ -65,6 +67,18 @@ class WindowFindings:
         return self.moved.empty and self.worse.empty
 
 
+def sample_rows(
+    current: pd.DataFrame, history: pd.DataFrame | None, size: int
+) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+    """Return the rows of the window and of history that are looked at one by one.
+
+    The same share of both is drawn, so that a window keeps its weight among earlier ones.
+    """
+    if len(current) > size and history is not None:
+        history = take_sample(history, round(len(history) * size / len(current)))
+    return take_sample(current, size), history
+
+
 @threads.one_blas_thread()
 def examine_window(
     model: Model,
@@ -79,10 +93,16 @@ def examine_window(
     window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
     of a replay, so that none is made twice.
     """
-    quality = check_quality(model, current, settings)
-    current = model.keep_predicted(current)
+    profiles = find_reference(model).profile_window(current)
+    quality = check_quality(model, current, settings, profiles)
+    predicted = model.keep_predicted(current)
+    if len(predicted) < len(current):
+        profiles, current = find_reference(model).profile_window(predicted), predicted
+    report_now = report.report_drift(model, current, settings, profiles)
+    rows = len(current)
+    current, history = sample_rows(current, history, settings.data.sample_rows)
     few = WindowFindings(
-        rows=len(current),
+        rows=rows,
         min_rows=settings.policy.min_rows,
         loss=model.task.loss,
         quality=quality,
@@ -92,7 +112,6 @@ def examine_window(
         segments=pd.DataFrame(columns=list(SEGMENT_COLUMNS)),
         fresh=current.iloc[:0],
     )
-    report_now = report.report_drift(model, current, settings)
     if few.too_few:
         # The numbers are shown; too few rows to judge flag nothing.
         return replace(few, drift=report_now.assign(drift_flag=False, matters=False))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Literal
 
@@ -13,7 +13,7 @@ from scipy import special
 
 from driftbook.data.cells import to_numbers
 from driftbook.drift import column_tests, units
-from driftbook.drift.profile import SENTINELS, ColumnProfile, profile_values
+from driftbook.drift.profile import SENTINELS, ColumnProfile
 from driftbook.drift.reference import find_reference
 from driftbook.model.design import model_inputs
 from driftbook.model.training import Model
@@ -61,25 +61,32 @@ class ProfiledColumn:
         return self.current.n < 2 * self.run
 
 
-def check_quality(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def check_quality(
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    profiles: Mapping[str, ColumnProfile] | None = None,
+) -> pd.DataFrame:
     """Return the faults of the rows of one window, a row each; empty when there are none.
 
     ``severity``: ``broken`` stops every other conclusion, ``note`` does not. A fault needs a size
     that no ordinary drift has (the cut-offs are conventions of this project) and a chance below one
-    in a million under the reference. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
+    in a million under the reference. ``profiles``: of the columns of ``current``, where they are
+    counted already. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
     ``constant``, ``infinite``, ``unit``, ``sentinel``, ``range``, ``unseen``, ``duplicates``.
     """
     reference = find_reference(model)
+    if profiles is None:
+        profiles = reference.profile_window(current)
     findings: list[QualityFinding] = []
     for feature in model.features:
         name = feature.name
-        if name not in current.columns:
+        if name not in profiles:
             words = ("present", "no such column", "column is absent")
             findings.append(QualityFinding(name, "absent", "broken", *words))
             continue
-        known = reference.profiles[name]
-        now = profile_values(current[name], known.bins)
-        findings += find_column_faults(ProfiledColumn(name, known, now, reference.runs[name]))
+        known, run = reference.profiles[name], reference.runs[name]
+        findings += find_column_faults(ProfiledColumn(name, known, profiles[name], run))
     findings += _find_unpredicted(model, current)
     if len(current) >= settings.policy.min_rows:
         findings += _duplicates(model, current)
@@ -238,6 +245,9 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     if not {f.name for f in model.features} <= set(current.columns):
         return
     n, m = len(current), len(model.reference)
+    # No more rows repeat than values of any one column do: that of the most values mostly tells.
+    if 1.0 - _count_distinct(current[_find_widest(model)]) / n < NOTED:
+        return
     repeats = 1.0 - _row_keys(model, current).nunique() / n
     if repeats < NOTED:
         return
@@ -252,6 +262,22 @@ def _duplicates(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]
     values = f"{min(usual, 1.0):.1%}", f"{repeats:.1%}"
     detail = f"{values[1]} of rows repeat another row (expected at most {values[0]})"
     yield QualityFinding("(rows)", "duplicates", severity, *values, detail)
+
+
+def _find_widest(model: Model) -> str:
+    """Return the feature with the most different values in the reference."""
+    known = find_reference(model).profiles
+    return max(known, key=lambda name: np.count_nonzero(known[name].counts))
+
+
+def _count_distinct(values: pd.Series) -> int:
+    """Return how many different values a column holds; missing ones are one of them."""
+    if not pd.api.types.is_numeric_dtype(values.dtype):
+        return int(values.nunique(dropna=False))
+    ordered = np.sort(to_numbers(values))
+    present = ordered[: np.searchsorted(ordered, np.nan)]
+    steps = np.count_nonzero(present[1:] != present[:-1])
+    return int(steps) + bool(len(present)) + (len(present) < len(ordered))
 
 
 def _row_keys(model: Model, frame: pd.DataFrame) -> pd.Series:

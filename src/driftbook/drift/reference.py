@@ -30,6 +30,14 @@ class ReferenceSide(ModelSide):
         rows = self.model.reference
         return {f.name: profile_reference(rows[f.name], f.kind) for f in self.model.features}
 
+    def profile_window(self, current: pd.DataFrame) -> Mapping[str, ColumnProfile]:
+        """Return the profile of each feature that ``current`` has, on the reference's bins."""
+        return {
+            name: profile_values(current[name], known.bins)
+            for name, known in self.profiles.items()
+            if name in current.columns
+        }
+
     @cached_property
     def predictions(self) -> tuple[tuple[ColumnProfile, ColumnProfile], ...]:
         """Return by output the profiles of the holdout's scores, of the graded and served fit.
@@ -146,7 +154,6 @@ def find_reference(model: Model) -> ReferenceSide:
 
 
 def _longest_run(values: pd.Series, kind: Kind) -> int:
-    present = (pd.Series(to_numbers(values)) if kind == "numeric" else values).dropna()
-    codes = pd.Series(pd.factorize(present)[0])
-    lengths = codes.groupby(codes.diff().ne(0).cumsum()).size()
-    return int(lengths.max()) if len(lengths) else 0
+    present = (pd.Series(to_numbers(values)) if kind == "numeric" else values).dropna().to_numpy()
+    ends = np.flatnonzero(present[1:] != present[:-1]) + 1
+    return int(np.diff(ends, prepend=0, append=len(present)).max())

@@ -12,9 +12,10 @@ import pandas as pd
 
 from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
+from driftbook.data.sampling import take_sample
 from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
-from driftbook.drift.profile import ColumnProfile, profile_values
+from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.reference import ReferenceSide, find_reference
 from driftbook.model import threads
 from driftbook.model.training import Model
@@ -37,30 +38,33 @@ _NO_IMPORTANCE = {"importance": math.nan, "impact": math.nan, "noted": True}
 
 
 @threads.one_blas_thread()
-def report_drift(model: Model, current: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+def report_drift(
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    profiles: Mapping[str, ColumnProfile] | None = None,
+) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
 
     A prediction of several classes has a row a class, such as ``(prediction late)``.
 
-    ``current``: rows of one window with the model's features; other columns are ignored. A row is
-    flagged when its p-value, corrected across all rows, is below ``drift.alpha``; that p-value is
-    for a change larger than ``drift.min_effect`` reference standard deviations, so significance
-    and size are judged at once. Missing values count as a change of their own; a column without
-    enough present values says so in ``status`` and in no number. ``importance`` is the column's
-    share of the model's, ``impact`` that share times the size of the shift; ``matters``: flagged,
-    with an impact of at least 0.02 (a convention of this project) by an importance beyond noise.
+    ``current``: rows of one window with the model's features; other columns are ignored.
+    ``profiles``: of its columns, where they are counted already. A row is flagged when its
+    p-value, corrected across all rows, is below ``drift.alpha``; that p-value is for a change
+    larger than ``drift.min_effect`` reference standard deviations, so significance and size are
+    judged at once. Missing values count as a change of their own; a column without enough present
+    values says so in ``status`` and in no number. ``importance`` is the column's share of the
+    model's, ``impact`` that share times the size of the shift; ``matters``: flagged, with an
+    impact of at least 0.02 (a convention of this project) by an importance beyond noise.
 
     Source: Holm (1979) with weights; those of the statistics stand beside each of them.
     """
     reference = find_reference(model)
-    profiles = {
-        name: profile_values(current[name], known.bins)
-        for name, known in reference.profiles.items()
-        if name in current.columns
-    }
+    if profiles is None:
+        profiles = reference.profile_window(current)
     rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
     whole = len(profiles) == len(model.features) and len(current) >= MIN_PRESENT
-    window = current if whole else current.iloc[:0]
+    window = take_sample(current if whole else current.iloc[:0], settings.data.sample_rows)
     shares = _importance(model)
     for row in rows:
         share, sure = shares.get(row["feature"], (math.nan, True))

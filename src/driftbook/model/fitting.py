@@ -15,6 +15,7 @@ from driftbook.data import columns
 from driftbook.data.arrays import Floats, Ints
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
+from driftbook.data.sampling import draw_rows
 from driftbook.data.targets import parse_target
 from driftbook.errors import UsageError
 from driftbook.model.calibrated import (
@@ -50,7 +51,14 @@ def select_training_rows(
     target = settings.data.target
     # Without a prediction of the model that is watched a row says nothing about it.
     known = list(settings.data.prediction_columns)
-    reference = reference.dropna(subset=[name for name in known if name in reference.columns])
+    drawn = draw_rows(len(reference), settings.data.sample_rows)
+    if len(drawn) < len(reference):
+        reference = reference.iloc[drawn]
+        weights = None if weights is None else weights[drawn]
+    complete = reference[[name for name in known if name in reference.columns]].notna().all(axis=1)
+    if not complete.all():
+        reference = reference[complete]
+        weights = None if weights is None else weights[complete.to_numpy()]
     if target not in reference.columns:
         raise UsageError(
             f"target {target!r} is no column of the reference; its columns are "
