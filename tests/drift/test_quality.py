@@ -245,3 +245,17 @@ def test_a_year_of_flights_has_no_broken_column() -> None:
     for part in dataset.windows[2:]:
         found = quality.check_quality(known, dataset.rows(part), settings)
         assert not (found["severity"] == "broken").any(), part.name
+
+
+def test_a_class_that_the_model_does_not_know_is_a_finding() -> None:
+    settings = Settings.parse({"data": {"source": "synthetic:none?task=multiclass"}})
+    frame = synthetic.make_scenario("none", task="multiclass")
+    model = train(frame.iloc[:2400], settings)
+    window = frame.iloc[2400:3600].reset_index(drop=True)
+    assert quality.check_quality(model, window, settings).empty
+    window.loc[:11, "target"] = "never seen"
+    (found,) = quality.check_quality(model, window, settings).itertuples()
+    assert (found.feature, found.fault, found.severity) == ("target", "unseen", "note")
+    assert found.current_value == "1.0%"
+    assert "'never seen'" in found.detail and "new artifacts folder" in found.detail
+    assert quality.check_quality(model, window.drop(columns="target"), settings).empty

@@ -109,7 +109,10 @@ def _read_parquet(filesystem: Any, path: str) -> pd.DataFrame:
     table = pq.read_table(path, filesystem=filesystem, partitioning=None)
     _refuse_duplicates(path, table.column_names)
     # Without pandas' own notes an index is a column again, and every type is NumPy's or Python's.
-    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, split_blocks=True)
+    # Each Arrow column is let go as soon as it is converted: a third less memory.
+    frame: pd.DataFrame = table.to_pandas(
+        ignore_metadata=True, split_blocks=True, self_destruct=True
+    )
     return frame
 
 

@@ -164,7 +164,8 @@ def _dates(parts: pd.DataFrame, places: str) -> pd.Series:
 def find_sentinel_dates(times: pd.Series) -> pd.Series:
     """Return which dates stand for none: a well-known filler ten years from all other dates."""
     fillers = pd.to_datetime(list(SENTINEL_DATES))
-    if times.max() < fillers.min():
+    # Ten years from all others, a filler is the first or the last date.
+    if not pd.Series([times.min(), times.max()]).dt.normalize().isin(fillers).any():
         return pd.Series(False, index=times.index)
     filler = times.dt.normalize().isin(fillers)
     others = times[~filler & times.notna()]

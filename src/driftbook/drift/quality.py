@@ -88,6 +88,7 @@ def check_quality(
         known, run = reference.profiles[name], reference.runs[name]
         findings += find_column_faults(ProfiledColumn(name, known, profiles[name], run))
     findings += _find_unpredicted(model, current)
+    findings += _find_unknown_classes(model, current)
     if len(current) >= settings.policy.min_rows:
         findings += _duplicates(model, current)
     return pd.DataFrame([astuple(finding) for finding in findings], columns=list(QUALITY_COLUMNS))
@@ -105,6 +106,23 @@ def _find_unpredicted(model: Model, current: pd.DataFrame) -> Iterator[QualityFi
             shown = f"{share:.1%}"
             detail = f"no prediction in {shown} of rows, which are left out"
             yield QualityFinding(name, "missing", _severity(share, BROKEN), "0.0%", shown, detail)
+
+
+def _find_unknown_classes(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]:
+    """Yield where labels are classes that the model cannot predict: each of them is a miss."""
+    if model.task.name != "multiclass" or model.target not in current.columns:
+        return
+    outcomes = model.outcomes(current)
+    unknown, labelled = outcomes < 0, int(np.count_nonzero(~np.isnan(outcomes)))
+    if not unknown.any():
+        return
+    shown = f"{np.count_nonzero(unknown) / labelled:.1%}"
+    names = ", ".join(repr(str(one)) for one in current[model.target][unknown].unique()[:3])
+    detail = (
+        f"classes that the model does not know ({names}) in {shown} of labelled rows; a retrain "
+        "keeps the model's classes: a first run in a new artifacts folder learns all of them"
+    )
+    yield QualityFinding(model.target, "unseen", "note", "0.0%", shown, detail)
 
 
 def find_column_faults(column: ProfiledColumn) -> list[QualityFinding]:
