@@ -69,7 +69,7 @@ from nannyml.chunk import SizeBasedChunker
 rows = pd.read_parquet(sys.argv[1])
 features = [name for name in rows if name.startswith("x_")]
 for name in rows[features].select_dtypes(exclude="number"):
-    rows[name] = rows[name].astype("category")
+    rows[name] = rows[name].astype("category").cat.codes.astype("category")
 before = rows[rows["window"] < 0].reset_index(drop=True)
 peer = nannyml.DLE(feature_column_names=features, y_pred="p", y_true="y",
     metrics=["mae", "rmse"], chunk_size=len(before))
