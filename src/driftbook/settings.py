@@ -192,7 +192,8 @@ class PolicySettings(Section):
     review and roll-out. ``horizon``: for how many windows at most a retrain is credited with its
     gain; fewer where models grow stale so fast that the next one is due before. ``confidence``:
     how sure it must be that a retrain earns more than it costs: 0.5 acts on the average, larger
-    values retrain later. ``min_rows``: fewer rows than this say nothing.
+    values retrain later. ``tolerance``: the rise of the loss that matters to nobody; a tenth of the
+    baseline's where it is null. ``min_rows``: fewer rows than this say nothing.
     """
 
     min_rows: int = Field(default=30, ge=2)
@@ -200,6 +201,7 @@ class PolicySettings(Section):
     retrain_cost: float = Field(default=0.002, ge=0.0)
     horizon: int = Field(default=6, ge=1)
     confidence: float = Field(default=0.6, ge=0.5, lt=1.0)
+    tolerance: float | None = Field(default=None, gt=0.0)
 
 
 class ServingSettings(Section):

@@ -364,7 +364,9 @@ def test_staleness_is_found_where_the_rule_turned_and_only_there() -> None:
         model, rows = _stream(scenario)
         found = challenger.weigh_challenger(model, rows, _tried(scenario), _settings())
         assert found is not None and found.stale is stale
-        assert found.pays == (found.gain_low > found.break_even) and found.pays >= stale
+        assert found.pays == (found.gain_asked > found.break_even) and found.pays >= stale
+        assert found.pays == (found.certainty > _settings().policy.confidence)
+        assert (found.certainty > 0.975) == (found.gain_low > found.break_even)
         assert found.measured == pytest.approx(found.champion_loss - found.challenger_loss)
         assert found.gain_low < found.gain < found.gain_high
 

@@ -350,3 +350,66 @@ def test_a_harmless_shift_of_every_column_is_held_and_a_new_base_rate_is_worse()
     rarer = calm[(calm["target"] == 0) | (rng.random(20_000) < 0.5)]
     report = assess(model, rarer, _settings()).performance.set_index(["metric", "basis"])
     assert report.loc[("calibration", "realised"), "worse"]
+
+
+def test_only_the_loss_that_the_policy_counts_gives_the_verdict() -> None:
+    """A window that is easier is not worse because its mean outcome moved or its ranking fell."""
+    model, frame = _stream("none")
+    current = frame.iloc[-WINDOW:].reset_index(drop=True)
+    sure = model.predict(current)
+    # Outcomes as the model says, only more surely: a lower loss with a moved mean outcome.
+    easier = current.assign(target=(sure > 0.25).astype(int))
+    found = assess(model, easier, _settings())
+    table = found.performance[found.performance["basis"] == "realised"].set_index("metric")
+    assert table.loc["calibration", "worse"] and table.loc["calibration", "verdict"] == "worse"
+    assert table.loc["brier", "verdict"] == "no worse" and table.loc["brier", "change_high"] < 0
+    assert "calibration" not in found.reason and "is worse" not in found.reason
+
+
+def test_a_column_that_never_varied_in_training_has_no_known_importance() -> None:
+    frame = synthetic.make_scenario("none").assign(switch=0.0)
+    model = train(frame.iloc[:REFERENCE], _settings())
+    current = frame.iloc[-WINDOW:].reset_index(drop=True)
+    still = assess(model, current, _settings())
+    assert still.action == "hold"
+    current.loc[:299, "switch"] = 1.0
+    found = assess(model, current, _settings())
+    row = found.drift.set_index("feature").loc["switch"]
+    assert row["drift_flag"] and row["matters"]
+    assert np.isnan(row["importance"]) and np.isnan(row["impact"])
+    assert found.action == "monitor" and "switch" in found.reason
+
+
+def test_levels_never_seen_are_in_the_reason_however_little_they_matter() -> None:
+    rng = np.random.default_rng(3)
+    frame = synthetic.make_scenario("none")
+    frame = frame.assign(product=rng.choice(["a", "b", "c"], len(frame)))
+    model = train(frame.iloc[:REFERENCE], _settings())
+    current = frame.iloc[-WINDOW:].reset_index(drop=True)
+    current.loc[: WINDOW // 10 - 1, "product"] = "new"
+    found = assess(model, current, _settings())
+    said = "product holds values never seen in training in 10.0% of rows"
+    assert said in found.reason
+    assert said not in assess(model, frame.iloc[-WINDOW:], _settings()).reason
+
+
+def test_a_retrain_says_how_sure_it_is_and_what_was_asked() -> None:
+    found = _assessed("concept")
+    assert found.challenger is not None and found.action == "retrain"
+    sure = f"({100 * found.challenger.certainty:.0f}% sure to, 60% asked)"
+    assert sure in found.reason
+    kept = found.to_dict()["evidence"]["challenger"]
+    assert kept["certainty"] == found.challenger.certainty
+    assert found.challenger.gain_low < found.challenger.gain_asked < found.challenger.gain
+
+
+def test_a_retrain_against_patient_causes_says_what_outweighs_them() -> None:
+    found = _assessed("prior")
+    parts = found.decomposition
+    assert parts is not None
+    raised = parts[parts["beyond_chance"].astype(bool) & (parts["change"] > 0)]
+    patient = set(raised["part"]) - {"total"}
+    if found.action == "retrain" and patient and "concept change" not in patient:
+        assert "alone would not call for a new model" in found.reason
+    turned = _assessed("concept")
+    assert "alone would not call" not in turned.reason

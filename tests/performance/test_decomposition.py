@@ -433,12 +433,22 @@ def test_bends_are_the_prepared_inputs_and_the_squares_of_numbers() -> None:
     np.testing.assert_array_equal(known.served_holdout, model.predict_proba(model.holdout))
 
 
-def test_large_windows_are_thinned_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
-    model, current = model_of("none", 0, 1200)
-    monkeypatch.setattr(causes, "MOST_CAUSE_ROWS", 500)
-    found = causes.explain_change(model, current, 30)
-    assert (found["n"] == 400).all()
-    pd.testing.assert_frame_equal(found, causes.explain_change(model, current[::3], 30))
+@pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
+def test_the_whole_change_is_the_one_of_the_performance_table(task: str) -> None:
+    settings = Settings.parse({"data": {"source": f"synthetic:concept?task={task}"}})
+    frame = synthetic.make_scenario("concept", rows=36_000, task=task)
+    # A holdout above 5,000 rows: evidence of which only every second row is used.
+    found = assess(train(frame[:22_000], settings), frame[24_000:25_200], settings)
+    table, parts = found.performance, found.decomposition
+    assert parts is not None
+    loss = found.task.loss
+    row = table[(table["metric"] == loss) & (table["basis"] == "realised")].iloc[0]
+    total = parts.set_index("part").loc[TOTAL_CHANGE]
+    bounds = ["change", "change_low", "change_high"]
+    assert total[bounds].tolist() == row[bounds].tolist()
+    assert total["beyond_chance"] and row["verdict"] == "worse"
+    shares = parts[parts["part"].isin(CAUSES)]["change"].sum()
+    assert shares == pytest.approx(row["change"], abs=1e-9)
 
 
 def test_it_is_pure_and_part_of_the_evidence() -> None:
@@ -475,6 +485,11 @@ def whole(covariate: float, prior: float, concept: float, beyond: set[str]) -> p
 RULE = "because the rule changed (concept change +0.0310 [0.0210, 0.0410]), "
 RULE += "in all +0.0350 Brier loss a row"
 RATE = "the base rate moved (prior shift +0.0300 [0.0200, 0.0400])"
+VERDICTS = {
+    "worse": "is seen to be worse",
+    "no worse": "performance is no worse",
+    "can't tell yet": "can't be told yet",
+}
 UNSEEN = "of which only the inputs' part can be seen without labels: "
 HARDER = "the inputs moved to harder cases (covariate shift +0.0200 [0.0100, 0.0300])"
 BOTH = f"because {RATE} and {HARDER}, in all +0.0300 Brier loss a row"
@@ -483,10 +498,13 @@ BOTH = f"because {RATE} and {HARDER}, in all +0.0300 Brier loss a row"
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        (whole(0.004, 0.0, 0.031, {CONCEPT}), RULE),
-        (whole(0.02, 0.03, -0.02, {*CAUSES}), BOTH),
-        (whole(0.004, 0.0, 0.0, set()),
-         "but no single cause of the change (+0.0040 Brier loss a row) is beyond chance"),
+        (whole(0.004, 0.0, 0.031, {CONCEPT, TOTAL_CHANGE}), RULE),
+        (whole(0.02, 0.03, -0.02, {*CAUSES, TOTAL_CHANGE}), BOTH),
+        (whole(0.02, 0.03, -0.03, {*CAUSES, TOTAL_CHANGE}),
+         "by causes that partly cancel out, in all +0.0200 Brier loss a row"),
+        (whole(0.014, 0.0, 0.0, {TOTAL_CHANGE}),
+         "but no single cause of the change (+0.0140 Brier loss a row) is beyond chance"),
+        (whole(0.004, 0.0, 0.031, {CONCEPT}), ""),
         (table({COVARIATE: 0.02}, {COVARIATE}), UNSEEN + HARDER),
         (table({COVARIATE: 0.004}, set()), UNSEEN + "covariate shift +0.0040 [-0.0060, 0.0140]"),
         (table({}, set()), ""),
@@ -500,12 +518,17 @@ def test_the_cause_in_words(parts: pd.DataFrame, words: str) -> None:
 def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None:
     parts = whole(0.0, 0.0, 0.03, {CONCEPT, TOTAL_CHANGE})
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2,
-           "method": "labels"}  # fmt: skip
-    judged = pd.DataFrame([row | {"worse": True}])
-    none = pd.DataFrame({"feature": [], "severity": [], "matters": []})
+           "method": "labels", "change_high": 0.05}  # fmt: skip
+    judged = pd.DataFrame([row | {"worse": True, "verdict": "worse"}])
+    none = pd.DataFrame({"feature": [], "severity": [], "fault": [], "matters": []})
     places = pd.DataFrame(columns=list(SEGMENT_COLUMNS))
     found = WindowFindings(100, 30, "brier", none, none, judged, parts, places, none)
-    said = reasons.phrase_reason("monitor", found, None)
+    said = reasons.phrase_reason("monitor", found, None, 0.6)
     assert "0.2300 against 0.2000, because the rule changed" in said
-    calm = replace(found, performance=judged.assign(worse=False))
-    assert "rule" not in reasons.phrase_reason("hold", calm, None)
+    for verdict, words in VERDICTS.items():
+        calm = replace(found, performance=judged.assign(worse=False, verdict=verdict))
+        said = reasons.phrase_reason("hold", calm, None, 0.6)
+        assert "rule" not in said
+        assert [other for other in VERDICTS.values() if other in said] == [words]
+    unsure = replace(found, performance=judged.assign(worse=False, verdict="can't tell yet"))
+    assert "at most 0.2500" in reasons.phrase_reason("hold", unsure, None, 0.6)

@@ -141,7 +141,7 @@ def test_the_interval_of_a_change_of_brier_loss_from_its_blocks() -> None:
     base = np.square(model.holdout["target"] - model.holdout_scores).to_numpy()
     assert len(now) % 16 == 0 and len(base) % 16 == 0
     means = [values.reshape(16, -1).mean(axis=1) for values in (now, base)]
-    welch = stats.ttest_ind(*means, equal_var=False).confidence_interval(1 - 2 * 0.01 / 5)
+    welch = stats.ttest_ind(*means, equal_var=False).confidence_interval(0.95)
     row = part(judged(model, current), "realised").loc["brier"]
     assert (row["change_low"], row["change_high"]) == pytest.approx((welch.low, welch.high))
 

@@ -9,7 +9,7 @@ import pytest
 from driftbook import Settings, assess, train
 from driftbook.data.synthetic import make_scenario
 from driftbook.model.training import Model
-from driftbook.performance import segments
+from driftbook.performance import segments, verdicts
 from driftbook.performance.realised import score_outcomes
 
 REFERENCE, WINDOW = 3600, 1200
@@ -65,14 +65,14 @@ def test_a_segment_is_the_mean_loss_of_its_rows_against_its_own_baseline(task: s
         assert row["baseline"] == pytest.approx(before[held].mean())
         assert row["change"] == pytest.approx(row["loss"] - row["baseline"])
         assert row["change_low"] < row["change"] < row["change_high"]
-        assert row["verdict"] in (segments.NO_WORSE, segments.UNSURE)
+        assert row["verdict"] in (verdicts.NO_WORSE, verdicts.UNSURE)
 
 
 def test_the_bad_segment_comes_first_and_is_named_in_the_reason() -> None:
     model, window = stream()
     bad = spoil(window, window["origin"] == "JFK")
     table = judged(model, bad, "origin")
-    assert table.loc[0, ["value", "verdict"]].tolist() == ["JFK", segments.WORSE]
+    assert table.loc[0, ["value", "verdict"]].tolist() == ["JFK", verdicts.WORSE]
     assert segments.find_worse_segments(table)["value"].tolist() == ["JFK"]
     assert segments.find_common_cause(table) == ("origin", "JFK")
     found = assess(model, bad, settings("origin"))
@@ -84,7 +84,7 @@ def test_the_bad_segment_comes_first_and_is_named_in_the_reason() -> None:
 def test_a_change_everywhere_has_no_single_home() -> None:
     model, window = stream()
     table = judged(model, spoil(window, window["f0"] > 0), "origin")
-    assert (table["verdict"] == segments.WORSE).sum() >= 2
+    assert (table["verdict"] == verdicts.WORSE).sum() >= 2
     assert segments.find_common_cause(table) is None
 
 
@@ -97,7 +97,7 @@ def test_a_small_segment_is_named_though_the_whole_is_no_worse() -> None:
     )
     known = train(rows, settings("origin"))
     found = assess(known, spoil(small, small["origin"] == "SWF"), settings("origin"))
-    assert found.segments.loc[0, ["value", "verdict"]].tolist() == ["SWF", segments.WORSE]
+    assert found.segments.loc[0, ["value", "verdict"]].tolist() == ["SWF", verdicts.WORSE]
     assert "where origin is SWF" in found.reason
 
 

@@ -114,11 +114,13 @@ def test_every_page_of_every_outcome_is_markdown_without_a_gap(
 
 def test_cards_say_good_and_bad(published: dict[str, PublishedRun]) -> None:
     calm = compose_decision_page(published["hold"], CommandLine())
-    assert calm.count("db-card-good") == 2
+    assert calm.count("db-card-good") == 2  # quality and drift
     assert "db-card-bad" not in calm
     # The card says what the reason says.
-    assert "performance is not surely worse (measured" in calm
-    assert "• not surely worse" in calm
+    assert "whether performance is worse can't be told yet (measured" in calm
+    assert "• can&#39;t tell yet" in calm
+    assert "luck alone could also explain it" in calm
+    assert "no worse" not in calm
     assert "✓ sound" in calm
     broken = compose_decision_page(published["investigate"], CommandLine())
     assert "✗" in broken
@@ -239,6 +241,7 @@ def unsure(published: dict[str, PublishedRun]) -> PublishedRun:
     table = run.performance.assign(worse=False, baseline=0.2)
     brier = (table["metric"] == "brier") & (table["basis"] == "realised")
     table.loc[brier, ["value", "change", "change_low", "change_high"]] = [0.254, 0.054, -0.02, 0.13]
+    table.loc[brier, "verdict"] = "can't tell yet"
     assert brier.sum() == 1 and run.recommendation["action"] == "retrain"
     return replace(run, performance=table)
 
@@ -246,10 +249,9 @@ def unsure(published: dict[str, PublishedRun]) -> PublishedRun:
 def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -> None:
     text = compose_decision_page(unsure, CommandLine())
     card = text.split('href="performance.html"')[1].split("</a>")[0]
-    assert "• not surely worse" in card
-    assert (
-        "Brier loss is 27% higher than the baseline&#39;s and may be as much as 65% higher" in card
-    )
+    assert "• can&#39;t tell yet" in card
+    assert "Brier loss is 27% higher than on the champion&#39;s holdout" in card
+    assert "and may be as much as 65% higher" in card
     assert "(measured)" in card
     assert "no worse" not in card
     row = next(
@@ -257,20 +259,20 @@ def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -
         for line in notebook_words.describe_performance(unsure.performance).splitlines()
         if line.startswith("| Brier loss | realised")
     )
-    assert row.split("|")[3].strip() == "not sure"
+    assert row.split("|")[3].strip() == "can't tell yet"
 
 
 def test_without_an_interval_only_what_is_known_is_said(unsure: PublishedRun) -> None:
     table = unsure.performance.assign(change_high=np.nan)
     text = compose_decision_page(replace(unsure, performance=table), CommandLine())
-    assert "Brier loss is 27% higher than the baseline&#39;s (measured)" in text
+    assert "Brier loss is 27% higher than on the champion&#39;s holdout (measured)" in text
 
 
 def test_a_loss_below_the_baseline_is_no_worse(unsure: PublishedRun) -> None:
-    table = unsure.performance.assign(baseline=0.3)
+    table = unsure.performance.assign(baseline=0.3, verdict="no worse")
     text = compose_decision_page(replace(unsure, performance=table), CommandLine())
     assert "✓ no worse" in text
-    assert "No metric is worse than its baseline (measured)." in text
+    assert "Brier loss is 15% lower than on the champion&#39;s holdout (measured)." in text
 
 
 @pytest.mark.parametrize("text", ["*bold*", "<b>", "a|b", "$x$", "`code`"])

@@ -13,25 +13,28 @@ from driftbook.decision import costs, gap, recipes, retraining, trial
 from driftbook.decision.trial import Trial
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
+from driftbook.performance.verdicts import INTERVAL
 from driftbook.settings import Settings
 
 # In a calm window a champion is stale only where newer fits lose less by this share of its loss
 # (a convention): heavy tails make fits differ by more than any test of theirs knows.
 CALM_SHARE = 0.1
+ONE_SIDE = 0.5 + INTERVAL / 2  # of a two-sided interval
 
 
 @dataclass(frozen=True)
 class Challenger:
     """A version that wants to replace the champion, and the evidence for it.
 
-    ``measured``: mean fall of loss a row, champion minus the recipe's fits, on the ``n_gate``
-    rows of the window, each graded by a fit on earlier rows, its recipe chosen on earlier rows
-    too. ``gain``: the part of it that lasts, from the gaps of all windows since the champion's
-    reference and what is known of how gaps move; ``gain_low``, ``gain_high``: one-sided bounds at
-    ``policy.confidence``. ``staleness``: growth of a gap a window, pooled over all windows seen.
-    ``break_even``: what the gain must exceed, credited over ``windows`` windows. ``stale``: newer
-    fits beat the champion, or beat fits a window older (a test at 5%). ``pays``: the gain exceeds
-    the break-even with the stated confidence. ``candidates``: every recipe's own measured gain.
+    ``measured``: mean fall of loss a row, champion minus the recipe's fits, on the ``n_gate`` rows
+    of the window, each graded by a fit on earlier rows, its recipe chosen on earlier rows too.
+    ``gain``: the part of it that lasts, from the gaps of all windows since the champion's reference
+    and what is known of how gaps move; ``gain_low``, ``gain_high``: its 95% interval, two-sided;
+    ``gain_asked``: what it exceeds with ``policy.confidence``. ``staleness``: growth of a gap a
+    window, pooled over all windows seen. ``break_even``: what the gain must exceed, credited over
+    ``windows`` windows. ``stale``: newer fits beat the champion, or beat fits a window older (a
+    test at 5%). ``pays``: the gain exceeds the break-even with that confidence, ``certainty``: with
+    which one it does. ``candidates``: every recipe's own measured gain.
     """
 
     recipe: str
@@ -39,6 +42,8 @@ class Challenger:
     gain: float
     gain_low: float
     gain_high: float
+    gain_asked: float
+    certainty: float
     n_train: int
     n_gate: int
     champion_loss: float
@@ -108,8 +113,10 @@ def weigh_challenger(
         recipe=order.recipe,
         measured=measured.mean,
         gain=lasting.mean,
-        gain_low=lasting.low(confidence),
-        gain_high=lasting.high(confidence),
+        gain_low=lasting.low(ONE_SIDE),
+        gain_high=lasting.high(ONE_SIDE),
+        gain_asked=lasting.low(confidence),
+        certainty=lasting.exceeds(price),
         n_train=n_train,
         n_gate=int(measured.rows),
         champion_loss=loss,
@@ -120,7 +127,7 @@ def weigh_challenger(
         stale=gap.is_stale(aged, known.ageing, noise, calm)
         and (not calm or aged.mean >= CALM_SHARE * loss),
         pays=lasting.low(confidence) > price,
-        candidates=_tabulate_candidates(found, known, order, confidence),
+        candidates=_tabulate_candidates(found, known, order, price),
         order=order,
     )
 
@@ -141,7 +148,7 @@ def gather_labelled(
 
 
 def _tabulate_candidates(
-    found: Trial, known: gap.TrialEvidence, order: retraining.RetrainOrder, confidence: float
+    found: Trial, known: gap.TrialEvidence, order: retraining.RetrainOrder, price: float
 ) -> pd.DataFrame:
     rows = []
     for name in found.losses:
@@ -154,8 +161,9 @@ def _tabulate_candidates(
             {
                 "recipe": name,
                 "gain": measured.mean,
-                "gain_low": measured.low(confidence),
-                "gain_high": measured.high(confidence),
+                "gain_low": measured.low(ONE_SIDE),
+                "gain_high": measured.high(ONE_SIDE),
+                "certainty": measured.exceeds(price),
                 "n_train": n_train,
                 "n_gate": int(measured.rows),
                 "lead": lead.mean,

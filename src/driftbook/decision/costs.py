@@ -27,14 +27,14 @@ def find_break_even(policy: PolicySettings, slope: float = 0.0) -> tuple[float, 
     return max(0.0, float(price[best]) - slope / 2), best + 1
 
 
-def find_turning_cost(policy: PolicySettings, gain_low: float, slope: float) -> float:
+def find_turning_cost(policy: PolicySettings, gain: float, slope: float) -> float:
     """Return the ``retrain_cost`` up to which a retrain with that sure gain pays, 0 if none does.
 
     The inverse of :func:`find_break_even`: a retrain pays where some T of at most
     ``policy.horizon`` windows costs less a window than staying.
     """
-    if gain_low <= 0.0:
+    if gain <= 0.0:
         return 0.0
     windows = np.arange(1, policy.horizon + 1)
-    costs = windows * (gain_low + slope / 2 - slope * (windows - 1) / 2)
+    costs = windows * (gain + slope / 2 - slope * (windows - 1) / 2)
     return max(0.0, float(policy.error_cost * costs.max()))

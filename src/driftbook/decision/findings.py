@@ -58,13 +58,14 @@ class WindowFindings:
 
     @property
     def worse(self) -> pd.DataFrame:
-        """Return the rows of the performance table that are worse."""
-        return realised.find_worse_rows(self.performance)
+        """Return the row of the loss that decisions rest on if it is worse, sure enough to act."""
+        found = realised.find_worse_rows(self.performance)
+        return found[found["metric"] == self.loss]
 
     @property
     def calm(self) -> bool:
-        """Return whether neither drift that matters nor worse performance was found."""
-        return self.moved.empty and self.worse.empty
+        """Return whether neither drift that matters nor any metric that is worse was found."""
+        return self.moved.empty and realised.find_worse_rows(self.performance).empty
 
 
 def sample_rows(
@@ -116,11 +117,12 @@ def examine_window(
         # The numbers are shown; too few rows to judge flag nothing.
         return replace(few, drift=report_now.assign(drift_flag=False, matters=False))
     scored = realised.score_if_complete(model, current)
+    performance = realised.judge_performance(model, current, settings, history, scored)
     found = replace(
         few,
         drift=report_now,
-        performance=realised.judge_performance(model, current, settings, history, scored),
-        causes=explain_change(model, current, few.min_rows, scored),
+        performance=performance,
+        causes=explain_change(model, current, few.min_rows, scored, performance),
         segments=few.segments
         if scored is None
         else judge_segments(model, current, scored, settings),

@@ -122,7 +122,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         action = decide_action(broken > 0, moved > 0, worse > 0, challenger)
     return Assessment(
         action=action,
-        reason=reasons.phrase_reason(action, found, challenger),
+        reason=reasons.phrase_reason(action, found, challenger, settings.policy.confidence),
         drift=found.drift,
         performance=found.performance,
         quality=found.quality,

@@ -8,16 +8,23 @@ from driftbook.decision import costs
 from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
 from driftbook.performance import realised
-from driftbook.performance.causes import CAUSES, COVARIATE, TOTAL_CHANGE
+from driftbook.performance.causes import CAUSES, CONCEPT, COVARIATE, PRIOR, TOTAL_CHANGE
 from driftbook.performance.segments import find_common_cause, find_worse_segments
 from driftbook.settings import PolicySettings
 from driftbook.words import name_metric, render_words
 
+# Parts that pull the other way by more than this share of those for the worse cancel out.
+OPPOSED_SHARE = 0.5
+_PATIENT = {COVARIATE: "harder inputs", PRIOR: "a moved base rate"}
 
-def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | None) -> str:
+
+def phrase_reason(
+    action: str, found: WindowFindings, challenger: Challenger | None, asked: float
+) -> str:
     """Return one sentence: what was found, and why it leads to the action.
 
-    The cause of a change of loss is named where performance is worse.
+    The cause of a change of loss is named where performance is worse. ``asked``: the confidence
+    that ``policy.confidence`` wants of a retrain.
     """
     if found.too_few:
         return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
@@ -33,11 +40,13 @@ def phrase_reason(action: str, found: WindowFindings, challenger: Challenger | N
         segments=find_worse_segments(found.segments).to_dict("records"),
         common=find_common_cause(found.segments),
         cause=phrase_cause(found.causes, found.loss) if len(worse) else "",
-        judged=bool((found.performance["status"] == "ok").any()),
         realised=bool((counting["basis"] == "realised").any()),
         loss=losses[0] if losses else None,
         loss_name=name_metric(found.loss),
+        unseen=found.quality[found.quality["fault"] == "unseen"].to_dict("records"),
+        outweighed=_find_outweighed(found.causes) if action == "retrain" else "",
         challenger=challenger,
+        asked=asked,
         stale=challenger is not None and challenger.stale and challenger.gain > 0,
     )
 
@@ -54,13 +63,22 @@ def phrase_cause(parts: pd.DataFrame, loss: str = "brier") -> str:
         return ""
     worse = [row for row in judged if row["beyond_chance"] and row["change"] > 0]
     worse.sort(key=lambda row: -row["change"])
+    better = sum(row["change"] for row in judged if row["beyond_chance"] and row["change"] < 0)
     return render_words(
         "cause.md.j2",
         total=rows[TOTAL_CHANGE],
         inputs=rows[COVARIATE],
         worse=worse,
+        opposed=bool(worse) and -better > OPPOSED_SHARE * sum(row["change"] for row in worse),
         loss_name=name_metric(loss),
     )
+
+
+def _find_outweighed(parts: pd.DataFrame) -> str:
+    """Return in words the causes that speak for patience, where no other one raised the loss."""
+    raised = parts[parts["beyond_chance"].astype(bool) & (parts["change"] > 0)]
+    names = [str(name) for name in raised["part"] if name in CAUSES]
+    return " and ".join(_PATIENT[n] for n in names) if names and CONCEPT not in names else ""
 
 
 def phrase_reversals(
@@ -69,7 +87,7 @@ def phrase_reversals(
     """Return what would change the action, each as one phrase."""
     turn = None
     if challenger is not None:
-        turn = costs.find_turning_cost(policy, challenger.gain_low, challenger.staleness)
+        turn = costs.find_turning_cost(policy, challenger.gain_asked, challenger.staleness)
     phrases = render_words(
         "reversals.md.j2",
         action=action,

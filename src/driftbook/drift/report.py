@@ -65,7 +65,7 @@ def report_drift(
     rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
     whole = len(profiles) == len(model.features) and len(current) >= MIN_PRESENT
     window = take_sample(current if whole else current.iloc[:0], settings.data.sample_rows)
-    shares = _importance(model)
+    shares = _importance(model, reference)
     for row in rows:
         share, sure = shares.get(row["feature"], (math.nan, True))
         size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
@@ -128,14 +128,19 @@ def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame
     return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
 
 
-def _importance(model: Model) -> dict[str, tuple[float, bool]]:
-    """Return by feature its share of the model's importance, and whether that is beyond noise."""
+def _importance(model: Model, reference: ReferenceSide) -> dict[str, tuple[float, bool]]:
+    """Return by feature its share of the model's importance, and whether that is beyond noise.
+
+    NaN for one that never varied in training: nothing says what it is worth once it does.
+    """
     whole = sum(model.importance.values())
     if whole <= 0.0:
         return {}
     found = {}
     for name, rise in model.importance.items():
         share, error = rise / whole, model.importance_error.get(name, 0.0)
+        if np.count_nonzero(reference.profiles[name].counts) == 1:
+            share = math.nan
         found[name] = share, rise >= _SURE_ERRORS * error or share >= _SURE_SHARE
     return found
 
@@ -196,5 +201,5 @@ def _pair_impact(
 ) -> float:
     """Return the change of correlation times the smaller importance share of the two columns."""
     names = [model.features[side].name for side in (pair.left, pair.right)]
-    share = min(shares.get(name, (1.0, True))[0] for name in names)
+    share = float(np.nanmin([1.0, *(shares[name][0] for name in names if name in shares)]))
     return share * abs(pair.current - pair.reference)

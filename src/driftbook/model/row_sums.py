@@ -45,6 +45,12 @@ class RowSum:
         """Return the bound that the true mean stays below with one-sided ``confidence``."""
         return self.mean + float(stats.t.ppf(confidence, max(1, self.df))) * self.error
 
+    def exceeds(self, value: float) -> float:
+        """Return the one-sided confidence that the true mean exceeds ``value``."""
+        if self.error == 0.0:
+            return float(self.mean > value)
+        return float(stats.t.cdf((self.mean - value) / self.error, max(1, self.df)))
+
 
 def sum_rows(values: Floats, counts: Floats | None = None) -> RowSum:
     """Return the sum of rows in time order; ``counts``: how many terms each value sums up.

@@ -39,8 +39,6 @@ TOTAL_CHANGE = "total"
 CAUSES = (COVARIATE, PRIOR, CONCEPT)
 CAUSE_ROWS = (*CAUSES, TOTAL_CHANGE)
 CAUSE_COLUMNS = ("part", "status", "n", "change", "change_low", "change_high", "beyond_chance")
-# More rows make a part more exact than anyone needs.
-MOST_CAUSE_ROWS = 50_000
 # What bends together are expected to add to the log odds, as a standard deviation.
 BEND_SD = 2.0
 # A part whose interval reaches farther than this to either side says nothing: it is the Brier loss
@@ -112,13 +110,42 @@ def explain_change(
     current: pd.DataFrame,
     min_rows: int,
     scored: realised.ScoredRows | None = None,
+    judged: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Return :func:`split_change` of the champion's loss on ``current`` against its holdout.
 
-    ``current``: one window in time order, with or without the target; of more than 50,000 rows
-    evenly spaced ones are used. ``scored``: its rows where they are scored already. Status
-    ``not_scored`` where a feature is no column of it.
+    ``current``: one window in time order, with or without the target. ``scored``: its rows where
+    they are scored already; ``judged``: its performance table, whose change of the loss is the
+    total then: one quantity has one number and one interval. Status ``not_scored`` where a feature
+    is no column of it.
     """
+    parts = _explain_alone(model, current, min_rows, scored)
+    return parts if judged is None else _with_total(parts, judged, model.task.loss)
+
+
+def _with_total(parts: pd.DataFrame, judged: pd.DataFrame, loss: str) -> pd.DataFrame:
+    """Return the parts with the change that ``judged`` knows; what differs is the rule's."""
+    known = judged[judged["metric"].eq(loss) & judged["basis"].eq("realised")]
+    known = known[known["change"].notna()]
+    place = parts["part"].eq(TOTAL_CHANGE) & parts["status"].eq("ok")
+    if known.empty or not place.any():
+        return parts
+    row, found = known.iloc[0], parts.copy()
+    left = float(row["change"]) - float(parts.loc[place, "change"].iloc[0])
+    bounds = ["change", "change_low", "change_high"]
+    found.loc[found["part"].eq(CONCEPT), bounds] += left
+    found.loc[place, bounds] = row[bounds].to_numpy(dtype=float)
+    surely = (found["change_low"] > 0.0) | (found["change_high"] < 0.0)
+    return found.assign(
+        beyond_chance=surely.where(
+            found["part"].isin([CONCEPT, TOTAL_CHANGE]), found["beyond_chance"]
+        )
+    )
+
+
+def _explain_alone(
+    model: Model, current: pd.DataFrame, min_rows: int, scored: realised.ScoredRows | None
+) -> pd.DataFrame:
     rows = realised.score_if_complete(model, current) if scored is None else scored
     if not set(model.feature_names) <= set(current.columns):
         rows = None
@@ -127,12 +154,11 @@ def explain_change(
         return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))
     if model.task.name != "binary":
         return _split_other_task(model, current, rows, min_rows)
-    every = slice(None, None, 1 + (len(current) - 1) // MOST_CAUSE_ROWS)
     before, known = realised.score_holdout(model), find_baseline(model)
     return split_change(
         ScoredSample(before.y, before.p, known.bends),
         known.served_holdout,
-        ScoredSample(rows.y[every], rows.p[every], bend_inputs(model, current.iloc[every])),
+        ScoredSample(rows.y, rows.p, bend_inputs(model, current)),
         min_rows,
     )
 
@@ -145,7 +171,6 @@ def _split_other_task(
     known = rows.y >= 0 if task.classes else ~np.isnan(rows.y)
     labelled = int(known.sum()) >= min_rows
     chosen = np.flatnonzero(known) if labelled else np.arange(len(rows.p))
-    chosen = chosen[:: 1 + (len(chosen) - 1) // MOST_CAUSE_ROWS] if len(chosen) else chosen
     if min(len(chosen), len(before.y)) < min_rows or not task.count_contrast(before.y):
         return _table({}, dict.fromkeys(CAUSE_ROWS, "insufficient"), len(chosen))
     y = rows.y[chosen] if labelled else np.full(len(chosen), np.nan)

@@ -13,10 +13,9 @@ from driftbook.model import scores
 from driftbook.model.row_sums import (
     BLOCKS,
     block_standard_error,
-    difference_half_width,
     find_worse_confidence,
 )
-from driftbook.model.tasks import RegressionTask
+from driftbook.model.tasks import BINARY, RegressionTask
 from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
 from driftbook.performance.baseline import BaselineSide, bend_inputs, find_baseline
@@ -114,7 +113,8 @@ def _estimate_expected(
             continue
         variance = one.outcome * base.inflation + one.fit
         whole = ExpectedMetric(one.value, np.zeros(0), one.rows)
-        rows.append(row | _intervals(metric, whole, base, variance, "estimated", len(task.metrics)))
+        tests = 1 if metric == task.loss else len(task.metrics) - 1
+        rows.append(row | _intervals(metric, whole, base, variance, "estimated", tests))
     return rows
 
 
@@ -190,7 +190,8 @@ def _judged(
         gradient = (one.slope * spread) @ inputs[:, fitted.used]
         calibration = float(gradient @ fitted.covariance @ gradient)
         outcomes = float(np.square(one.slope) @ spread) * known.inflation
-        rows.append(row | _intervals(metric, one, known, outcomes + calibration, basis))
+        tests = 1 if metric == BINARY.loss else len(scores.METRICS) - 1
+        rows.append(row | _intervals(metric, one, known, outcomes + calibration, basis, tests))
     return rows
 
 
@@ -200,7 +201,7 @@ def _intervals(
     known: HoldoutBaseline,
     variance: float,
     basis: str,
-    tests: int = len(scores.METRICS),
+    tests: int,
 ) -> MetricRow:
     """Return value and change with their intervals.
 
@@ -210,16 +211,14 @@ def _intervals(
     half = float(stats.t.ppf(0.5 + ESTIMATE_CONFIDENCE / 2, BLOCKS - 1) * np.sqrt(variance))
     rows_came, df = block_standard_error(one.influence)
     change = one.value - known.score.value
-    wide = difference_half_width(
-        (float(np.hypot(np.sqrt(variance), rows_came)), df),
-        (known.error, known.df),
-        find_worse_confidence(tests),
-    )
+    error = float(np.hypot(np.sqrt(variance), rows_came)), df
+    confidence = find_worse_confidence(tests)
+    judged = judge_change(metric, change, error, (known.error, known.df), confidence)
     found = {
         "status": "ok",
         "value": one.value,
         "ci_low": one.value - half,
         "ci_high": one.value + half,
-        **judge_change(metric, change, wide),
+        **judged,
     }
     return found if basis == "estimated" else found | {"worse": False}

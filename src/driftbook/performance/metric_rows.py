@@ -10,12 +10,14 @@ import pandas as pd
 
 from driftbook.data.arrays import Floats
 from driftbook.model import scores
-from driftbook.model.row_sums import block_standard_error
+from driftbook.model.row_sums import block_standard_error, difference_half_width
 from driftbook.model.tasks import Task
+from driftbook.performance.verdicts import INTERVAL
 
 PERFORMANCE_COLUMNS = (
     "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
-    "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high", "worse",
+    "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high",
+    "verdict", "worse",
 )  # fmt: skip
 MetricRow = dict[str, object]
 
@@ -50,7 +52,8 @@ def make_metric_row(
 ) -> MetricRow:
     """Return a row with nothing but its baseline known yet: all else is NaN, and not worse."""
     row: MetricRow = dict.fromkeys(PERFORMANCE_COLUMNS, float("nan"))
-    row |= {"metric": metric, "basis": basis, "method": method, "n": n, "worse": False}
+    row |= {"metric": metric, "basis": basis, "method": method, "n": n}
+    row |= {"verdict": None, "worse": False}
     if known is None:
         return row
     base = known.score
@@ -59,11 +62,27 @@ def make_metric_row(
     }  # fmt: skip
 
 
-def judge_change(metric: str, change: float, half: float) -> MetricRow:
-    """Return the change with its interval, and whether all of that lies on the bad side."""
-    low, high = change - half, change + half
-    worse = high < 0 if metric in scores.LARGER_IS_BETTER else low > 0
-    return {"change": change, "change_low": low, "change_high": high, "worse": worse}
+def judge_change(
+    metric: str,
+    change: float,
+    current: tuple[float, int],
+    reference: tuple[float, int],
+    confidence: float,
+) -> MetricRow:
+    """Return the change with its 95% interval, and whether it is worse with more ``confidence``.
+
+    ``current`` and ``reference``: standard error and degrees of freedom of both sides.
+    ``confidence``: two-sided; the interval of that confidence lies wholly on the bad side.
+    """
+    half = difference_half_width(current, reference, INTERVAL)
+    asked = difference_half_width(current, reference, confidence)
+    rise = -change if metric in scores.LARGER_IS_BETTER else change
+    return {
+        "change": change,
+        "change_low": change - half,
+        "change_high": change + half,
+        "worse": rise > asked,
+    }
 
 
 def tabulate_metric_rows(rows: Sequence[MetricRow] = ()) -> pd.DataFrame:

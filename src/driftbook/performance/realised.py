@@ -28,6 +28,12 @@ from driftbook.performance.metric_rows import (
     make_metric_row,
     tabulate_metric_rows,
 )
+from driftbook.performance.verdicts import (
+    INTERVAL,
+    TOLERATED_SHARE,
+    add_verdicts,
+    name_verdict,
+)
 from driftbook.settings import Settings
 
 
@@ -52,10 +58,12 @@ def judge_performance(
 ) -> pd.DataFrame:
     """Return a row a metric and basis: realised where labels are known, estimated for all rows.
 
-    ``value`` and ``baseline`` (the champion's temporal holdout) come with 95% intervals; that of
-    an estimate holds for what comes true in the window. The interval of ``change`` is wider: all
-    metrics together call a window without any change ``worse`` in at most 1% of cases
-    (Bonferroni), and ``worse`` says that it lies wholly on the bad side. ``basis``: ``realised``,
+    ``value``, ``baseline`` (the champion's temporal holdout) and ``change`` come with 95%
+    intervals, two-sided; that of an estimated value holds for what comes true in the window.
+    ``verdict``: ``worse`` (the interval of the change lies wholly on the bad side), ``no worse``
+    (it excludes a change that matters: ``policy.tolerance``), or ``can't tell yet``. ``worse``:
+    sure enough to act on, where the loss is: at most 1% of windows without any change are, and 1%
+    in any other metric (Bonferroni). ``basis``: ``realised``,
     ``estimated`` (one method a metric, named by ``method``), or ``alternative`` (what other
     methods say; shown, never worse). ``history``: mature labelled rows since the reference, which
     calibrate the estimate where there are enough; ``scored``: the rows of ``current`` where they
@@ -80,7 +88,8 @@ def judge_performance(
     without_labels = estimated.estimate_performance(
         model, rows.p, current, past, settings.policy.min_rows
     )
-    return pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
+    table = pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
+    return add_verdicts(table, model.task.loss, settings.policy.tolerance)
 
 
 def find_counting_rows(table: pd.DataFrame) -> pd.DataFrame:
@@ -138,12 +147,11 @@ def _judge_metric(
     row |= {"status": "ok", "value": now.value, "ci_low": now.ci_low, "ci_high": now.ci_high}
     if base.score.status != "ok":
         return row
-    half = difference_half_width(
-        block_standard_error(now.influence),
-        (base.error, base.df),
-        find_worse_confidence(len(task.metrics) + 1),
-    )
-    return row | judge_change(metric, now.value - base.score.value, half)
+    # The loss that decisions rest on spends a budget of its own, all else another.
+    confidence = find_worse_confidence(1 if metric == task.loss else len(task.metrics))
+    change = now.value - base.score.value
+    error = block_standard_error(now.influence)
+    return row | judge_change(metric, change, error, (base.error, base.df), confidence)
 
 
 def _judge_calibration(
@@ -160,7 +168,7 @@ def _judge_calibration(
     task, known = model.task, ~np.isnan(rows.y)
     now = task.residuals(rows.y[known], rows.p[known])
     before = task.residuals(model.holdout_outcomes, model.holdout_scores)
-    confidence = 1.0 - FALSE_WORSE_RATE / (len(task.metrics) + 1) / now.shape[1]
+    confidence = 1.0 - FALSE_WORSE_RATE / len(task.metrics) / now.shape[1]
     slacks = np.broadcast_to(slack, now.shape[1])
     judged = [
         _judge_bias(now[:, k], before[:, k], min_rows, float(slacks[k]), confidence)
@@ -172,7 +180,7 @@ def _judge_calibration(
 
 def _excess(row: MetricRow) -> float:
     """Return how far a change reaches beyond its interval's half width; little where unknown."""
-    change, low = float(str(row["change"])), float(str(row["change_low"]))
+    change, low = (float(str(row[name])) for name in ("change", "change_low"))
     return abs(change) - (change - low) if np.isfinite(change) else -np.inf
 
 
@@ -184,10 +192,17 @@ def _judge_bias(
     if len(gap) < min_rows:
         return row | {"status": "insufficient"}
     row |= {"status": "ok", **_mean_interval(gap, ("value", "ci_low", "ci_high"))}
-    half = difference_half_width(block_standard_error(gap), block_standard_error(base), confidence)
+    errors = block_standard_error(gap), block_standard_error(base)
     change = float(gap.mean() - base.mean())
-    worse = abs(change) > half + slack and abs(gap.mean()) > abs(base.mean())
-    return row | judge_change("calibration", change, half) | {"worse": worse}
+    row |= judge_change("calibration", change, *errors, confidence)
+    asked, half = (difference_half_width(*errors, level) for level in (confidence, INTERVAL))
+    # A mean that comes nearer to 0 is no worse, however far it moves.
+    beyond = (abs(change) if abs(gap.mean()) > abs(base.mean()) else -np.inf) - slack
+    tolerated = TOLERATED_SHARE * float(np.abs(base).mean())
+    return row | {
+        "worse": bool(beyond > asked),
+        "verdict": name_verdict(beyond - half, beyond + half, tolerated),
+    }
 
 
 def _mean_interval(values: Floats, names: tuple[str, str, str]) -> MetricRow:

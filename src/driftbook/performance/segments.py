@@ -20,6 +20,7 @@ from driftbook.model.row_sums import (
 )
 from driftbook.model.training import Model
 from driftbook.performance.realised import ScoredRows
+from driftbook.performance.verdicts import TOLERATED_SHARE, WORSE, name_verdict
 from driftbook.settings import Settings
 
 SEGMENT_COLUMNS = (
@@ -31,9 +32,7 @@ MOST_VALUES = 50
 # Numbers of more different values are cut into groups of about equal size.
 SEGMENT_GROUPS = 5
 OTHER, MISSING = "other", "missing"
-WORSE, NO_WORSE, UNSURE, FEW = "worse", "no worse", "can't tell yet", "few rows"
-# A rise of the loss by less than this share of the baseline's matters to nobody (a convention).
-TOLERATED_SHARE = 0.1
+FEW = "few rows"
 
 
 @dataclass(frozen=True)
@@ -59,9 +58,10 @@ def judge_segments(
     ``loss`` is the mean of the rows whose outcome is known, ``baseline`` that of the same value on
     the champion's holdout. The interval of ``change`` is two-sided and corrected over all rows
     (Bonferroni): at most 1% of windows without any change have a ``worse`` one. ``verdict``:
-    ``worse`` (the interval lies above 0), ``no worse`` (it excludes a rise by a tenth of the
-    model's baseline loss), ``can't tell yet``, or ``few rows`` (fewer than ``policy.min_rows`` in
-    the window or the holdout). A column that either side lacks has no row.
+    ``worse`` (the interval lies above 0), ``no worse`` (it excludes a rise by ``policy.tolerance``,
+    a tenth of the model's baseline loss by default), ``can't tell yet``, or ``few rows`` (fewer
+    than ``policy.min_rows`` in the window or the holdout). A column that either side lacks has no
+    row.
     """
     names = [
         name
@@ -74,7 +74,9 @@ def judge_segments(
     few = settings.policy.min_rows
     tests = sum(min(len(a), len(b)) >= few for _, _, a, b in pairs)
     confidence = find_worse_confidence(max(1, tests))
-    tolerated = TOLERATED_SHARE * float(before.mean()) if len(before) else math.nan
+    own = settings.policy.tolerance
+    share = TOLERATED_SHARE * float(before.mean()) if len(before) else math.nan
+    tolerated = share if own is None else own
     rows = [_judge(*pair, few, confidence, tolerated) for pair in pairs]
     table = pd.DataFrame([astuple(row) for row in rows], columns=list(SEGMENT_COLUMNS))
     surely = table["verdict"].eq(WORSE)
@@ -161,5 +163,5 @@ def _judge(
         block_standard_error(now), block_standard_error(before), confidence
     )
     low, high = change - half, change + half
-    verdict = WORSE if low > 0.0 else NO_WORSE if high < tolerated else UNSURE
+    verdict = name_verdict(low, high, tolerated)
     return SegmentRow(name, value, len(now), loss, base, change, low, high, verdict)

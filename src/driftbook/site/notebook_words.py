@@ -10,7 +10,6 @@ import pandas as pd
 
 from driftbook.site.figures.theme import ShownColumn
 from driftbook.words import (
-    METRIC_DIRECTIONS,
     format_number,
     join_interval,
     name_metric,
@@ -148,10 +147,7 @@ def describe_performance(performance: pd.DataFrame) -> str:
 def _verdict(row: Mapping[Any, Any]) -> str:
     if row["status"] != "ok":
         return str(row["status"]).replace("_", " ")
-    if row["worse"]:
-        return "worse"
-    direction = METRIC_DIRECTIONS.get(row["metric"], 0)
-    return "not_surely_worse" if direction * row["change"] < 0 else "no_worse"
+    return row["verdict"] if isinstance(row["verdict"], str) else "no baseline"
 
 
 def describe_segments(segments: pd.DataFrame) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -104,11 +107,23 @@ def draw_causes(parts: pd.DataFrame, loss: str) -> theme.Picture:
     return page.picture
 
 
-def draw_gains(candidates: pd.DataFrame, break_even: float, loss: str) -> theme.Picture:
-    """Return what each challenger gains of ``loss`` over the champion, against the break-even."""
+def draw_gains(
+    candidates: pd.DataFrame,
+    break_even: float,
+    loss: str,
+    credited: Mapping[str, Any] | None = None,
+) -> theme.Picture:
+    """Return what each challenger gains of ``loss`` over the champion, against the break-even.
+
+    ``credited``: ``gain``, ``gain_low``, ``gain_high`` of what is expected to last; drawn on top.
+    """
     if candidates.empty:
         return theme.draw_nothing("No challenger was trained for this window.")
     shown = candidates.sort_values("gain_low", ignore_index=True)
+    if credited is not None:
+        lasting = {name: credited[name] for name in ("gain", "gain_low", "gain_high")}
+        own = pd.DataFrame([lasting | {"recipe": "expected to last"}])
+        shown = pd.concat([shown, own], ignore_index=True)
     text = "Gain of each challenger against the break-even gain"
     with theme.open_sheet(text, 1.5 + 0.45 * len(shown)) as page:
         axes = page.axes[0]
@@ -125,7 +140,8 @@ def draw_gains(candidates: pd.DataFrame, break_even: float, loss: str) -> theme.
         markers = ["^" if p else "o" for p in pays]
         theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
         axes.set_xlabel(
-            f"fall of mean {name_metric(loss)} a row against the champion   (▲ pays, ● does not)\n"
+            f"fall of mean {name_metric(loss)} a row against the champion\n"
+            "▲ surely above the break-even, ● not   "
             f"n = {format_number(shown['n_gate'].max())} gate rows that trained neither"
         )
     return page.picture
