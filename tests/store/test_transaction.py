@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -14,7 +16,10 @@ import staged_runs
 from driftbook import paths
 from driftbook.errors import BusyError, DriftbookError, UsageError
 from driftbook.model import training
+from driftbook.runbook.flow import RunbookJob, perform_job
+from driftbook.runbook.project import Project, locate_project
 from driftbook.runbook.run import open_run
+from driftbook.runbook.terminal import Terminal
 from driftbook.store import manifest, registry, registry_models, transaction, verify
 
 
@@ -211,3 +216,51 @@ def test_a_finished_run_opens_as_a_scratch_copy(root: Path) -> None:
 def test_an_unknown_run_is_refused(root: Path) -> None:
     with pytest.raises(UsageError, match="no run 'gone'"):
         open_run("unused.yaml", root, None, "gone")
+
+
+def test_an_older_run_without_its_mark_does_not_take_the_newest_one_s_place(root: Path) -> None:
+    first = manifest.read_manifest(root / "manifest.json")["run_id"]
+    second = staged_runs.publish(root)
+    for run_id, made in ((first, "2026-01-01T00:00:00+00:00"), (second, "2026-01-02T00:00:00")):
+        for path in [root / "runs" / run_id / "manifest.json", root / "manifest.json"]:
+            document = manifest.read_manifest(path)
+            if document["run_id"] == run_id:
+                path.write_text(json.dumps(document | {"created_utc": made}), encoding="utf-8")
+    (root / "runs" / first / paths.PUBLISHED_MARK).unlink()
+    assert transaction.recover_artifacts(root) == []
+    assert manifest.read_manifest(root / "manifest.json")["run_id"] == second
+    (root / "runs" / second / paths.PUBLISHED_MARK).unlink()
+    assert transaction.recover_artifacts(root) == [
+        f"finished publishing run {second}, which had stopped half-way"
+    ]
+
+
+def test_a_first_run_that_fails_keeps_what_another_one_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two first runs on a new folder: the other one publishes between a look and the lock."""
+    settings = tmp_path / "runbook.yaml"
+    settings.write_text(
+        "data: {source: absent.csv, target: target, timestamp: null, window: 100}\n",
+        encoding="utf-8",
+    )
+    project = locate_project(settings, tmp_path / "artifacts")
+    hold = Project.hold_artifacts
+
+    @contextmanager
+    def hold_later(
+        self: Project, say: Callable[[str], None], create: bool = False
+    ) -> Iterator[None]:
+        staged_runs.publish(self.artifacts)
+        with hold(self, say, create):
+            yield
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Project, "hold_artifacts", hold_later)
+        with pytest.raises(UsageError, match=r"absent\.csv"):
+            perform_job(project, RunbookJob(), Terminal(), cell_timeout=60, render=False)
+    assert verify.verify_artifacts(project.artifacts) == []
+    shutil.rmtree(project.artifacts)
+    with pytest.raises(UsageError, match=r"absent\.csv"):
+        perform_job(project, RunbookJob(), Terminal(), cell_timeout=60, render=False)
+    assert not project.artifacts.exists()

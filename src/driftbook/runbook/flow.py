@@ -84,8 +84,10 @@ def perform_job(
         from driftbook.store import runs_table
 
         notebooks.check_parameters(chosen, job.fill_parameters(project))
-        new = not project.artifacts.exists()
+        made = not project.artifacts.exists()
         with project.hold_artifacts(terminal.say, create=True):
+            # Another first run may have published here since; nothing of it is this one's.
+            new = made and not (project.artifacts / paths.MANIFEST).exists()
             with _published(project, job, new) as staged:
                 window = _carry_over(project, job, staged, kernel, terminal)
                 notebooks.execute_notebooks(

@@ -112,9 +112,21 @@ def find_unlisted(artifacts: Path, document: Mapping[str, Any]) -> list[Path]:
 
 
 def list_unpublished_runs(artifacts: Path) -> list[str]:
-    """Return the ids of committed runs whose publication has not ended, oldest first."""
+    """Return the ids of committed runs whose publication has not ended, oldest first.
+
+    A run older than the manifest in force was published before it: one that lost its mark since
+    must not take the newer one's place.
+    """
     committed = sorted(path.parent for path in (artifacts / paths.RUNS).glob(f"*/{paths.MANIFEST}"))
-    return [folder.name for folder in committed if not (folder / paths.PUBLISHED_MARK).exists()]
+    unmarked = [folder for folder in committed if not (folder / paths.PUBLISHED_MARK).exists()]
+    if not unmarked or not (artifacts / paths.MANIFEST).exists():
+        return [folder.name for folder in unmarked]
+    newest = str(read_manifest(artifacts / paths.MANIFEST).get("created_utc", ""))
+    return [
+        folder.name
+        for folder in unmarked
+        if str(read_manifest(folder / paths.MANIFEST).get("created_utc", "")) >= newest
+    ]
 
 
 def read_manifest(path: Path) -> dict[str, Any]:

@@ -141,8 +141,8 @@ def draw_gains(
         theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
         axes.set_xlabel(
             f"fall of mean {name_metric(loss)} a row against the champion\n"
-            "▲ surely above the break-even, ● not   "
-            f"n = {format_number(shown['n_gate'].max())} gate rows that trained neither"
+            "▲ surely above break-even, ● not; "
+            f"n = {format_number(shown['n_gate'].max())} unseen rows"
         )
     return page.picture
 
