@@ -63,6 +63,7 @@ def _environment() -> Environment:
     )
     environment.filters |= {
         "code": format_code,
+        "confidence": format_confidence,
         "interval": format_interval,
         "join_interval": join_interval,
         "metric": name_metric,
@@ -129,6 +130,15 @@ def format_percent(value: float | None, places: int = 1) -> str:
     if value is None or math.isnan(value):
         return UNKNOWN
     return f"{100 * value:.{places}f}%"
+
+
+def format_confidence(value: float) -> str:
+    """Return how sure something is: no evidence makes it 100%.
+
+    >>> format_confidence(0.7123), format_confidence(0.9999), format_confidence(0.0001)
+    ('71%', 'over 99%', 'under 1%')
+    """
+    return "over 99%" if value > 0.995 else "under 1%" if value < 0.005 else f"{100 * value:.0f}%"
 
 
 def format_interval(value: float | None, low: float | None, high: float | None) -> str:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from driftbook import words
 from driftbook.data import synthetic
 from driftbook.decision import policy
 from driftbook.decision.challenger import Challenger
@@ -396,7 +397,7 @@ def test_levels_never_seen_are_in_the_reason_however_little_they_matter() -> Non
 def test_a_retrain_says_how_sure_it_is_and_what_was_asked() -> None:
     found = _assessed("concept")
     assert found.challenger is not None and found.action == "retrain"
-    sure = f"({100 * found.challenger.certainty:.0f}% sure to, 60% asked)"
+    sure = f"({words.format_confidence(found.challenger.certainty)} sure to, 60% asked)"
     assert sure in found.reason
     kept = found.to_dict()["evidence"]["challenger"]
     assert kept["certainty"] == found.challenger.certainty
