@@ -264,3 +264,56 @@ def test_a_first_run_that_fails_keeps_what_another_one_published(
     with pytest.raises(UsageError, match=r"absent\.csv"):
         perform_job(project, RunbookJob(), Terminal(), cell_timeout=60, render=False)
     assert not project.artifacts.exists()
+
+
+@pytest.fixture(scope="module")
+def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two runs and two versions, the second one a challenger that nobody published files of."""
+    folder = tmp_path_factory.mktemp("grown")
+    staged_runs.publish(folder)
+    staged_runs.publish(folder)
+    champion = registry_models.load_model(folder / "models")
+    other = training.train(champion.reference.iloc[:700], staged_runs.SETTINGS)
+    registry_models.save_model(folder / "models", other)
+    registry.nominate_challenger(folder / "models", other.version)
+    assert verify.verify_artifacts(folder) == []
+    return folder
+
+
+# Not hashed anywhere: marks, locks, and the notes and settings of a run, which no artifact names.
+_UNHASHED = ("run.json", "settings.yaml", "data.json")
+
+
+def _damage(path: Path, how: str) -> None:
+    content = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    elif how == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    elif how == "null":
+        path.write_bytes(b"null\n")
+    else:
+        path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("how", ["gone", "cut", "null", "empty"])
+def test_every_damage_is_a_line_and_never_a_traceback(
+    grown: Path, tmp_path: Path, how: str
+) -> None:
+    listed = [
+        path.relative_to(grown)
+        for path in sorted(grown.rglob("*"))
+        if path.is_file() and not path.name.startswith(".") and path.name not in _UNHASHED
+    ]
+    assert sum(path.parts[0] == "models" for path in listed) > 9
+    assert sum(path.parts[0] == "runs" for path in listed) > 10
+    for place, name in enumerate(listed):
+        root = Path(shutil.copytree(grown, tmp_path / str(place)))
+        _damage(root / name, how)
+        if name.as_posix() == "manifest.json":
+            with pytest.raises(DriftbookError):
+                verify.verify_artifacts(root)
+            continue
+        problems = verify.verify_artifacts(root)
+        assert problems, name
+        assert all("\n" not in line for line in problems)

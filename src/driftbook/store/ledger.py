@@ -28,8 +28,8 @@ def read_ledger(models: Path) -> list[dict[str, Any]]:
     previous = ""
     for number, text in enumerate(_read_finished_lines(path), start=1):
         try:
-            line = json.loads(text)
-        except ValueError as error:
+            line = dict(json.loads(text))
+        except (ValueError, TypeError) as error:
             raise IntegrityError(
                 f"the ledger {path} has a broken line {number}; restore the file"
             ) from error

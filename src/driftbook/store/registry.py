@@ -91,7 +91,8 @@ def read_verified_files(models: Path, name: str) -> dict[str, bytes]:
     """
     known = read_index(models)
     version = known.resolve(name)
-    return _read_checked(models / version, known.versions[version]["files"])
+    hashes = known.versions[version].get("files", {})
+    return _read_checked(models / version, hashes)
 
 
 def _read_checked(folder: Path, hashes: Mapping[str, str]) -> dict[str, bytes]:

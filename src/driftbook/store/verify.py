@@ -22,6 +22,8 @@ def verify_artifacts(artifacts: Path) -> list[str]:
     document = read_manifest(artifacts / paths.MANIFEST)
     problems = [*_check_files(artifacts, document), *_check_lineage(artifacts, document)]
     problems += _check_registry(artifacts, document)
+    problems += _check_versions(artifacts / paths.MODELS, document)
+    problems += _check_archive(artifacts, document)
     # Where a run was published meanwhile, the files of one were held against the other's manifest.
     if problems and read_manifest(artifacts / paths.MANIFEST) != document:
         return verify_artifacts(artifacts)
@@ -42,22 +44,25 @@ def _check_files(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     return problems
 
 
-def _check_file(path: Path, name: str, entry: Mapping[str, Any]) -> list[str]:
+def _check_file(path: Path, name: str, entry: Any) -> list[str]:
+    known = entry if isinstance(entry, dict) else {}
     if not path.is_file():
         return [f"{name} is missing"]
-    content = path.read_bytes()
-    if files.hash_bytes(content) == entry["sha256"]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return [f"{name} cannot be read ({error.strerror})"]
+    if files.hash_bytes(content) == known.get("sha256"):
         return []
-    if len(content) != entry["bytes"]:
-        return [
-            f"{name} has {len(content)} bytes, the manifest says {entry['bytes']}: it was altered"
-        ]
+    size = known.get("bytes")
+    if len(content) != size:
+        return [f"{name} has {len(content)} bytes, the manifest says {size}: it was altered"]
     return [f"{name} was altered: its SHA-256 is not the manifest's"]
 
 
 def _check_lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     """Check that recommendation, drift report and tracked run name one run and one model."""
-    run_id = document["run_id"]
+    run_id = document.get("run_id")
     try:
         named = {
             "recommendation": [files.read_json_object(artifacts / paths.RECOMMENDATION)],
@@ -75,9 +80,9 @@ def _check_lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     for name, rows in named.items():
         for key in ("run_id", "model_version"):
             found = sorted({str(row.get(key)) for row in rows})
-            if found != [document[key]]:
+            if found != [document.get(key)]:
                 told = ", ".join(found) or "none"
-                problems.append(f"{name} names {key} {told}, the manifest {document[key]}")
+                problems.append(f"{name} names {key} {told}, the manifest {document.get(key)}")
     return problems
 
 
@@ -87,19 +92,70 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 
 
 def _check_registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
-    models, judged = artifacts / paths.MODELS, document["model_version"]
+    models, judged = artifacts / paths.MODELS, document.get("model_version")
     try:
-        lines, champion = (
-            ledger.read_ledger(models),
-            registry.read_index(models).aliases["champion"],
-        )
-        registry.read_verified_files(models, "champion")
+        lines = ledger.read_ledger(models)
+        known = registry.read_index(models)
+        champion = known.aliases.get("champion")
+        known.resolve("champion")
     except DriftbookError as error:
         return [str(error)]
     last: Mapping[str, Any] = lines[-1] if lines else {}
     if last.get("to") != champion:
         return [f"the champion is {champion} but the ledger's last line names {last.get('to')}"]
     evidence = document["files"].get(paths.RECOMMENDATION.as_posix(), {}).get("sha256")
-    if champion == judged or (last["from"], last["evidence_sha256"]) == (judged, evidence):
+    rests_on = last.get("from"), last.get("evidence_sha256")
+    if champion == judged or rests_on == (judged, evidence):
         return []
     return [f"the champion is {champion}, but the last run judged {judged}; run `make run-drift`"]
+
+
+def _check_versions(models: Path, document: Mapping[str, Any]) -> list[str]:
+    """Check every version of the registry, not the one that the manifest lists file by file."""
+    try:
+        versions = registry.read_index(models).versions
+    except DriftbookError:
+        return []  # told already
+    problems = []
+    for version, entry in versions.items():
+        hashes = entry.get("files") if isinstance(entry, dict) else None
+        for name in registry.VERSION_FILES:
+            path = (paths.MODELS / version / name).as_posix()
+            if path in document["files"]:
+                continue
+            known = hashes.get(name) if isinstance(hashes, dict) else None
+            if known is None:
+                problems.append(f"{path} has no SHA-256 in the registry's index")
+            else:
+                problems += _check_hash(models / version / name, path, known)
+    return problems
+
+
+def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
+    """Check what every archived run has kept: what it made itself, and its executed notebooks."""
+    problems = []
+    for folder in sorted((artifacts / paths.RUNS).glob("*/")):
+        own, name = folder.name, folder.relative_to(artifacts).as_posix()
+        try:
+            known = read_manifest(folder / paths.MANIFEST)
+        except DriftbookError as error:
+            problems.append(str(error))
+            continue
+        made = known.get("parts")
+        for path, entry in known["files"].items():
+            part = path.partition("/")[0]
+            if path.startswith(f"{name}/"):
+                if path not in document["files"]:
+                    problems += _check_file(artifacts / path, path, entry)
+            elif part != paths.MODELS.name and isinstance(made, dict) and made.get(part) == own:
+                problems += _check_file(folder / path, f"{name}/{path}", entry)
+    return problems
+
+
+def _check_hash(path: Path, name: str, known: object) -> list[str]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return [f"{name} cannot be read ({error.strerror})"]
+    altered = files.hash_bytes(content) != known
+    return [f"{name} was altered: its SHA-256 is not the registry's"] if altered else []
