@@ -180,6 +180,43 @@ def test_a_promotion_stopped_half_way_is_finished(models: Path, versions: list[M
     assert registry.settle_promotion(models) is None
 
 
+@pytest.mark.parametrize("damage", ["last line gone", "who edited", "index of an earlier time"])
+def test_a_champion_never_goes_back_by_itself(
+    models: Path, versions: list[Model], damage: str
+) -> None:
+    """What lacks lines that the index knows is an error, not a move that was never finished."""
+    first = registry.read_index(models).aliases["champion"]
+    registry.promote_version(models, versions[1].version, why="x", evidence_sha256=None)
+    early = (models / "index.json").read_bytes()
+    registry.roll_back(models, first, why="back")
+    path = models / "ledger.jsonl"
+    lines = path.read_text("utf-8").splitlines()
+    if damage == "last line gone":
+        path.write_text("\n".join(lines[:-1]) + "\n", encoding="utf-8")
+    elif damage == "who edited":
+        found = json.loads(lines[-1]) | {"who": "somebody else"}
+        path.write_text("\n".join([*lines[:-1], json.dumps(found, sort_keys=True)]) + "\n")
+    else:  # forward only: the rollback had been written before the index
+        (models / "index.json").write_bytes(early)
+        assert "finished the rollback" in str(registry.settle_promotion(models))
+        assert registry.read_index(models).aliases["champion"] == first
+        return
+    with pytest.raises(IntegrityError, match="restore both files of one backup"):
+        registry.settle_promotion(models)
+    assert registry.read_index(models).aliases["champion"] == first
+
+
+def test_an_index_of_an_earlier_release_has_no_head_and_is_still_read(models: Path) -> None:
+    path = models / "index.json"
+    known = json.loads(path.read_text("utf-8"))
+    del known["ledger"]
+    path.write_text(json.dumps(known), encoding="utf-8")
+    assert registry.settle_promotion(models) is None
+    (models / "ledger.jsonl").write_text("", encoding="utf-8")
+    with pytest.raises(IntegrityError, match="names None"):
+        registry.settle_promotion(models)
+
+
 def test_a_line_that_was_never_finished_took_no_effect(models: Path, versions: list[Model]) -> None:
     path = models / "ledger.jsonl"
     whole = path.read_bytes()

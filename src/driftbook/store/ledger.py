@@ -6,6 +6,7 @@ import getpass
 import json
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,20 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import IntegrityError, UsageError
 from driftbook.store import files
+
+
+@dataclass(frozen=True)
+class LedgerHead:
+    """How many lines a ledger has, and the SHA-256 of the last of them."""
+
+    lines: int
+    sha256: str
+
+
+def read_head(models: Path, lines: int | None = None) -> LedgerHead:
+    """Return where the ledger ends, or where it ended when it had so many ``lines``."""
+    found = _read_finished_lines(models / paths.LEDGER)[:lines]
+    return LedgerHead(len(found), files.hash_bytes(found[-1].encode()) if found else "")
 
 
 def read_ledger(models: Path) -> list[dict[str, Any]]:

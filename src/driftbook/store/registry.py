@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import DriftbookError, IntegrityError, UsageError
 from driftbook.store import files, ledger
+from driftbook.store.ledger import LedgerHead
 
 # The scorer is the model compiled for serving: the API loads it without scikit-learn or skops.
 VERSION_FILES = ("model.skops", "reference.parquet", "card.json", "scorer.json")
@@ -23,10 +24,15 @@ VERSION_FILES = ("model.skops", "reference.parquet", "card.json", "scorer.json")
 
 @dataclass(frozen=True)
 class RegistryIndex:
-    """The registry's one table: the file hashes of every version, and the aliases."""
+    """The registry's one table: the file hashes of every version, and the aliases.
+
+    ``head`` is where the ledger ended when the champion was last moved: a ledger that is shorter,
+    or another one up to there, was altered.
+    """
 
     versions: Mapping[str, Mapping[str, Any]]
     aliases: Mapping[str, str | None]
+    head: LedgerHead | None = None  # None: no champion yet, or an index of an earlier release
 
     def resolve(self, name: str) -> str:
         """Return the version that ``name`` (an alias or a version) stands for.
@@ -50,7 +56,12 @@ def read_index(models: Path) -> RegistryIndex:
     path = models / paths.INDEX
     try:
         values = files.read_json_object(path)
-        return RegistryIndex(versions=dict(values["versions"]), aliases=dict(values["aliases"]))
+        head = values.get("ledger")
+        return RegistryIndex(
+            versions=dict(values["versions"]),
+            aliases=dict(values["aliases"]),
+            head=None if head is None else LedgerHead(int(head["lines"]), str(head["sha256"])),
+        )
     except FileNotFoundError:
         return RegistryIndex(versions={}, aliases={"champion": None, "challenger": None})
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -133,7 +144,7 @@ def register_version(models: Path, known: RegistryIndex, partial: Path, version:
         "files": {name: files.hash_bytes((folder / name).read_bytes()) for name in VERSION_FILES},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _write_index(models, RegistryIndex({**known.versions, version: entry}, known.aliases))
+    _write_index(models, replace(known, versions={**known.versions, version: entry}))
 
 
 def adopt_versions(models: Path, staged: Path) -> list[str]:
@@ -174,7 +185,7 @@ def nominate_challenger(models: Path, version: str | None) -> None:
         chosen = None if version is None else known.resolve(version)
         if chosen != known.aliases.get("challenger"):
             aliases = {**known.aliases, "challenger": chosen}
-            _write_index(models, RegistryIndex(known.versions, aliases))
+            _write_index(models, replace(known, aliases=aliases))
 
 
 def promote_version(
@@ -223,11 +234,42 @@ def settle_promotion(models: Path) -> str | None:
     if not models.exists():
         return None
     with lock_registry(models) as known:
-        lines = ledger.read_ledger(models)
-        if not lines or lines[-1]["to"] == known.aliases.get("champion"):
+        line = find_unsettled(models, known)
+        if line is None:
             return None
-        _write_index(models, _with_champion(known, lines[-1]["to"]))
-    return f"finished the {lines[-1]['event']} of {lines[-1]['to']} that had stopped half-way"
+        _write_index(models, _with_champion(models, known, line["to"]))
+    event = "promotion" if line["event"] == "first" else line["event"]
+    return f"finished the {event} of {line['to']} that had stopped half-way"
+
+
+def find_unsettled(models: Path, known: RegistryIndex) -> dict[str, Any] | None:
+    """Return the ledger's last line if the index does not know it yet; None where both agree.
+
+    Raises:
+        IntegrityError: the ledger lacks lines that the index knows, or other ones are in their
+            place, or the index names a champion that the ledger does not.
+    """
+    lines, champion = ledger.read_ledger(models), known.aliases.get("champion")
+    last: dict[str, Any] = lines[-1] if lines else {}
+    path, mend = models / paths.LEDGER, "restore both files of one backup"
+    if known.head is not None:
+        seen = ledger.read_head(models, known.head.lines)
+        if seen != known.head:
+            raise IntegrityError(
+                f"the ledger {path} has {len(lines)} line(s), the registry's index knew "
+                f"{known.head.lines} of them with another ending: lines were altered or removed; "
+                f"{mend}"
+            )
+        if len(lines) > known.head.lines:
+            return last
+    elif last and last.get("from") == champion != last.get("to"):
+        return last  # the first move of all, or one that an earlier release began
+    if last.get("to") != champion:
+        raise IntegrityError(
+            f"the registry's index names champion {champion}, the last line of the ledger {path} "
+            f"names {last.get('to')}; {mend}"
+        )
+    return None
 
 
 def _move_champion(
@@ -242,16 +284,17 @@ def _move_champion(
     """Write the ledger's line first, then the index: a stop in between is finished by settle."""
     old = known.aliases.get("champion")
     line = ledger.append_ledger(models, event, old, version, why, evidence_sha256, forced)
-    _write_index(models, _with_champion(known, version))
+    _write_index(models, _with_champion(models, known, version))
     return line
 
 
-def _with_champion(known: RegistryIndex, version: str) -> RegistryIndex:
+def _with_champion(models: Path, known: RegistryIndex, version: str) -> RegistryIndex:
     challenger = known.aliases.get("challenger")
     aliases = {"champion": version, "challenger": None if challenger == version else challenger}
-    return RegistryIndex(known.versions, aliases)
+    return replace(known, aliases=aliases, head=ledger.read_head(models))
 
 
 def _write_index(models: Path, known: RegistryIndex) -> None:
-    values = {"versions": dict(known.versions), "aliases": dict(known.aliases)}
+    head = None if known.head is None else vars(known.head)
+    values = {"versions": dict(known.versions), "aliases": dict(known.aliases), "ledger": head}
     files.write_whole(models / paths.INDEX, files.format_json(values))

@@ -143,12 +143,14 @@ def recover_artifacts(artifacts: Path) -> list[str]:
     for folder in sorted((artifacts / paths.STAGING).glob("*")):
         shutil.rmtree(folder)
         messages.append(f"dropped run {folder.name}, which had stopped before it was whole")
+    # Before anything else may move the champion: a first move that stopped is not made twice.
+    settled = registry.settle_promotion(artifacts / paths.MODELS)
+    messages += [settled] if settled else []
     for run_id in manifest.list_unpublished_runs(artifacts):
         publish_run(artifacts, run_id)
         messages.append(f"finished publishing run {run_id}, which had stopped half-way")
     _drop_partials(artifacts)
-    settled = registry.settle_promotion(artifacts / paths.MODELS)
-    return [*messages, *([settled] if settled else [])]
+    return messages
 
 
 def _drop_partials(artifacts: Path) -> None:

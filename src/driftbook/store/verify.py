@@ -94,15 +94,16 @@ def _read_rows(path: Path) -> list[dict[str, Any]]:
 def _check_registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     models, judged = artifacts / paths.MODELS, document.get("model_version")
     try:
-        lines = ledger.read_ledger(models)
         known = registry.read_index(models)
         champion = known.aliases.get("champion")
+        waiting = registry.find_unsettled(models, known)
         known.resolve("champion")
     except DriftbookError as error:
         return [str(error)]
-    last: Mapping[str, Any] = lines[-1] if lines else {}
-    if last.get("to") != champion:
-        return [f"the champion is {champion} but the ledger's last line names {last.get('to')}"]
+    if waiting is not None:
+        event = f"{waiting.get('event')} of {waiting.get('to')}"
+        return [f"the {event} stopped half-way; the next run or report finishes it"]
+    last = ledger.read_ledger(models)[-1]
     evidence = document["files"].get(paths.RECOMMENDATION.as_posix(), {}).get("sha256")
     rests_on = last.get("from"), last.get("evidence_sha256")
     if champion == judged or rests_on == (judged, evidence):
