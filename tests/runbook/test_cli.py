@@ -24,7 +24,7 @@ from tqdm import tqdm
 from driftbook.data import synthetic
 from driftbook.errors import UsageError
 from driftbook.paths import STEPS
-from driftbook.runbook import resume, summary
+from driftbook.runbook import flow, resume, summary
 from driftbook.runbook.cli import main
 from driftbook.runbook.flow import FinishedJob
 from driftbook.runbook.project import Project
@@ -411,6 +411,23 @@ class TestFinishedRun:
         assert found["quality"]["basis"] == "realised"
         assert found["quality"]["worse"] is True
         assert found["page"] is None
+
+    @pytest.mark.parametrize(
+        ("named", "code"), [("retrain,investigate", 3), (" monitor , hold", 0), ("", 0)]
+    )
+    def test_a_scheduler_may_ask_for_an_exit_code_of_an_action(
+        self, finished: Path, monkeypatch: pytest.MonkeyPatch, named: str, code: int
+    ) -> None:
+        done = FinishedJob(first(finished)["run_id"], None, 1.0)
+        monkeypatch.setattr(flow, "perform_job", lambda *_, **__: done)
+        result = invoke("run", "--fail-on", named, *here(finished))
+        assert result.exit_code == code, result.output
+        assert result.stdout.startswith("action     retrain")
+
+    def test_an_unknown_action_is_wrong_use(self, finished: Path) -> None:
+        result = invoke("run", "--fail-on", "retrain,panic", *here(finished))
+        assert result.exit_code == 2
+        assert "--fail-on names 'panic'; the actions are hold, monitor" in result.stderr
 
     def test_executed_notebooks_are_kept_with_the_run(self, finished: Path) -> None:
         executed = finished / "artifacts" / "runs" / first(finished)["run_id"] / "executed"

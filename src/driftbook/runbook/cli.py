@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from driftbook.runbook import flow
     from driftbook.runbook.project import Project
 
+ALARMING = 3  # exit code of a run that is done, with an action that --fail-on names
 EPILOG = """
 \b
 Examples
@@ -34,6 +35,8 @@ Exit codes
   0  done
   1  the check or the gate says no, or a notebook failed
   2  wrong use: arguments, settings or data; nothing was written
+  3  done, and the action is one that --fail-on names
+ 75  another command is at work on the folder; a later try may pass
 
 DRIFTBOOK_DEBUG=1 shows errors with their traceback.
 """
@@ -109,6 +112,18 @@ def executing(command: Callable[..., None]) -> Callable[..., None]:
     return render(timeout(command))
 
 
+def _split_actions(
+    _context: click.Context, _option: click.Parameter, given: str | None
+) -> tuple[str, ...]:
+    """Return the actions of a list such as ``retrain,investigate``."""
+    actions = tuple(filter(None, (part.strip() for part in (given or "").split(","))))
+    unknown = [action for action in actions if action not in paths.ACTIONS]
+    if unknown:
+        known = ", ".join(paths.ACTIONS)
+        raise UsageError(f"--fail-on names {unknown[0]!r}; the actions are {known}")
+    return actions
+
+
 @main.command("run")
 @click.option(
     "--from",
@@ -121,6 +136,13 @@ def executing(command: Callable[..., None]) -> Callable[..., None]:
 @click.option("--window", help="Window to judge, e.g. 2013-06.  [default: the latest complete one]")
 @click.option("--notes", default="", help="Text that stays with the run.")
 @click.option("--tracking", is_flag=True, help="Log the run to MLflow as well.")
+@click.option(
+    "--fail-on",
+    "alarming",
+    callback=_split_actions,
+    metavar="ACTIONS",
+    help="Exit with code 3 on these actions, e.g. retrain,investigate.",
+)
 @executing
 @reporting
 @on_project
@@ -131,6 +153,7 @@ def run_command(
     window: str | None,
     notes: str,
     tracking: bool,
+    alarming: tuple[str, ...],
     **how: Any,
 ) -> None:
     r"""Execute the notebooks, decide, publish, render the pages.
@@ -139,11 +162,15 @@ def run_command(
     Examples
       driftbook run
       driftbook run --from drift --window 2013-06 --notes "after the storm"
+      driftbook run --quiet --fail-on retrain,investigate    for a scheduler
     """
     from driftbook.runbook import flow, summary
 
     done = _perform(project, flow.RunbookJob("run", first, window, notes, tracking), terminal, how)
-    terminal.print_result(summary.summarise_run(project, done), summary.write_run_lines)
+    found = summary.summarise_run(project, done)
+    terminal.print_result(found, summary.write_run_lines)
+    if found["action"] in alarming:
+        raise click.exceptions.Exit(ALARMING)
 
 
 @main.command("backtest")
