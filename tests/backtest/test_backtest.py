@@ -251,7 +251,7 @@ def test_losses_are_those_of_a_block_that_ends_with_the_newest_known_label(delay
 
 def test_no_policy_knows_the_rows_to_come() -> None:
     plain, altered = _replayed(), _replayed(change="rows", first=REFERENCE + CUT)
-    assert len(_strict(plain)) >= 9
+    assert len(_strict(plain)) >= 10 and "3 worse windows" in _strict(plain)
     for name in _strict(plain):
         assert _decisions(plain, name, CUT) == _decisions(altered, name, CUT), name
     before = plain.schedule["policy"].eq("driftbook") & plain.schedule["retrained"]
@@ -301,6 +301,43 @@ def test_the_cost_curve_marks_the_cheapest_real_policy() -> None:
         assert real[best] == real.min()
         total = part["mean_loss"] * AFTER + part["retrains"] * price
         assert part["total_cost"].tolist() == pytest.approx(total.tolist())
+
+
+@pytest.mark.parametrize(("delay", "count"), [(0, 1), (0, 2), (1, 2), (0, 3)])
+def test_worse_windows_in_a_row_by_a_loop(delay: int, count: int) -> None:
+    settings = _settings(delay)
+    line = Timeline.build(_dataset(_frame(), settings), settings)
+    steps = policies.follow_rule(line, policies.retrain_after_worse_windows(count))
+    made = 0
+    for step in steps[1:]:
+        known = range(step.window - delay)
+        served = [u for u in known if u >= made]
+        model = line.champions[made].model
+        base = np.square(model.holdout_outcomes - model.holdout_scores).mean()
+        newest = served[-count:]
+        expected = len(newest) == count and all(line.losses[made, u] > base for u in newest)
+        assert step.retrained == expected, step
+        made = step.window if expected else made
+    assert any(step.retrained for step in steps) or count == 3
+
+
+def test_a_rule_of_one_s_own_is_replayed_beside_the_others() -> None:
+    settings = _settings()
+    part = _dataset(_frame().iloc[: (REFERENCE + 3) * ROWS], settings)
+    seen = []
+
+    def rule(now: policies.PolicyMoment) -> tuple[bool, str]:
+        seen.append((now.t, now.newest))
+        return now.t == 2, "because I say so"
+
+    found = replay.replay_policies(part, settings, rules={"mine": rule})
+    own = found.schedule[found.schedule["policy"] == "mine"]
+    assert own["retrained"].tolist() == [False, False, True]
+    assert seen == [(1, 0), (2, 1)]
+    assert "mine" in set(found.policies["policy"]) and "mine" in set(found.costs["policy"])
+    for taken in ("always", "driftbook"):
+        with pytest.raises(UsageError, match=f"named '{taken}' already"):
+            replay.replay_policies(part, settings, rules={taken: rule})
 
 
 def test_without_river_its_policies_are_left_out_and_named(

@@ -48,6 +48,19 @@ def test_a_stranger_can_follow_the_guide(root: Path, tmp_path: Path) -> None:
     assert '"stored": 1' in done.stdout or '"stored":1' in done.stdout
 
 
+PYTHON = re.compile(r"^```python\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_the_rule_of_one_s_own_runs_as_it_stands(root: Path) -> None:
+    (code,) = PYTHON.findall((root / "reports" / "guide.qmd").read_text(encoding="utf-8"))
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert "bad month" in done.stdout and "hindsight" in done.stdout
+
+
 SETTINGS = re.compile(r"^```yaml\n# (\S+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 SHOWN = {
     "flights-minutes.yaml": "regression",

@@ -17,6 +17,7 @@ from driftbook.settings import PolicySettings
 
 PERIODS = (2, 3, 6, 12)
 KS_LEVEL, PSI_LEVEL = 0.05, 0.2
+WORSE_WINDOWS = 3
 ADWIN_DELTA = 0.002
 
 
@@ -44,7 +45,8 @@ class PolicyMoment:
         return self.t - 1 - self.timeline.settings.data.label_delay
 
 
-# Says whether to retrain now, and why.
+# Says whether to retrain now, and why. It may ask the timeline for what was known by then: its
+# ``loss`` up to window ``newest``, its ``report``, its ``settings``.
 RetrainRule = Callable[[PolicyMoment], tuple[bool, str]]
 
 
@@ -97,6 +99,24 @@ def retrain_on_error(now: PolicyMoment) -> tuple[bool, str]:
     rise = float(losses.mean() - before.mean())
     error = np.hypot(losses.std() / len(losses) ** 0.5, before.std() / len(before) ** 0.5)
     return bool(rise > 2 * error), f"loss rose by {rise:.4f}"
+
+
+def retrain_after_worse_windows(count: int) -> RetrainRule:
+    """Return the rule that retrains once ``count`` windows in a row lost more than the holdout.
+
+    It is the rule as teams write it: no uncertainty, and only windows that the champion served.
+    """
+
+    def rule(now: PolicyMoment) -> tuple[bool, str]:
+        first = now.newest - count + 1
+        if first < now.champion.trained_before:
+            return False, "too few labelled windows"
+        rows = realised.score_holdout(now.champion.model)
+        before = float(now.champion.model.task.row_losses(rows.y, rows.p).mean())
+        worse = [now.timeline.loss(now.champion, u) > before for u in range(first, now.newest + 1)]
+        return all(worse), f"{sum(worse)} of {count} windows worse"
+
+    return rule
 
 
 def retrain_on_cumulative_cost(policy: PolicySettings) -> RetrainRule:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
 from driftbook.backtest import policies
-from driftbook.backtest.policies import PolicyStep
+from driftbook.backtest.policies import PolicyStep, RetrainRule
 from driftbook.backtest.timeline import Timeline
 from driftbook.data.windows import Dataset
+from driftbook.errors import UsageError
 from driftbook.settings import PolicySettings, Settings
 
 # The cost curve spans these multiples of the retrain cost in the settings.
 MULTIPLES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0)
+PRICED = ("driftbook", "CARA-style", "hindsight")
 STAND_IN = (
     "The model is served elsewhere and cannot be trained here: all policies retrain a linear model "
     "of the same rows, which says when a newer model of its kind would have paid"
@@ -42,7 +44,10 @@ class BacktestResult:
 
 
 def replay_policies(
-    dataset: Dataset, settings: Settings, progress: Callable[[int, int], None] | None = None
+    dataset: Dataset,
+    settings: Settings,
+    progress: Callable[[int, int], None] | None = None,
+    rules: Mapping[str, RetrainRule] | None = None,
 ) -> BacktestResult:
     """Return every policy's record on the windows of ``dataset`` after the first reference.
 
@@ -50,10 +55,12 @@ def replay_policies(
     ``data.label_delay`` windows older. A retrain learns from a sliding block as long as the
     reference; Driftbook's own recipes may differ, hindsight's only its timing. A policy pays the
     sum over windows of mean Brier loss times ``error_cost``, plus its retrains times
-    ``retrain_cost``. ``progress`` is called with steps done and steps in all.
+    ``retrain_cost``. ``progress`` is called with steps done and steps in all. ``rules``: policies
+    of the caller's own by name, each a function of the moment before a window.
 
     Raises:
-        UsageError: fewer than two complete windows after the reference.
+        UsageError: fewer than two complete windows after the reference, or a rule has the name of
+            another policy.
     """
     watched, settings = settings.is_external, settings.for_learning()
     done, total = 0, 0
@@ -68,6 +75,10 @@ def replay_policies(
     total = len(after) + 1 + len(MULTIPLES)
     timeline = Timeline.build(dataset, settings, step)
     fixed = follow_unpriced(timeline)
+    own = rules or {}
+    if taken := sorted({*own} & {*fixed, *PRICED}):
+        raise UsageError(f"a policy is named {taken[0]!r} already; give yours another name")
+    fixed |= {name: policies.follow_rule(timeline, rule) for name, rule in own.items()}
     step(1)
     records, curve = {}, []
     for multiple in MULTIPLES:
@@ -100,6 +111,9 @@ def follow_unpriced(timeline: Timeline) -> dict[str, list[PolicyStep]]:
         },
         "KS p<0.05 or PSI>=0.2": policies.follow_rule(timeline, policies.retrain_on_any_drift),
         "error trigger": policies.follow_rule(timeline, policies.retrain_on_error),
+        f"{policies.WORSE_WINDOWS} worse windows": policies.follow_rule(
+            timeline, policies.retrain_after_worse_windows(policies.WORSE_WINDOWS)
+        ),
     }
     if policies.has_river():
         found |= {"ADWIN": policies.follow_adwin(timeline), "DDM": policies.follow_ddm(timeline)}
