@@ -359,6 +359,18 @@ def test_without_river_its_policies_are_left_out_and_named(
     assert seen == [(done, len(seen)) for done in range(1, len(seen) + 1)]
 
 
+def test_fits_on_sampled_rows_are_not_taken_for_those_of_other_rows() -> None:
+    settings = _settings()
+    plain = Timeline.build(_dataset(_frame(), settings), settings)
+    assert plain._memo(plain.first) is not None
+    # Such small samples cannot be set: fits are hardly as good on them.
+    data = settings.data.model_copy(update={"sample_rows": ROWS})
+    sampled = settings.model_copy(update={"data": data})
+    line = Timeline.build(_dataset(_frame(), sampled), sampled)
+    assert len(line.first.model.reference) == ROWS
+    assert line._memo(line.first) is None
+
+
 def test_one_window_is_too_few() -> None:
     settings = _settings()
     part = _dataset(_frame().iloc[: (REFERENCE + 1) * ROWS], settings)

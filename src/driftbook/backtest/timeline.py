@@ -141,6 +141,10 @@ class Timeline:
     def _memo(self, champion: Tenure) -> FitMemo | None:
         if self.dataset.frame[self.dataset.target].isna().any():
             return None
+        # A fit is known by the positions of its rows, which a sample of them does not have.
+        largest = max(len(champion.model.reference), *(window.rows for window in self.windows))
+        if largest >= self.settings.data.sample_rows:
+            return None
         return FitMemo(champion.seen - len(champion.model.reference), self._fits)
 
     def _sliding(self, t: int) -> Tenure:
