@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
 from driftbook.data import synthetic
+from driftbook.data.arrays import Floats
+from driftbook.model import row_sums
 from driftbook.model.training import train
 from driftbook.performance.realised import judge_performance
 from driftbook.performance.verdicts import NO_WORSE, UNSURE, WORSE, add_verdicts, name_verdict
@@ -75,3 +78,38 @@ def test_windows_without_change_are_seldom_worse_and_more_seldom_acted_on() -> N
     assert stats.binomtest(seen, windows, 0.05, alternative="greater").pvalue > 0.01
     assert stats.binomtest(acted, windows, 0.02, alternative="greater").pvalue > 0.01
     assert told > windows / 4
+
+
+def _daily(rng: np.random.Generator, days: int, rows: int, spread: float) -> Floats:
+    """Return losses by day: each day has a level of its own, its rows are independent."""
+    levels = 0.2 + spread * rng.normal(size=days)
+    return (levels[:, None] + 0.1 * rng.normal(size=(days, rows))).ravel()
+
+
+def test_a_day_that_is_unlike_others_is_one_draw_of_days() -> None:
+    rng = np.random.default_rng(2)
+    called = {True: 0, False: 0}
+    for _ in range(400):
+        past, day = _daily(rng, 8, 200, 0.05), _daily(rng, 1, 200, 0.05)
+        plain = row_sums.block_standard_error(day), row_sums.block_standard_error(past)
+        both = {True: row_sums.window_standard_errors(day, past), False: plain}
+        for whole, errors in both.items():
+            half = row_sums.difference_half_width(*errors, 0.98)
+            called[whole] += day.mean() - past.mean() > half
+    # At a level of 1%: rows alone would call more than a quarter of calm days worse.
+    assert called[False] > 100
+    assert stats.binomtest(called[True], 400, 0.02, alternative="greater").pvalue > 0.01
+
+
+def test_days_alike_are_judged_by_their_rows() -> None:
+    rng = np.random.default_rng(3)
+    changed = 0
+    for _ in range(200):
+        past, day = _daily(rng, 8, 200, 0.0), _daily(rng, 1, 200, 0.0)
+        plain = row_sums.block_standard_error(day), row_sums.block_standard_error(past)
+        changed += row_sums.window_standard_errors(day, past) != plain
+    assert stats.binomtest(changed, 200, 0.05, alternative="greater").pvalue > 0.01
+    few = rng.normal(size=800)
+    assert row_sums.window_standard_errors(few[:200], few) == (
+        row_sums.block_standard_error(few[:200]), row_sums.block_standard_error(few)
+    )  # fmt: skip

@@ -12,6 +12,8 @@ from driftbook.data.arrays import Floats
 # At most this share of windows without any change is called worse, over all metrics together.
 FALSE_WORSE_RATE = 0.01
 BLOCKS = 16
+# Fewer stretches of a window's length say little of how windows vary.
+LEAST_WINDOWS, VARY_LEVEL = 5, 0.05
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,35 @@ def block_standard_error(influence: Floats) -> tuple[float, int]:
     """Return the standard error of a mean of rows in time order, and its degrees of freedom."""
     found = sum_rows(influence)
     return found.error, found.df
+
+
+def window_standard_errors(
+    current: Floats, reference: Floats
+) -> tuple[tuple[float, int], tuple[float, int]]:
+    """Return the standard errors of both means, of a window and of its reference, with their df.
+
+    Each side's blocks tell how rows depend on each other within it. Where the reference holds at
+    least 5 stretches as long as the window, and these differ by more than their own blocks explain
+    (an F-test at 5%), whole windows vary: a day has its weather. A window then is one draw of
+    those, and the reference as many as it holds.
+
+    Source: one-way random effects, Searle, Casella and McCulloch (1992), Variance Components, §3.
+    """
+    own, known = block_standard_error(current), block_standard_error(reference)
+    n = len(current)
+    count = len(reference) // n if n else 0
+    if count < LEAST_WINDOWS:
+        return own, known
+    stretches = reference[len(reference) - count * n :].reshape(count, n)
+    between = float(stretches.mean(axis=1).std(ddof=1))
+    errors = [block_standard_error(stretch) for stretch in stretches]
+    within = float(np.mean([error**2 for error, _ in errors]))
+    if not 0.0 < within < np.inf:
+        return own, known
+    df = count - 1
+    if stats.f.sf(between**2 / within, df, sum(each for _, each in errors)) >= VARY_LEVEL:
+        return own, known
+    return (max(own[0], between), df), (max(known[0], between / count**0.5), df)
 
 
 def difference_half_width(

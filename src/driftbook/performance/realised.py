@@ -16,6 +16,7 @@ from driftbook.model.row_sums import (
     block_standard_error,
     difference_half_width,
     find_worse_confidence,
+    window_standard_errors,
 )
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
@@ -150,8 +151,8 @@ def _judge_metric(
     # The loss that decisions rest on spends a budget of its own, all else another.
     confidence = find_worse_confidence(1 if metric == task.loss else len(task.metrics))
     change = now.value - base.score.value
-    error = block_standard_error(now.influence)
-    return row | judge_change(metric, change, error, (base.error, base.df), confidence)
+    errors = window_standard_errors(now.influence, base.score.influence)
+    return row | judge_change(metric, change, *errors, confidence)
 
 
 def _judge_calibration(
@@ -192,7 +193,7 @@ def _judge_bias(
     if len(gap) < min_rows:
         return row | {"status": "insufficient"}
     row |= {"status": "ok", **_mean_interval(gap, ("value", "ci_low", "ci_high"))}
-    errors = block_standard_error(gap), block_standard_error(base)
+    errors = window_standard_errors(gap, base)
     change = float(gap.mean() - base.mean())
     row |= judge_change("calibration", change, *errors, confidence)
     asked, half = (difference_half_width(*errors, level) for level in (confidence, INTERVAL))
