@@ -17,7 +17,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run run-drift backtest verify report promote rollback serve lab sync sync-tracking \
+.PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
 	sync-quarto run-tracking test lint check bench lock clean
 
 help:
@@ -28,6 +28,9 @@ help:
 ##@ Runbook
 run: $(ON)core ## notebooks 01 to 04, the pages and the manifest
 	@$(COMMAND) run $(AT) $(OPTIONS)
+
+smoke: $(ON)core ## the same on a tenth of the rows, in a folder of its own
+	@$(COMMAND) run --quick $(AT) $(OPTIONS)
 
 run-drift: $(ON)core ## 02 to 04 for one window (WINDOW=2013-06) against today's champion
 	@$(COMMAND) run --from drift $(AT) $(OPTIONS)

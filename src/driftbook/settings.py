@@ -90,6 +90,7 @@ class DataSettings(Section):
     reference: int = Field(default=2, ge=1)
     label_delay: int = Field(default=0, ge=0)
     sample_rows: int = Field(default=200_000, ge=1000)
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
 
     @model_validator(mode="before")
     @classmethod

@@ -424,6 +424,18 @@ class TestFinishedRun:
         assert result.exit_code == code, result.output
         assert result.stdout.startswith("action     retrain")
 
+    def test_a_quick_run_is_on_a_tenth_and_replaces_nothing(self, copied: Path) -> None:
+        before = snapshot(copied / "artifacts")
+        result = invoke("run", "--quick", "--no-render", "--json", *here(copied))
+        assert result.exit_code == 0, result.output
+        found = json.loads(result.stdout)
+        assert found["rows"] == 120 and "/artifacts/quick" in found["next"]
+        data = json.loads((copied / "artifacts/quick/manifest.json").read_text())["data"]
+        assert data["dropped"] == {"not in data.share": 12_960}
+        after = snapshot(copied / "artifacts")
+        own = {name: kept for name, kept in after.items() if "/artifacts/quick/" not in name}
+        assert own == before
+
     def test_an_unknown_action_is_wrong_use(self, finished: Path) -> None:
         result = invoke("run", "--fail-on", "retrain,panic", *here(finished))
         assert result.exit_code == 2

@@ -14,6 +14,7 @@ import pandas as pd
 
 from driftbook.data import columns, files, flights, synthetic, timestamps
 from driftbook.data.columns import Feature
+from driftbook.data.sampling import take_sample
 from driftbook.data.targets import TaskName, find_task_name, parse_target
 from driftbook.errors import UsageError
 from driftbook.settings import Settings, parse_scenario
@@ -110,6 +111,10 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
             frame = frame[~np.logical_or.reduce([*lost.values()])]
         if not frame[wanted.timestamp].is_monotonic_increasing:
             frame = frame.sort_values(wanted.timestamp, kind="stable")
+    if wanted.share < 1.0:
+        kept = max(1, round(wanted.share * len(frame)))
+        dropped = {**dropped, "not in data.share": len(frame) - kept}
+        frame = take_sample(frame, kept)
     frame = frame.reset_index(drop=True)
     features = columns.find_features(frame, settings)
     cuts = _windows(frame, settings)

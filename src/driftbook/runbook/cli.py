@@ -134,6 +134,9 @@ def _split_actions(
     help="First step; the results of earlier ones stay.",
 )
 @click.option("--window", help="Window to judge, e.g. 2013-06.  [default: the latest complete one]")
+@click.option(
+    "--quick", is_flag=True, help="Try it on a tenth of the rows; results go to a folder quick."
+)
 @click.option("--notes", default="", help="Text that stays with the run.")
 @click.option("--tracking", is_flag=True, help="Log the run to MLflow as well.")
 @click.option(
@@ -154,6 +157,7 @@ def run_command(
     notes: str,
     tracking: bool,
     alarming: tuple[str, ...],
+    quick: bool,
     **how: Any,
 ) -> None:
     r"""Execute the notebooks, decide, publish, render the pages.
@@ -166,6 +170,7 @@ def run_command(
     """
     from driftbook.runbook import flow, summary
 
+    project = project.make_quick() if quick else project
     done = _perform(project, flow.RunbookJob("run", first, window, notes, tracking), terminal, how)
     found = summary.summarise_run(project, done)
     terminal.print_result(found, summary.write_run_lines)
