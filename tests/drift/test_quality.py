@@ -259,3 +259,21 @@ def test_a_class_that_the_model_does_not_know_is_a_finding() -> None:
     assert found.current_value == "1.0%"
     assert "'never seen'" in found.detail and "new artifacts folder" in found.detail
     assert quality.check_quality(model, window.drop(columns="target"), settings).empty
+
+
+def test_a_column_of_more_levels_than_are_kept_is_no_fault() -> None:
+    """The commonest of 20,000 levels were common by luck: in new rows fewer of them come back."""
+    rng = np.random.default_rng(8)
+    frame = synthetic.make_scenario("none", rows=60_000)
+    frame["shop"] = [f"s{k}" for k in rng.integers(0, 20_000, len(frame))]
+    model = train(frame.iloc[:40_000], SETTINGS)
+    window = frame.iloc[40_000:].reset_index(drop=True)
+    assert quality.check_quality(model, window, SETTINGS).empty
+    # With fewer rare ones than that, new levels are still told.
+    frame["shop"] = frame["shop"].where(frame.index % 5 == 0, "large")
+    model = train(frame.iloc[:40_000], SETTINGS)
+    window = frame.iloc[40_000:].reset_index(drop=True)
+    assert quality.check_quality(model, window, SETTINGS).empty
+    new = window.assign(shop=window["shop"].where(window.index >= 4000, "new"))
+    (found,) = quality.check_quality(model, new, SETTINGS).itertuples()
+    assert (found.feature, found.fault, found.severity) == ("shop", "unseen", "note")

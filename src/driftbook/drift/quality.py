@@ -245,7 +245,10 @@ def _range(column: ProfiledColumn) -> Iterator[QualityFinding]:
 def _unseen(column: ProfiledColumn) -> Iterator[QualityFinding]:
     reference, current = column.reference, column.current
     unseen = int(current.counts[-1])
-    share = unseen / current.n
+    # Levels beyond those kept are no news. Where most rows have such a one, as of an id, the kept
+    # ones were common by luck, and that fewer of them come back says nothing.
+    rest = int(reference.counts[-1]) / reference.n
+    share = 0.0 if rest > REPLACED else unseen / current.n - rest
     # Good (1953): the next row shows a new level with a chance of about singletons / rows; three
     # more rows bound the chance when there was none (rule of three).
     rare = reference.counts[-1] + np.count_nonzero(reference.counts == 1) + 3
