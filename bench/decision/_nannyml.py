@@ -15,6 +15,26 @@ ROOT = Path(__file__).resolve().parents[2]
 PEER_HOME = ROOT / ".venv-nannyml"
 # NannyML imports statsmodels and does not ask for it.
 PEER_PACKAGES = ["nannyml==0.13.1", "statsmodels"]
+# Run by the peer's own interpreter. ``rows``: ``window`` (-1 for the champion's holdout), outcome
+# ``y``, and what the champion predicts; ``{peer}`` makes NannyML's estimator of them.
+PROGRAM = """
+import sys, warnings
+warnings.filterwarnings("ignore")
+import pandas as pd, nannyml
+from nannyml.chunk import SizeBasedChunker
+rows, metrics = pd.read_parquet(sys.argv[1]), sys.argv[3].split(",")
+known = int((rows["window"] < 0).sum())
+{peer}
+peer.fit(rows[rows["window"] < 0].reset_index(drop=True))
+found = []
+for window, part in rows[rows["window"] >= 0].groupby("window"):
+    peer.chunker = SizeBasedChunker(chunk_size=len(part))
+    part = part.drop(columns="y").reset_index(drop=True)
+    table = peer.estimate(part).filter(period="analysis").to_df()
+    for metric in metrics:
+        found.append((window, metric, float(table[metric]["value"].iloc[0])))
+pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
+"""
 
 
 def install() -> Path | None:
@@ -41,15 +61,16 @@ def install() -> Path | None:
     return python
 
 
-def ask(python: Path, program: str, rows: pd.DataFrame) -> pd.DataFrame | str:
-    """Return what ``program`` wrote about ``rows``, or the last thing it said where it failed.
-
-    It reads a Parquet file named by its first argument and writes one named by its second.
-    """
+def ask(
+    python: Path, peer: str, rows: pd.DataFrame, metrics: tuple[str, ...]
+) -> pd.DataFrame | str:
+    """Return window, metric and NannyML's estimate, or the last thing it said where it failed."""
     with tempfile.TemporaryDirectory() as folder:
         given, answer = Path(folder) / "rows.parquet", Path(folder) / "answer.parquet"
         rows.reset_index(drop=True).to_parquet(given)
-        said = _run([str(python), "-c", program, str(given), str(answer)], timeout_s=600.0)
+        program = PROGRAM.format(peer=peer)
+        command = [str(python), "-c", program, str(given), str(answer), ",".join(metrics)]
+        said = _run(command, timeout_s=600.0)
         return pd.read_parquet(answer) if answer.is_file() else said
 
 

@@ -40,26 +40,10 @@ METRICS = ("roc_auc", "accuracy")
 WINDOWS, SHARE = 24, 0.2
 AIM = 0.7
 
-# Run by the peer's own interpreter: reads scores by window, writes an estimate by window.
 PEER = """
-import sys, warnings
-warnings.filterwarnings("ignore")
-import pandas as pd, nannyml
-from nannyml.chunk import SizeBasedChunker
-rows = pd.read_parquet(sys.argv[1])
 rows["said"] = (rows["p"] >= 0.5).astype(int)
-before = rows[rows["window"] < 0].reset_index(drop=True)
-cbpe = nannyml.CBPE(problem_type="classification_binary", y_pred_proba="p", y_pred="said",
-    y_true="y", metrics=["roc_auc", "accuracy"], chunk_size=len(before))
-cbpe.fit(before)
-found = []
-for window, part in rows[rows["window"] >= 0].groupby("window"):
-    cbpe.chunker = SizeBasedChunker(chunk_size=len(part))
-    part = part.drop(columns="y").reset_index(drop=True)
-    table = cbpe.estimate(part).filter(period="analysis").to_df()
-    for metric in ("roc_auc", "accuracy"):
-        found.append((window, metric, float(table[metric]["value"].iloc[0])))
-pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
+peer = nannyml.CBPE(problem_type="classification_binary", y_pred_proba="p", y_pred="said",
+    y_true="y", metrics=metrics, chunk_size=known)
 """
 
 
@@ -151,7 +135,7 @@ def with_peer(stream: Stream, found: pd.DataFrame, python: Path | None) -> pd.Da
     parts = [pd.DataFrame({"window": -1, "y": held.y, "p": held.p})]
     for place, rows in enumerate(stream.scored):
         parts.append(pd.DataFrame({"window": place, "y": rows.y, "p": rows.p}))
-    answer = _nannyml.ask(python, PEER, pd.concat(parts))
+    answer = _nannyml.ask(python, PEER, pd.concat(parts), METRICS)
     if isinstance(answer, str):
         print(f"NannyML gave no estimate for {stream.name}: {answer}")
         return found.assign(nannyml=np.nan)

@@ -39,49 +39,18 @@ STREAMS: dict[TaskName, dict[str, tuple[str, str]]] = {
     },
 }
 
-# Both are run by the peer's own interpreter. A row: window (-1 for the holdout), outcome, what
-# the champion predicts; and for values its features, from which NannyML learns the loss.
+# For values NannyML learns the loss from the features too.
 CLASSES_PEER = """
-import sys, warnings
-warnings.filterwarnings("ignore")
-import pandas as pd, nannyml
-from nannyml.chunk import SizeBasedChunker
-rows = pd.read_parquet(sys.argv[1])
 chances = {name[2:]: name for name in rows if name.startswith("p_")}
-before = rows[rows["window"] < 0].reset_index(drop=True)
 peer = nannyml.CBPE(problem_type="classification_multiclass", y_pred_proba=chances, y_pred="said",
-    y_true="y", metrics=["roc_auc", "accuracy"], chunk_size=len(before))
-peer.fit(before)
-found = []
-for window, part in rows[rows["window"] >= 0].groupby("window"):
-    peer.chunker = SizeBasedChunker(chunk_size=len(part))
-    part = part.drop(columns="y").reset_index(drop=True)
-    table = peer.estimate(part).filter(period="analysis").to_df()
-    for metric in ("roc_auc", "accuracy"):
-        found.append((window, metric, float(table[metric]["value"].iloc[0])))
-pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
+    y_true="y", metrics=metrics, chunk_size=known)
 """
 VALUES_PEER = """
-import sys, warnings
-warnings.filterwarnings("ignore")
-import pandas as pd, nannyml
-from nannyml.chunk import SizeBasedChunker
-rows = pd.read_parquet(sys.argv[1])
 features = [name for name in rows if name.startswith("x_")]
 for name in rows[features].select_dtypes(exclude="number"):
     rows[name] = rows[name].astype("category").cat.codes.astype("category")
-before = rows[rows["window"] < 0].reset_index(drop=True)
-peer = nannyml.DLE(feature_column_names=features, y_pred="p", y_true="y",
-    metrics=["mae", "rmse"], chunk_size=len(before))
-peer.fit(before)
-found = []
-for window, part in rows[rows["window"] >= 0].groupby("window"):
-    peer.chunker = SizeBasedChunker(chunk_size=len(part))
-    part = part.drop(columns="y").reset_index(drop=True)
-    table = peer.estimate(part).filter(period="analysis").to_df()
-    for metric in ("mae", "rmse"):
-        found.append((window, metric, float(table[metric]["value"].iloc[0])))
-pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
+peer = nannyml.DLE(feature_column_names=features, y_pred="p", y_true="y", metrics=metrics,
+    chunk_size=known)
 """
 
 
@@ -141,7 +110,7 @@ def ask_peer(stream: Stream, python: Path | None) -> pd.DataFrame:
     for place, window in enumerate(stream.windows):
         parts.append(_list_rows(stream, window, stream.scored[place], place))
     program = CLASSES_PEER if model.task.classes else VALUES_PEER
-    found = _nannyml.ask(python, program, pd.concat(parts))
+    found = _nannyml.ask(python, program, pd.concat(parts), METRICS[model.task.name])
     if isinstance(found, str):
         print(f"NannyML gave no estimate for {stream.name}: {found}")
         return nothing

@@ -410,7 +410,7 @@ def test_a_retrain_against_patient_causes_says_what_outweighs_them() -> None:
     assert parts is not None
     raised = parts[parts["beyond_chance"].astype(bool) & (parts["change"] > 0)]
     patient = set(raised["part"]) - {"total"}
-    if found.action == "retrain" and patient and "concept change" not in patient:
-        assert "alone would not call for a new model" in found.reason
+    assert found.action == "retrain" and patient == {"prior shift"}
+    assert "a moved base rate alone would not call for a new model" in found.reason
     turned = _assessed("concept")
     assert "alone would not call" not in turned.reason
