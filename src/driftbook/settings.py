@@ -195,6 +195,9 @@ class PolicySettings(Section):
     how sure it must be that a retrain earns more than it costs: 0.5 acts on the average, larger
     values retrain later. ``tolerance``: the rise of the loss that matters to nobody; a tenth of the
     baseline's where it is null. ``min_rows``: fewer rows than this say nothing.
+    ``false_alarms``: the chance of any action but ``hold`` in a whole year in which nothing
+    changed; ``horizon_windows``: over this many windows instead of a year of them (52 of windows
+    of a number of rows).
     """
 
     min_rows: int = Field(default=30, ge=2)
@@ -203,6 +206,8 @@ class PolicySettings(Section):
     horizon: int = Field(default=6, ge=1)
     confidence: float = Field(default=0.6, ge=0.5, lt=1.0)
     tolerance: float | None = Field(default=None, gt=0.0)
+    false_alarms: float = Field(default=0.05, gt=0.0, le=0.5)
+    horizon_windows: int | None = Field(default=None, ge=1)
 
 
 class ServingSettings(Section):

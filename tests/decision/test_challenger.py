@@ -286,18 +286,44 @@ def test_the_gain_is_the_level_of_the_readings() -> None:
     assert 0.0 < lasting.mean < 0.2 and lasting.error < 0.05
 
 
+def _readings(*gaps: float, error: float = 0.01) -> list[gap.GapReading]:
+    return [gap.GapReading(k + 1.0, g, error**2, 15) for k, g in enumerate(gaps)]
+
+
 def test_a_calm_window_needs_surer_evidence_of_staleness() -> None:
-    none = RowSum()
-    # t is 2.13 at 97.5% and 3.29 at 99.75% with 15 degrees of freedom.
-    for t, plain, calm in ((1.9, False, False), (2.6, True, False), (4.0, True, True)):
-        seen = RowSum(0.1 * t, 0.01, 1.0, 15)
-        assert gap.is_stale(seen, none, 0.0, calm=False) is plain
-        assert gap.is_stale(seen, none, 0.0, calm=True) is calm
-        assert gap.is_stale(none, seen, 0.0, calm=True) is calm
-    # Less than the luck of two fits is no evidence, however exact.
-    exact = RowSum(0.01, 1e-12, 1.0, 15)
-    assert gap.is_stale(exact, none, 0.001, calm=True)
-    assert not gap.is_stale(exact, none, 0.01, calm=False)
+    still, settings = gap.GapMotion(), _settings()
+    calm, moved = (challenger.choose_watch(settings, 0.03, calm, 3) for calm in (True, False))
+    for size, plain, sure in ((0.005, False, False), (0.02, True, False), (0.035, True, True)):
+        readings = _readings(size, size, size)
+        assert gap.judge_staleness(readings, still, 0.0, moved).raised is plain
+        assert gap.judge_staleness(readings, still, 0.0, calm).raised is sure
+    # Less than the luck of two fits is no evidence, however exact; nor is what passes each time.
+    exact = _readings(0.01, 0.01, 0.01, error=1e-6)
+    assert gap.judge_staleness(exact, still, 0.001, calm).raised
+    assert not gap.judge_staleness(exact, still, 0.01, moved).raised
+    passing = gap.GapMotion(reversal=0.03**2 * (3 + gap.LASTING_TURNS), turns=3)
+    assert not gap.judge_staleness(exact, passing, 0.0, moved).raised
+
+
+def test_what_paid_goes_on_to_until_the_evidence_turns() -> None:
+    sure, likely, gone = RowSum(0.03, 1e-5, 1.0, 15), RowSum(0.011, 1e-2, 1.0, 15), RowSum(0.0)
+    low = RowSum(0.002, 1e-6, 1.0, 15)
+    for levels, proven, pays in (
+        ((sure,), -np.inf, True),
+        ((likely,), -np.inf, False),
+        ((sure, likely), -np.inf, True),
+        ((sure, low), -np.inf, False),
+        ((sure, low), 0.02, True),
+        ((sure, low), 0.005, False),
+        ((low, low), 0.02, False),
+        ((sure, gone, likely), -np.inf, False),
+    ):
+        course = gap.GapCourse(levels, proven)
+        assert course.pays(0.01, 0.6) is pays, (levels, proven)
+        worth = course.find_worth(0.6)
+        assert (worth > 0.01) is pays
+        if worth:
+            assert course.pays(0.999 * worth, 0.6) and not course.pays(1.001 * worth, 0.6)
 
 
 def _calm(scenario: str) -> Trial:
@@ -305,20 +331,6 @@ def _calm(scenario: str) -> Trial:
     found = trial.run_trial(model, rows, WINDOW, _settings(), calm=True)
     assert found is not None
     return found
-
-
-def test_in_a_calm_window_the_gap_must_be_a_share_of_the_loss(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    model, rows = _stream("concept")
-    found = _calm("concept")
-    sure = challenger.weigh_challenger(model, rows, found, _settings(), calm=True)
-    assert sure is not None and sure.stale
-    monkeypatch.setattr(challenger, "CALM_SHARE", 1.01 * sure.gain / sure.champion_loss + 0.5)
-    held = challenger.weigh_challenger(model, rows, found, _settings(), calm=True)
-    assert held is not None and not held.stale
-    moved = challenger.weigh_challenger(model, rows, found, _settings())
-    assert moved is not None and moved.stale
 
 
 def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
@@ -435,9 +447,9 @@ def test_no_challenger_without_rows_columns_or_a_second_class() -> None:
 
 
 def test_where_one_class_is_left_no_block_is_fitted_and_the_world_is_called_harder() -> None:
-    """Ten windows of one class: no segment has a sliding block to compare with."""
-    frame = synthetic.make_scenario("none", rows=REFERENCE + 22 * WINDOW)
-    frame.loc[REFERENCE + 10 * WINDOW :, "target"] = 1
+    """More than a year of one class: no segment has a sliding block to compare with."""
+    frame = synthetic.make_scenario("none", rows=REFERENCE + 40 * WINDOW)
+    frame.loc[REFERENCE + 8 * WINDOW :, "target"] = 1
     model = train(frame.iloc[:REFERENCE], _settings())
     current, history = frame.iloc[-WINDOW:], frame.iloc[REFERENCE:-WINDOW]
     fresh = challenger.gather_labelled(model, current, history)

@@ -43,8 +43,9 @@ def _assessed(scenario: str, with_history: bool = True, labelled: bool = True) -
     )
 
 
-def _challenger(stale: bool, pays: bool) -> Challenger:
-    return cast("Challenger", SimpleNamespace(stale=stale, pays=pays))
+def _challenger(stale: bool, pays: bool, changed_before: bool = False) -> Challenger:
+    known = SimpleNamespace(stale=stale, pays=pays, changed_before=changed_before)
+    return cast("Challenger", known)
 
 
 @pytest.mark.parametrize(
@@ -59,6 +60,9 @@ def _challenger(stale: bool, pays: bool) -> Challenger:
         (False, False, True, _challenger(stale=False, pays=True), "retrain"),
         (False, True, True, _challenger(stale=True, pays=False), "monitor"),
         (False, False, True, None, "monitor"),
+        (False, False, False, _challenger(stale=True, pays=True), "retrain"),
+        (False, False, False, _challenger(False, True, changed_before=True), "retrain"),
+        (False, False, False, _challenger(False, False, changed_before=True), "hold"),
     ],
 )
 def test_every_row_of_the_table(

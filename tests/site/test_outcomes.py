@@ -221,7 +221,10 @@ def test_drift_of_no_single_feature_is_not_called_calm(published: dict[str, Publ
     joint = calm.drift.assign(drift_flag=False, matters=calm.drift["feature"] == "(joint)")
     text = compose_decision_page(replace(calm, drift=joint), CommandLine())
     assert "none flagged" not in text
-    assert "but (joint) has; it matters to the model." in text
+    assert "This window shows it in (joint); one window is no proof. No alarm." in text
+    proven = calm.drift.assign(drift_flag=False, alarm=calm.drift["feature"] == "(joint)")
+    text = compose_decision_page(replace(calm, drift=proven), CommandLine())
+    assert "Moved for sure, and it matters to the model: (joint)." in text
     assert "Drift that matters: `(joint)`" in notebook_words.describe_drift(joint)
 
 

@@ -11,7 +11,8 @@ import pandas as pd
 from driftbook.data.arrays import Floats
 from driftbook.data.windows import Dataset, Window, find_reference_windows
 from driftbook.decision import policy, recipes, retraining
-from driftbook.decision.findings import WindowFindings, examine_window
+from driftbook.decision.alarms import Seen, count_windows
+from driftbook.decision.findings import WindowFindings, examine_window, see_window
 from driftbook.decision.trial import FitMemo
 from driftbook.drift.report import report_drift
 from driftbook.errors import UsageError
@@ -46,6 +47,7 @@ class Timeline:
     champions: list[Tenure] = field(default_factory=list)
     losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
     _evidence: dict[tuple[str, int], WindowFindings] = field(default_factory=dict)
+    _seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
     _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
@@ -115,12 +117,30 @@ class Timeline:
         """Return what ``assess`` says at step t under the costs of ``settings.policy``."""
         key = (champion.model.version, t)
         if key not in self._evidence:
-            history_end = min(self.known(t), self.windows[t - 1].start)
-            history = self.dataset.frame.iloc[champion.seen : history_end].reset_index(drop=True)
+            history, past = self._history(champion, t), self._past(champion, t, settings)
             self._evidence[key] = examine_window(
-                champion.model, self._current(t), settings, history, self._memo(champion)
+                champion.model, self._current(t), settings, history, past, self._memo(champion)
             )
         return policy.conclude_decision(champion.model, self._evidence[key], settings)
+
+    def _history(self, champion: Tenure, t: int) -> pd.DataFrame:
+        """Return the labelled rows since the champion's reference that step t knows."""
+        stop = min(self.known(t), self.windows[t - 1].start)
+        return self.dataset.frame.iloc[champion.seen : stop].reset_index(drop=True)
+
+    def _past(self, champion: Tenure, t: int, settings: Settings) -> list[Seen]:
+        """Return what the windows between the champion's reference and step t's own showed."""
+        steps = [s for s in range(1, t) if self.windows[s - 1].start >= champion.seen]
+        return [self._see(champion, s, settings) for s in steps[-count_windows(settings) :]]
+
+    def _see(self, champion: Tenure, t: int, settings: Settings) -> Seen:
+        key = champion.model.version, t
+        if key in self._evidence:
+            return self._evidence[key].seen
+        if key not in self._seen:
+            rows = self._current(t), settings, self._history(champion, t)
+            self._seen[key] = see_window(champion.model, *rows)
+        return self._seen[key]
 
     def promote(self, champion: Tenure, t: int, assessment: policy.Assessment) -> Tenure:
         """Return the champion that takes over before window t."""

@@ -10,15 +10,15 @@ import pandas as pd
 
 from driftbook.data.targets import parse_target
 from driftbook.decision import costs, gap, recipes, retraining, trial
+from driftbook.decision.alarms import LOSS_SCALE, SPENT, Alarm, Watch, count_windows
 from driftbook.decision.trial import Trial
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
 from driftbook.performance.verdicts import INTERVAL
 from driftbook.settings import Settings
 
-# In a calm window a champion is stale only where newer fits lose less by this share of its loss
-# (a convention): heavy tails make fits differ by more than any test of theirs knows.
-CALM_SHARE = 0.1
+# The luck of a fit, at least, as a share of the loss (a convention).
+LEAST_LUCK = 0.0
 ONE_SIDE = 0.5 + INTERVAL / 2  # of a two-sided interval
 
 
@@ -32,9 +32,13 @@ class Challenger:
     and what is known of how gaps move; ``gain_low``, ``gain_high``: its 95% interval, two-sided;
     ``gain_asked``: what it exceeds with ``policy.confidence``. ``staleness``: growth of a gap a
     window, pooled over all windows seen. ``break_even``: what the gain must exceed, credited over
-    ``windows`` windows. ``stale``: newer fits beat the champion, or beat fits a window older (a
-    test at 5%). ``pays``: the gain exceeds the break-even with that confidence, ``certainty``: with
-    which one it does. ``candidates``: every recipe's own measured gain.
+    ``windows`` windows. ``stale``: all readings since the reference prove that newer fits beat the
+    champion, see ``alarm``. ``changed_before``: the champion itself replaced another one, so that
+    this stream is known to change, and what a retrain is expected to earn decides. ``pays``: the
+    gain exceeds the break-even with that confidence, ``certainty``: with which one it does;
+    what has paid goes on to until the evidence turns. ``worth``: the break-even up to which it
+    pays.
+    ``candidates``: every recipe's own measured gain.
     """
 
     recipe: str
@@ -43,6 +47,7 @@ class Challenger:
     gain_low: float
     gain_high: float
     gain_asked: float
+    worth: float
     certainty: float
     n_train: int
     n_gate: int
@@ -52,7 +57,9 @@ class Challenger:
     break_even: float
     windows: int
     stale: bool
+    changed_before: bool
     pays: bool
+    alarm: Alarm
     candidates: pd.DataFrame = field(repr=False)
     order: retraining.RetrainOrder = field(repr=False)
 
@@ -89,16 +96,14 @@ def weigh_challenger(
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
     recipe chosen after it, and keeps what all trials taught for the champions after it. In a
-    ``calm`` window, without any other sign of change, a champion must be more surely stale to be
-    called so.
+    ``calm`` window, where nothing has ever proven a change, a champion must be more surely stale
+    to be called so.
     """
     confidence = settings.policy.confidence
     before = gap.parse_evidence(model.origin.get("lessons"))
     earlier = gap.choose_recipe(before + gap.learn_from_trial(found, gates=False))
     measured = gap.measure_gap(found, earlier) or gap.measure_gap(found, recipes.BASE_RECIPE)
     lasting, motion = gap.expect_gap(found, earlier, before)
-    # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
-    aged = gap.expect_gap(found, recipes.BASE_RECIPE, before)[0] if calm else lasting
     known = replace(before + gap.learn_from_trial(found), motion=motion)
     order = retraining.RetrainOrder(
         model, fresh, gap.choose_recipe(known), found.window, settings, known.to_text()
@@ -108,7 +113,20 @@ def weigh_challenger(
         return None
     price, windows = costs.find_break_even(settings.policy, motion.slope)
     loss = float(found.champion[-found.window :].mean())
-    noise = gap.measure_fit_noise(found, model)
+    # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
+    readings = gap.read_gaps(found, recipes.BASE_RECIPE if calm else earlier)
+    whole = float(np.nanmean(found.champion))
+    scale = LOSS_SCALE * whole
+    # Heavy tails make fits differ by more than theory knows.
+    noise = float(np.hypot(gap.measure_fit_noise(found, model), LEAST_LUCK * whole))
+    watch = choose_watch(settings, scale, calm, len(readings))
+    alarm = gap.judge_staleness(readings, motion, noise, watch)
+    course = gap.follow_gap(
+        gap.read_gaps(found, earlier),
+        motion,
+        whole,
+        alarm.moved if alarm.raised else -np.inf,
+    )
     return Challenger(
         recipe=order.recipe,
         measured=measured.mean,
@@ -124,12 +142,27 @@ def weigh_challenger(
         staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=gap.is_stale(aged, known.ageing, noise, calm)
-        and (not calm or aged.mean >= CALM_SHARE * loss),
-        pays=lasting.low(confidence) > price,
+        stale=alarm.raised,
+        changed_before="lessons" in model.origin,
+        alarm=alarm,
+        pays=course.pays(price, confidence),
+        worth=course.find_worth(confidence),
         candidates=_tabulate_candidates(found, known, order, price),
         order=order,
     )
+
+
+def choose_watch(settings: Settings, scale: float, calm: bool, readings: int) -> Watch:
+    """Return what it takes to call a champion stale.
+
+    In a ``calm`` window, without any other alarm, it is paid from the year's budget of false ones;
+    else a test at 5% over the readings that there are.
+    """
+    budget, windows = gap.FALSE_STALE, readings
+    if calm:
+        budget = SPENT["newer models"] * settings.policy.false_alarms
+        windows = count_windows(settings)
+    return Watch(budget, scale, one_sided=True, windows=windows, own_noise=True, settled=False)
 
 
 def gather_labelled(

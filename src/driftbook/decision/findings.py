@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+import numpy as np
 import pandas as pd
 
 from driftbook.data.sampling import take_sample
-from driftbook.decision import challenger
+from driftbook.decision import alarms, challenger
+from driftbook.decision.alarms import LOSS, Alarm, Seen
 from driftbook.decision.trial import FitMemo, Trial
 from driftbook.drift import report
+from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.quality import check_quality
+from driftbook.drift.readings import Reading, read_columns, widen_pvalues
 from driftbook.drift.reference import find_reference
 from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
+from driftbook.performance.baseline import find_baseline
 from driftbook.performance.causes import CAUSE_COLUMNS, explain_change
+from driftbook.performance.loss_reading import read_loss
 from driftbook.performance.metric_rows import tabulate_metric_rows
+from driftbook.performance.realised import ScoredRows
 from driftbook.performance.segments import SEGMENT_COLUMNS, judge_segments
 from driftbook.settings import Settings
 
@@ -39,6 +47,9 @@ class WindowFindings:
     causes: pd.DataFrame
     segments: pd.DataFrame
     fresh: pd.DataFrame
+    first: bool = True
+    seen: Seen = field(default_factory=Seen)
+    alarms: tuple[Alarm, ...] = ()
     trial: Trial | None = None
 
     @property
@@ -53,19 +64,29 @@ class WindowFindings:
 
     @property
     def moved(self) -> pd.DataFrame:
-        """Return the drift that matters."""
-        return self.drift[self.drift["matters"].astype(bool)]
+        """Return the drift that matters and that an alarm is raised for."""
+        return self.drift[self.drift["alarm"].astype(bool)]
+
+    @property
+    def seen_only(self) -> list[str]:
+        """Return what this window shows to have moved, without an alarm: chance may explain it."""
+        seen = self.drift["matters"].astype(bool) & ~self.drift["alarm"].astype(bool)
+        return [str(name) for name in self.drift.loc[seen, "feature"]]
 
     @property
     def worse(self) -> pd.DataFrame:
-        """Return the row of the loss that decisions rest on if it is worse, sure enough to act."""
+        """Return the row of the loss that decisions rest on if an alarm is raised for it."""
         found = realised.find_worse_rows(self.performance)
         return found[found["metric"] == self.loss]
 
     @property
     def calm(self) -> bool:
-        """Return whether neither drift that matters nor any metric that is worse was found."""
-        return self.moved.empty and realised.find_worse_rows(self.performance).empty
+        """Return whether nothing has proven yet that this stream changes.
+
+        That is no alarm, neither for drift nor for the loss, and none before: a champion that has
+        replaced another one was promoted because the world had changed.
+        """
+        return self.first and self.moved.empty and self.worse.empty
 
 
 def sample_rows(
@@ -80,53 +101,44 @@ def sample_rows(
     return take_sample(current, size), history
 
 
+@dataclass(frozen=True)
+class _Look:
+    """A window's rows that are looked at one by one, and the first findings of it."""
+
+    found: WindowFindings
+    current: pd.DataFrame
+    history: pd.DataFrame | None
+    scored: ScoredRows | None
+
+
 @threads.one_blas_thread()
 def examine_window(
     model: Model,
     current: pd.DataFrame,
     settings: Settings,
     history: pd.DataFrame | None = None,
+    past: Sequence[Seen] = (),
     memo: FitMemo | None = None,
 ) -> WindowFindings:
     """Return the evidence of one window; a trial of challengers where it may matter.
 
     That is where something changed, and in a calm window where the labels of a whole earlier
-    window show whether the champion has gone stale all the same. ``memo``: fits of earlier trials
-    of a replay, so that none is made twice.
+    window show whether the champion has gone stale all the same. ``past``: what earlier windows
+    since the reference showed, in order, for the alarms. ``memo``: fits of earlier trials of a
+    replay, so that none is made twice.
     """
-    profiles = find_reference(model).profile_window(current)
-    quality = check_quality(model, current, settings, profiles)
-    predicted = model.keep_predicted(current)
-    if len(predicted) < len(current):
-        profiles, current = find_reference(model).profile_window(predicted), predicted
-    report_now = report.report_drift(model, current, settings, profiles)
-    rows = len(current)
-    current, history = sample_rows(current, history, settings.data.sample_rows)
-    few = WindowFindings(
-        rows=rows,
-        min_rows=settings.policy.min_rows,
-        loss=model.task.loss,
-        quality=quality,
-        drift=pd.DataFrame(columns=list(report.DRIFT_COLUMNS)),
-        performance=tabulate_metric_rows(),
-        causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
-        segments=pd.DataFrame(columns=list(SEGMENT_COLUMNS)),
-        fresh=current.iloc[:0],
-    )
-    if few.too_few:
-        # The numbers are shown; too few rows to judge flag nothing.
-        return replace(few, drift=report_now.assign(drift_flag=False, matters=False))
-    scored = realised.score_if_complete(model, current)
-    performance = realised.judge_performance(model, current, settings, history, scored)
+    look = _look_at(model, current, settings, history)
+    found, current = look.found, look.current
+    if found.too_few:
+        return found
+    found = _with_alarms(model, found, settings, past)
     found = replace(
-        few,
-        drift=report_now,
-        performance=performance,
-        causes=explain_change(model, current, few.min_rows, scored, performance),
-        segments=few.segments
-        if scored is None
-        else judge_segments(model, current, scored, settings),
-        fresh=challenger.gather_labelled(model, current, history),
+        found,
+        causes=explain_change(model, current, found.min_rows, look.scored, found.performance),
+        segments=found.segments
+        if look.scored is None
+        else judge_segments(model, current, look.scored, settings),
+        fresh=challenger.gather_labelled(model, current, look.history),
     )
     enough = len(found.fresh) >= 2 * len(current)
     if len(found.broken) or (found.calm and not enough):
@@ -134,3 +146,86 @@ def examine_window(
     learning = settings.for_learning()
     tried = challenger.try_recipes(model.learner, current, found.fresh, learning, memo, found.calm)
     return replace(found, trial=tried)
+
+
+@threads.one_blas_thread()
+def see_window(
+    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+) -> Seen:
+    """Return a window's evidence in a few numbers, as :func:`examine_window` would keep it."""
+    return _look_at(model, current, settings, history).found.seen
+
+
+def _look_at(
+    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None
+) -> _Look:
+    """Return the quality, drift and performance of one window by itself."""
+    profiles = find_reference(model).profile_window(current)
+    quality = check_quality(model, current, settings, profiles)
+    predicted = model.keep_predicted(current)
+    if len(predicted) < len(current):
+        profiles, current = find_reference(model).profile_window(predicted), predicted
+    drift = report.report_drift(model, current, settings, profiles)
+    rows = len(current)
+    current, history = sample_rows(current, history, settings.data.sample_rows)
+    few = WindowFindings(
+        rows=rows,
+        min_rows=settings.policy.min_rows,
+        loss=model.task.loss,
+        quality=quality,
+        drift=pd.DataFrame(columns=[*report.DRIFT_COLUMNS, "alarm"]),
+        performance=tabulate_metric_rows(),
+        causes=pd.DataFrame(columns=list(CAUSE_COLUMNS)),
+        segments=pd.DataFrame(columns=list(SEGMENT_COLUMNS)),
+        fresh=current.iloc[:0],
+        first="lessons" not in model.origin,
+        seen=Seen(rows),
+    )
+    if few.too_few:
+        # The numbers are shown; too few rows to judge flag nothing.
+        drift = drift.assign(drift_flag=False, matters=False, alarm=False)
+        return _Look(replace(few, drift=drift), current, history, None)
+    scored = realised.score_if_complete(model, current)
+    performance = realised.judge_performance(model, current, settings, history, scored)
+    seen = _sum_up(model, rows, profiles, drift, read_loss(model, scored, performance))
+    found = replace(few, drift=drift, performance=performance, seen=seen)
+    return _Look(found, current, history, scored)
+
+
+def _sum_up(
+    model: Model,
+    rows: int,
+    profiles: Mapping[str, ColumnProfile],
+    drift: pd.DataFrame,
+    loss: Reading | None,
+) -> Seen:
+    """Return a window's evidence in a few numbers."""
+    widened = widen_pvalues(model, drift)
+    pvalues = report.adjust_pvalues(drift["kind"].tolist(), np.array(list(widened.values())))
+    return Seen(
+        rows,
+        read_columns(model, profiles) | ({} if loss is None else {LOSS: loss}),
+        dict(zip(widened, pvalues.tolist(), strict=True)),
+        tuple(drift.loc[drift["matters"].astype(bool), "feature"]),
+    )
+
+
+def _with_alarms(
+    model: Model, found: WindowFindings, settings: Settings, past: Sequence[Seen]
+) -> WindowFindings:
+    """Return the findings with what all windows prove, told in the tables of both."""
+    base = find_baseline(model).baselines[found.loss].score.value
+    raised = alarms.find_alarms(past, found.seen, settings, report.share_importance(model), base)
+    names = {alarm.source for alarm in raised if alarm.raised}
+    performance = found.performance
+    decides = performance["metric"] == found.loss
+    counting = performance.index.isin(realised.find_counting_rows(performance).index)
+    # A window whose loss surely lies below the baseline's ends what earlier ones proved.
+    lower = performance["change_high"] < 0.0
+    worse = np.where(decides, counting & ~lower & (LOSS in names), performance["worse"])
+    return replace(
+        found,
+        drift=found.drift.assign(alarm=found.drift["feature"].isin(names)),
+        performance=performance.assign(worse=worse.astype(bool)),
+        alarms=raised,
+    )

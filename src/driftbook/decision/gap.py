@@ -17,17 +17,20 @@ from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 
 import numpy as np
-from scipy import stats
 
+from driftbook.decision.alarms import Alarm, Watch, judge_readings
 from driftbook.decision.recipes import BASE_RECIPE
 from driftbook.decision.trial import Trial
+from driftbook.drift.readings import Reading
 from driftbook.model import row_sums
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
 
-# One-sided chance of calling a champion stale that is not, shared by the two tests of it: where
-# something else has changed too, and where nothing has, so that the two make up 1% of windows.
-FALSE_STALE, FALSE_STALE_CALM = 0.05, 0.005
+# One-sided chance of calling a champion stale that is not, where something else has changed too.
+FALSE_STALE = 0.05
+NEWER = "(newer models)"
+# What was sure enough to pay still pays while it is likelier than this.
+STILL_LIKELY = 0.5
 # How sure it must be that another recipe beats the sliding block before it is taken instead.
 LEAD_CONFIDENCE = 0.9
 # Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
@@ -258,6 +261,49 @@ def forecast_level(readings: Sequence[GapReading], known: GapMotion, loss: float
     return RowSum(gap, variance, 1.0, readings[-1].df)
 
 
+@dataclass(frozen=True)
+class GapCourse:
+    """How the lasting gap was seen after each window: ``levels``, the newest last.
+
+    ``proven``: the mean gap since newer models became better, where all windows together prove
+    that they are; else minus infinity.
+    """
+
+    levels: tuple[RowSum, ...]
+    proven: float
+
+    def pays(self, price: float, confidence: float) -> bool:
+        """Return whether the gap is worth more than ``price``, as surely as asked.
+
+        Once it has been so, it stays until that is no longer likelier than not; where a gap larger
+        than the price is proven, until it is no longer proven. So a decision does not turn with
+        every window's luck.
+        """
+        paying = False
+        for level in self.levels:
+            likely = self.proven > price or level.exceeds(price) > STILL_LIKELY
+            paying = level.low(confidence) > price or (paying and likely)
+        return paying
+
+    def find_worth(self, confidence: float) -> float:
+        """Return the price up to which the gap pays, 0 where it does at none."""
+        low, high = 0.0, max([0.0, self.proven, *(each.low(confidence) for each in self.levels)])
+        if not self.pays(low, confidence):
+            return 0.0
+        for _ in range(60):
+            middle = (low + high) / 2.0
+            low, high = (middle, high) if self.pays(middle, confidence) else (low, middle)
+        return low
+
+
+def follow_gap(
+    readings: Sequence[GapReading], known: GapMotion, loss: float, proven: float
+) -> GapCourse:
+    """Return the lasting gap after each of the readings; arguments of :func:`forecast_level`."""
+    levels = (forecast_level(readings[: k + 1], known, loss) for k in range(len(readings)))
+    return GapCourse(tuple(levels), proven)
+
+
 def expect_gap(found: Trial, recipe: str, known: TrialEvidence) -> tuple[RowSum, GapMotion]:
     """Return the champion's lasting gap to the recipe's fits, and the motion of all gaps seen."""
     readings = read_gaps(found, recipe)
@@ -265,21 +311,21 @@ def expect_gap(found: Trial, recipe: str, known: TrialEvidence) -> tuple[RowSum,
     return forecast_level(readings, motion, float(np.nanmean(found.champion))), motion
 
 
-def is_stale(lasting: RowSum, ageing: RowSum, fit_noise: float, calm: bool) -> bool:
-    """Return whether newer fits beat the champion, or beat fits a window older.
+def judge_staleness(
+    readings: Sequence[GapReading], motion: GapMotion, fit_noise: float, watch: Watch
+) -> Alarm:
+    """Return what all readings of the champion's gap prove: do newer fits beat it?
 
-    Two t-tests at half of ``FALSE_STALE`` each, or of ``FALSE_STALE_CALM`` in a ``calm`` window
-    without drift that matters or worse performance: of the champion's lasting gap, and of what
-    all windows seen say of fits a window older. ``fit_noise``: see :func:`measure_fit_noise`;
-    it is added to the standard error, so that a window of any length errs as often.
+    Champion and newer fits each have their luck, ``fit_noise`` (see :func:`measure_fit_noise`),
+    which windows share, less the more of their rows are the same; what passes from one window to
+    the next is noise of each.
     """
-    level = 1 - (FALSE_STALE_CALM if calm else FALSE_STALE) / 2
-
-    def beats(gap: RowSum) -> bool:
-        least = stats.t.ppf(level, max(1, gap.df)) * np.hypot(gap.error, fit_noise)
-        return bool(gap.rows > 0 and gap.mean > least)
-
-    return beats(lasting) or beats(ageing)
+    each = [
+        Reading(one.gap, one.variance + motion.passing, fit_noise**2, float(one.df))
+        for one in readings
+        if one.variance > 0.0  # a fit on the champion's own rows is the champion
+    ]
+    return judge_readings(NEWER, "many windows", each, watch)
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:

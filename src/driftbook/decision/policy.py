@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
 
 from driftbook.data.plain_json import to_plain_json
 from driftbook.decision import costs, reasons
+from driftbook.decision.alarms import Alarm, Seen
 from driftbook.decision.challenger import Challenger, weigh_challenger
 from driftbook.decision.findings import WindowFindings, examine_window
 from driftbook.model.tasks import Task
@@ -40,6 +42,8 @@ class Assessment:
     challenger: Challenger | None = None
     decomposition: pd.DataFrame | None = None
     reverses: tuple[str, ...] = ()
+    seen: Seen = field(default_factory=Seen)
+    alarms: tuple[Alarm, ...] = ()
 
     @property
     def drifted_features(self) -> list[str]:
@@ -72,6 +76,7 @@ class Assessment:
                     "performance": self.performance,
                     "decomposition": self.decomposition,
                     "segments": self.segments,
+                    "alarms": [{**vars(alarm), "share": alarm.share} for alarm in self.alarms],
                     "challenger": self._challenger(),
                     "economics": self._economics(),
                 },
@@ -85,7 +90,7 @@ class Assessment:
         if found is None:
             return None
         version = found.model.version if self.action == "retrain" else None
-        unwritten = ("candidates", "order", "model")
+        unwritten = ("candidates", "order", "model", "alarm")
         numbers = {key: value for key, value in vars(found).items() if key not in unwritten}
         return {"model_version": version, **numbers, "candidates": found.candidates}
 
@@ -96,18 +101,25 @@ class Assessment:
 
 
 def assess(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    past: Sequence[Seen] = (),
 ) -> Assessment:
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
     ``current``: one window in time order, with or without the target column; ``history``: mature
     labelled rows since the model's reference, in time order, from which a challenger may learn;
     the newest of them calibrate the estimate of performance without labels.
-    Without it a challenger learns from the reference and the older part of ``current``. Odd data
-    (a column gone, all missing, constant, one class) is a finding, never an exception. Pure: the
-    same arguments give the same assessment.
+    Without it a challenger learns from the reference and the older part of ``current``.
+    ``past``: what earlier windows since the reference showed, ``assessment.seen`` of each, in
+    order; without it the window stands alone, and only what it proves by itself is an alarm. Odd
+    data (a column gone, all missing, constant, one class) is a finding, never an exception. Pure:
+    the same arguments give the same assessment.
     """
-    return conclude_decision(model, examine_window(model, current, settings, history), settings)
+    found = examine_window(model, current, settings, history, past)
+    return conclude_decision(model, found, settings)
 
 
 def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -> Assessment:
@@ -134,6 +146,8 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         challenger=challenger,
         decomposition=found.causes,
         reverses=reasons.phrase_reversals(action, found, challenger, settings.policy),
+        seen=found.seen,
+        alarms=(*found.alarms, *(() if challenger is None else (challenger.alarm,))),
     )
 
 
@@ -141,13 +155,13 @@ def decide_action(broken: bool, moved: bool, worse: bool, found: Challenger | No
     """Return the action of the design's table.
 
     ``broken``: the data has a fault; ``moved``: drift that matters; ``worse``: performance below
-    the champion's holdout. A champion that newer fits beat counts as worse too: it does worse than
-    a model of its kind can. Without any sign of change no challenger is looked at.
+    the champion's holdout; both proven by an alarm. A champion that newer fits beat counts as worse
+    too: it does worse than a model of its kind can. Where an earlier champion had to be replaced
+    the world is known to change, and what a retrain is expected to earn decides alone.
     """
     if broken:
         return "investigate"
-    stale = found is not None and found.stale
-    if found is not None and (worse or stale) and found.pays:
+    if found is not None and found.pays and (worse or found.stale or found.changed_before):
         return "retrain"
     return "monitor" if moved or worse else "hold"
 

@@ -36,6 +36,7 @@ def phrase_reason(
         action=action,
         faults=found.broken.to_dict("records"),
         moved=found.moved["feature"].tolist(),
+        seen=found.seen_only,
         worse=next(iter(worse.to_dict("records")), None),
         segments=find_worse_segments(found.segments).to_dict("records"),
         common=find_common_cause(found.segments),
@@ -47,7 +48,9 @@ def phrase_reason(
         outweighed=_find_outweighed(found.causes) if action == "retrain" else "",
         challenger=challenger,
         asked=asked,
-        stale=challenger is not None and challenger.stale and challenger.gain > 0,
+        stale=challenger is not None
+        and challenger.gain > 0
+        and (challenger.stale or action == "retrain"),
     )
 
 
@@ -87,7 +90,7 @@ def phrase_reversals(
     """Return what would change the action, each as one phrase."""
     turn = None
     if challenger is not None:
-        turn = costs.find_turning_cost(policy, challenger.gain_asked, challenger.staleness)
+        turn = costs.find_turning_cost(policy, challenger.worth, challenger.staleness)
     phrases = render_words(
         "reversals.md.j2",
         action=action,

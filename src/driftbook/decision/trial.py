@@ -23,7 +23,9 @@ from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 
-GATES, PAST = 4, 8
+# Every recipe is tried in so many segments before the window, the plain one in more of them: how
+# the champion's gap moves from window to window is seen in many.
+GATES, PAST, PLAIN_PAST = 4, 8, 26
 QUARTERS = 4
 # Trees take a hundred times as long to fit: fewer segments, fewer recipes.
 SLOW_GATES, SLOW_PAST = 2, 2
@@ -165,12 +167,12 @@ class _Stage:
         return len(self.table.y) - self.window
 
     def cut_segments(self, untried: int, gates: int) -> tuple[TrialSegment, ...]:
-        """Return the window's gates and, before it, at most ``PAST`` segments of up to a window.
+        """Return the window's gates and, before it, at most 26 segments of up to a window.
 
         Older segments start at row ``untried``; they are whole windows where there are at least
         four, else halves or quarters.
         """
-        reach, most = self.start - untried, PAST if self.linear else SLOW_PAST
+        reach, most = self.start - untried, PLAIN_PAST if self.linear else SLOW_PAST
         least = self.settings.policy.min_rows
         steps = [self.window // k for k in (1, 2, 4) if self.window // k >= least]
         step = next((s for s in steps if reach // s >= PAST // 2), steps[-1])
@@ -188,7 +190,7 @@ class _Stage:
         said = {
             name: fit.predict(self.table, graded) for name, fit in fits.items() if fit is not None
         }
-        again = self._recalibrated(segment.start, graded)
+        again = self._recalibrated(segment.start, graded) if len(fits) > 1 else None
         if again is not None:
             said["recalibrated"] = again
         return {name: self.losses(graded, p) for name, p in said.items()}
@@ -233,6 +235,8 @@ class _Stage:
         return known[key]
 
     def _names(self, segment: TrialSegment) -> list[str]:
+        if segment.start < self.start - PAST * self.window:
+            return [recipes.BASE_RECIPE]
         names = [recipes.BASE_RECIPE, *(recipes.FADING if self.linear else ["fading"])]
         if segment.start > self.block:
             names.append("everything")

@@ -65,7 +65,7 @@ def report_drift(
     rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
     whole = len(profiles) == len(model.features) and len(current) >= MIN_PRESENT
     window = take_sample(current if whole else current.iloc[:0], settings.data.sample_rows)
-    shares = _importance(model, reference)
+    shares = share_importance(model)
     for row in rows:
         share, sure = shares.get(row["feature"], (math.nan, True))
         size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
@@ -114,21 +114,7 @@ def holm_adjust(pvalues: Floats, weights: Floats) -> Floats:
     return adjusted
 
 
-def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame:
-    # A budget of one kind is shared by its rows.
-    kinds = [row["kind"] if row["kind"] in BUDGETS else "column" for row in rows]
-    weights = np.array([BUDGETS[kind] / kinds.count(kind) for kind in kinds])
-    adjusted = holm_adjust(np.array([row["pvalue"] for row in rows]), weights)
-    for row, pvalue in zip(rows, adjusted, strict=True):
-        row["pvalue_adjusted"] = float(pvalue)
-        row["drift_flag"] = bool(pvalue < settings.alpha)
-        # An impact that cannot be had (a model without any importance) is no reason for silence.
-        enough = math.isnan(row["impact"]) or (row["impact"] >= MIN_IMPACT and row["noted"])
-        row["matters"] = row["drift_flag"] and enough
-    return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
-
-
-def _importance(model: Model, reference: ReferenceSide) -> dict[str, tuple[float, bool]]:
+def share_importance(model: Model) -> dict[str, tuple[float, bool]]:
     """Return by feature its share of the model's importance, and whether that is beyond noise.
 
     NaN for one that never varied in training: nothing says what it is worth once it does.
@@ -136,13 +122,34 @@ def _importance(model: Model, reference: ReferenceSide) -> dict[str, tuple[float
     whole = sum(model.importance.values())
     if whole <= 0.0:
         return {}
-    found = {}
+    found, reference = {}, find_reference(model)
     for name, rise in model.importance.items():
         share, error = rise / whole, model.importance_error.get(name, 0.0)
         if np.count_nonzero(reference.profiles[name].counts) == 1:
             share = math.nan
         found[name] = share, rise >= _SURE_ERRORS * error or share >= _SURE_SHARE
     return found
+
+
+def adjust_pvalues(kinds: Sequence[str], pvalues: Floats) -> Floats:
+    """Return the p-values of a report's rows of those kinds, corrected across all of them.
+
+    The share of the budget that a kind has, in ``BUDGETS``, is parted among its rows.
+    """
+    named = [kind if kind in BUDGETS else "column" for kind in kinds]
+    return holm_adjust(pvalues, np.array([BUDGETS[kind] / named.count(kind) for kind in named]))
+
+
+def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame:
+    pvalues = np.array([row["pvalue"] for row in rows])
+    adjusted = adjust_pvalues([row["kind"] for row in rows], pvalues)
+    for row, pvalue in zip(rows, adjusted, strict=True):
+        row["pvalue_adjusted"] = float(pvalue)
+        row["drift_flag"] = bool(pvalue < settings.alpha)
+        # An impact that cannot be had (a model without any importance) is no reason for silence.
+        enough = math.isnan(row["impact"]) or (row["impact"] >= MIN_IMPACT and row["noted"])
+        row["matters"] = row["drift_flag"] and enough
+    return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
 
 
 def _prediction_rows(

@@ -18,8 +18,10 @@ import pandas as pd
 from driftbook import paths
 from driftbook.data import windows
 from driftbook.data.plain_json import to_plain_json
-from driftbook.data.windows import Dataset, WindowSplit
+from driftbook.data.windows import Dataset, Window, WindowSplit
 from driftbook.decision import policy
+from driftbook.decision.alarms import Seen, count_windows, parse_seen
+from driftbook.decision.findings import see_window
 from driftbook.decision.policy import Assessment
 from driftbook.errors import UsageError
 from driftbook.model import training
@@ -127,9 +129,67 @@ class Run:
     @cached_property
     def assessment(self) -> Assessment:
         """Return the one judgement of the window: quality, drift, performance and the action."""
-        split = self.split
-        found = policy.assess(self.champion, split.current, self.settings, split.history)
+        split, settings = self.split, self.settings
+        past = [one for _, one in self.past]
+        found = policy.assess(self.champion, split.current, settings, split.history, past)
         return replace(found, window=split.window.name)
+
+    @cached_property
+    def past(self) -> list[tuple[str, Seen]]:
+        """Return what earlier windows since the champion's reference showed, by name, in order.
+
+        Those that the published run saw are taken from it as long as the rows and the settings are
+        the same, or where the data holds them no more; all others are judged from the data, so
+        that the order of runs does not matter.
+        """
+        after, judged = self.reference_end, self.split.window
+        known = {w.name: w for w in self.dataset.windows if after <= w.start < judged.start}
+        kept, every = self._kept_windows(), {w.name for w in self.dataset.windows}
+        found = [(name, seen) for name, (_, seen) in kept.items() if name not in every]
+        for name, window in list(known.items())[-count_windows(self.settings) :]:
+            if name in kept and kept[name][0] == self._hash_window(window):
+                found.append((name, kept[name][1]))
+                continue
+            split = windows.split_at_window(self.dataset, self.settings, name, after)
+            seen = see_window(self.champion, split.current, self.settings, split.history)
+            found.append((name, seen))
+        return found
+
+    def _hash_window(self, window: Window) -> str:
+        return windows.hash_frame(self.dataset.rows(window))
+
+    def _kept_windows(self) -> dict[str, tuple[str, Seen]]:
+        """Return by window the hash of its rows and what the published run saw in them.
+
+        Nothing where that run judged another champion, or by other settings.
+        """
+        path = self.artifacts / paths.SEEN
+        kept = files.read_json_object(path) if path.is_file() else {}
+        if any(kept.get(key) != value for key, value in self._judged_by().items()):
+            return {}
+        return {one["window"]: (one["sha256"], parse_seen(one)) for one in kept["windows"]}
+
+    def _judged_by(self) -> dict[str, Any]:
+        """Return what a window's few numbers depend on, besides its rows."""
+        data, drift = self.settings.data, self.settings.drift
+        return {
+            "champion": self.champion.version,
+            "label_delay": data.label_delay,
+            "sample_rows": data.sample_rows,
+            "drift": drift.model_dump(mode="json"),
+        }
+
+    def describe_past(self) -> dict[str, Any]:
+        """Return what the next run is told: each window in a few numbers, this one last."""
+        every = [*self.past, (self.split.window.name, self.assessment.seen)]
+        hashes = {w.name: self._hash_window(w) for w in self.dataset.windows}
+        return {
+            **self._judged_by(),
+            "windows": [
+                {"window": name, "sha256": hashes.get(name, ""), **seen.to_dict()}
+                for name, seen in every
+            ],
+        }
 
     def save_challenger(self, model: Model) -> str | None:
         """Store a challenger trained on the labels known by now; return its version.

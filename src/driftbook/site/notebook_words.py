@@ -23,6 +23,7 @@ PLAIN, NEAR = ("never", "always"), 0.01
 CLASS_METHOD = "labels, class "
 # How often an owner who acts on classes may want to be right: a convention.
 RIGHT_ENOUGH = 0.9
+ALARM_COLUMNS = ["source", "aspect", "raised", "share", "since", "more"]
 
 
 def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
@@ -80,7 +81,8 @@ def describe_actions(
 def summarise_drift(report: pd.DataFrame) -> dict[str, Any]:
     """Return what sentences on drift need: how many features, the flagged ones, what matters."""
     if report.empty:
-        return {"drift_judged": False, "features": 0, "flagged": [], "largest": [], "matters": []}
+        nothing: dict[str, Any] = {key: [] for key in ("flagged", "largest", "matters", "proven")}
+        return {"drift_judged": False, "features": 0, **nothing}
     own = report[~report["kind"].isin(["prediction", "joint"])]
     flagged = _flagged(own)
     matters = report["matters"].fillna(False).astype(bool)
@@ -90,7 +92,38 @@ def summarise_drift(report: pd.DataFrame) -> dict[str, Any]:
         "flagged": list(flagged["feature"]),
         "largest": _largest_first(flagged).to_dict("records"),
         "matters": list(report.loc[matters, "feature"]),
+        "proven": list(report.loc[_proven(report), "feature"]),
     }
+
+
+def tabulate_alarms(recommendation: Mapping[str, Any]) -> pd.DataFrame:
+    """Return a row a source of evidence, the one nearest to its alarm, the surest first.
+
+    ``share``: how far it has come to the threshold, 1 at an alarm, on a scale of logarithms.
+    """
+    found = pd.DataFrame(recommendation["evidence"].get("alarms") or [], columns=ALARM_COLUMNS)
+    # What is not raised although its evidence is large is harmless to the model.
+    harmless = ~found["raised"].astype(bool) & (found["share"] >= 1.0)
+    found = found[~harmless].sort_values(["raised", "share"], ascending=False, kind="stable")
+    return found.drop_duplicates("source").reset_index(drop=True)
+
+
+def describe_alarms(recommendation: Mapping[str, Any]) -> str:
+    """Return in words what all windows since the reference prove, and what comes nearest to it."""
+    found = tabulate_alarms(recommendation)
+    raised = found[found["raised"].astype(bool)]
+    rest = found[~found["raised"].astype(bool) & (found["share"] > 0.0)]
+    return render_words(
+        "alarms.md.j2",
+        raised=raised.to_dict("records"),
+        nearest=rest.iloc[0].to_dict() if len(rest) else None,
+        false_alarms=recommendation["evidence"]["economics"]["false_alarms"],
+    )
+
+
+def _proven(report: pd.DataFrame) -> pd.Series:
+    """Return by row whether an alarm is raised; runs of an earlier release knew what matters."""
+    return report["alarm" if "alarm" in report else "matters"].fillna(False).astype(bool)
 
 
 def _flagged(report: pd.DataFrame) -> pd.DataFrame:

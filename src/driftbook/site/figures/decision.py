@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from driftbook.site.figures import theme
 from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric
 
+# As many sources of evidence as fit on a page, and how far beyond the alarm a bar is drawn.
+MOST_ALARMS, MOST_SHOWN = 12, 3.0
 _WAYS = {1: "higher is better", -1: "lower is better"}
 _SIDES = (
     ("baseline", theme.REFERENCE, "o"),
@@ -144,6 +146,32 @@ def draw_gains(
             "▲ surely above break-even, ● not; "
             f"n = {format_number(shown['n_gate'].max())} unseen rows"
         )
+    return page.picture
+
+
+def draw_alarms(alarms: pd.DataFrame) -> theme.Picture:
+    """Return how far the evidence of each source has come on the way to its alarm.
+
+    ``alarms``: ``source``, ``share`` (1 at the alarm) and ``raised``, the surest first.
+    """
+    if alarms.empty:
+        return theme.draw_nothing("Too few rows to judge: nothing is watched.")
+    shown = alarms.head(MOST_ALARMS).iloc[::-1]
+    text = "How far each source of evidence has come on the way to an alarm"
+    with theme.open_sheet(text, 1.2 + 0.32 * len(shown)) as page:
+        axes = page.axes[0]
+        raised = shown["raised"].astype(bool)
+        colours = [theme.CURRENT if one else theme.REFERENCE for one in raised]
+        marks = ["▲ " if one else "" for one in raised]
+        names = [mark + str(name) for mark, name in zip(marks, shown["source"], strict=True)]
+        axes.barh(names, shown["share"].clip(upper=MOST_SHOWN), color=colours, height=0.6)
+        axes.axvline(1.0, color=theme.INK, linestyle="--", linewidth=1.2)
+        axes.annotate(
+            "alarm", (1.0, 1), xycoords=("data", "axes fraction"), xytext=(4, 3),
+            textcoords="offset points", fontsize=9,
+        )  # fmt: skip
+        axes.set_xlim(0.0, max(1.3, 1.05 * min(MOST_SHOWN, float(shown["share"].max()))))
+        axes.set_xlabel("evidence, on a scale of logarithms: 1 is proof; ▲ proven")
     return page.picture
 
 
