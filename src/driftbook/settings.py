@@ -188,19 +188,24 @@ class DriftSettings(Section):
 class PolicySettings(Section):
     """What an error and a retrain cost, and how sure a retrain must be.
 
-    Costs share one unit, for instance euros, or simply units of loss. ``error_cost``: the price of
-    one unit of mean Brier loss over one window; ``retrain_cost``: the price of one retrain, with
-    review and roll-out. ``horizon``: for how many windows at most a retrain is credited with its
-    gain; fewer where models grow stale so fast that the next one is due before. ``confidence``:
-    how sure it must be that a retrain earns more than it costs: 0.5 acts on the average, larger
-    values retrain later. ``tolerance``: the rise of the loss that matters to nobody; a tenth of the
-    baseline's where it is null. ``min_rows``: fewer rows than this say nothing.
-    ``false_alarms``: the chance of any action but ``hold`` in a whole year in which nothing
-    changed; ``horizon_windows``: over this many windows instead of a year of them (52 of windows
-    of a number of rows).
+    Costs share one unit, ``currency``, or simply units of loss. ``false_positive`` and
+    ``false_negative``: the price of each kind of mistake of two classes; the loss is then what
+    acting from the chance that they imply costs, and a window pays for each of its rows.
+    ``error_cost``: the price of one unit of mean loss over one window; ``retrain_cost``: the
+    price of one retrain, with review and roll-out. ``horizon``: for how many windows at most a
+    retrain is credited with its gain; fewer where models grow stale so fast that the next one
+    is due before. ``confidence``: how sure it must be that a retrain earns more than it costs:
+    0.5 acts on the average, larger values retrain later. ``tolerance``: the rise of the loss
+    that matters to nobody; a tenth of the baseline's where it is null. ``min_rows``: fewer rows
+    than this say nothing. ``false_alarms``: the chance of any action but ``hold`` in a whole
+    year in which nothing changed; ``horizon_windows``: over this many windows instead of a year
+    of them (52 of windows of a number of rows).
     """
 
     min_rows: int = Field(default=30, ge=2)
+    currency: str | None = Field(default=None, min_length=1, max_length=12)
+    false_positive: float | None = Field(default=None, gt=0.0)
+    false_negative: float | None = Field(default=None, gt=0.0)
     error_cost: float = Field(default=1.0, ge=0.0)
     retrain_cost: float = Field(default=0.002, ge=0.0)
     horizon: int = Field(default=6, ge=1)
@@ -208,6 +213,33 @@ class PolicySettings(Section):
     tolerance: float | None = Field(default=None, gt=0.0)
     false_alarms: float = Field(default=0.05, gt=0.0, le=0.5)
     horizon_windows: int | None = Field(default=None, ge=1)
+
+    @model_validator(mode="after")
+    def _priced(self) -> PolicySettings:
+        both = (self.false_positive, self.false_negative)
+        if both.count(None) == 1:
+            missing = "false_positive" if self.false_positive is None else "false_negative"
+            raise ValueError(f"{missing} is not set; both kinds of mistake need a price, or none")
+        if self.currency is not None and None in both:
+            raise ValueError(
+                f"currency is {self.currency!r}, but false_positive and false_negative are not "
+                "set; say what each kind of mistake costs, or leave currency out"
+            )
+        return self
+
+    @property
+    def is_priced(self) -> bool:
+        """Return whether each kind of mistake has a price: the loss is then a cost a row."""
+        return self.false_positive is not None
+
+    def for_rows(self, rows: float) -> PolicySettings:
+        """Return the policy of a window of ``rows`` rows: where mistakes are priced it pays each.
+
+        ``error_cost`` is then the price of one unit of mean cost in the whole window.
+        """
+        if not self.is_priced:
+            return self
+        return self.model_copy(update={"error_cost": self.error_cost * rows})
 
 
 class ServingSettings(Section):
@@ -287,6 +319,10 @@ class Settings(Section):
             return self
         model = self.model.model_copy(update={"estimator": "linear", "params": {}})
         return self.model_copy(update={"model": model}).based(*self._bases)
+
+    def for_window(self, rows: float) -> Settings:
+        """Return the settings by which a window of ``rows`` rows is priced."""
+        return self.model_copy(update={"policy": self.policy.for_rows(rows)}).based(*self._bases)
 
     @property
     def bases(self) -> tuple[Path, ...]:

@@ -26,13 +26,14 @@ METRIC_NAMES = {
     "rmse": "RMSE",
     "r2": "R²",
     "squared_error": "squared error",
+    "cost": "cost",
     "n_train": "training rows",
     "n_test": "holdout rows",
 }
 # 1: a larger value is better, −1: a smaller one.
 METRIC_DIRECTIONS = {
     "roc_auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1,
-    "r2": 1, "mae": -1, "rmse": -1, "squared_error": -1,
+    "r2": 1, "mae": -1, "rmse": -1, "squared_error": -1, "cost": -1,
 }  # fmt: skip
 UNKNOWN = "–"
 

@@ -333,7 +333,7 @@ def _calm(scenario: str) -> Trial:
     return found
 
 
-def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
+def test_luck_is_theory_and_what_fits_on_quarters_differ_by() -> None:
     model, _ = _stream("none")
     found, plain = _calm("none"), _tried("none")
     theory = gap.measure_fit_noise(plain, model)
@@ -342,7 +342,9 @@ def test_luck_is_what_fits_on_quarters_differ_by_where_that_is_more() -> None:
     assert theory == pytest.approx(2 * np.mean(p * (1 - p)) * np.sqrt(5) / REFERENCE)
     wide = replace(found, quarters=(0.1, 0.2, 0.3, 0.4))
     sd = np.std([0.1, 0.2, 0.3, 0.4], ddof=1)
-    assert gap.measure_fit_noise(wide, model) == pytest.approx(np.sqrt(2) * sd / 4)
+    assert gap.measure_fit_noise(wide, model) == pytest.approx(
+        np.hypot(theory, np.sqrt(2) * sd / 4)
+    )
     assert len(found.quarters) == 4 and theory <= gap.measure_fit_noise(found, model) < 5 * theory
 
 

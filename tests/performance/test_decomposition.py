@@ -523,12 +523,12 @@ def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None
     none = pd.DataFrame(columns=["feature", "severity", "fault", "matters", "alarm"])
     places = pd.DataFrame(columns=list(SEGMENT_COLUMNS))
     found = WindowFindings(100, 30, "brier", none, none, judged, parts, places, none)
-    said = reasons.phrase_reason("monitor", found, None, 0.6)
+    said = reasons.phrase_reason("monitor", found, None, Settings())
     assert "0.2300 against 0.2000, because the rule changed" in said
     for verdict, words in VERDICTS.items():
         calm = replace(found, performance=judged.assign(worse=False, verdict=verdict))
-        said = reasons.phrase_reason("hold", calm, None, 0.6)
+        said = reasons.phrase_reason("hold", calm, None, Settings())
         assert "rule" not in said
         assert [other for other in VERDICTS.values() if other in said] == [words]
     unsure = replace(found, performance=judged.assign(worse=False, verdict="can't tell yet"))
-    assert "at most 0.2500" in reasons.phrase_reason("hold", unsure, None, 0.6)
+    assert "at most 0.2500" in reasons.phrase_reason("hold", unsure, None, Settings())

@@ -132,8 +132,9 @@ def retrain_on_cumulative_cost(policy: PolicySettings) -> RetrainRule:
     def rule(now: PolicyMoment) -> tuple[bool, str]:
         seen = range(now.champion.trained_before + 1, now.newest + 1)
         fresh = now.timeline.losses
-        own = [now.timeline.loss(now.champion, u) - fresh[u, u] for u in seen]
-        paid = float(np.nansum(own)) * policy.error_cost
+        price = now.timeline.price_windows(policy)
+        own = [(now.timeline.loss(now.champion, u) - fresh[u, u]) * price[u] for u in seen]
+        paid = float(np.nansum(own))
         return paid >= policy.retrain_cost, f"paid {paid:.4f} for staleness"
 
     return rule
@@ -184,7 +185,7 @@ def find_hindsight(timeline: Timeline, policy: PolicySettings) -> list[PolicySte
 
     Source: Bellman (1957): the best end of a schedule does not depend on how it began.
     """
-    losses = np.nan_to_num(timeline.losses) * policy.error_cost
+    losses = np.nan_to_num(timeline.losses) * timeline.price_windows(policy)
     n = len(losses)
     total = np.cumsum(losses, axis=1)
     best, following = np.zeros(n + 1), [n] * n

@@ -140,7 +140,8 @@ def tabulate_policies(
     for name, steps in records.items():
         losses = np.array([timeline.loss(s.champion, s.window) for s in steps])
         retrains = sum(s.retrained for s in steps)
-        total = float(np.nansum(losses)) * policy.error_cost + retrains * policy.retrain_cost
+        paid = float(np.nansum(losses * timeline.price_windows(policy)))
+        total = paid + retrains * policy.retrain_cost
         rows.append((name, retrains, float(np.nanmean(losses)), total))
     table = pd.DataFrame(rows, columns=["policy", "retrains", "mean_loss", "total_cost"])
     best = table.loc[table["policy"] == "hindsight", "total_cost"].iloc[0]

@@ -17,9 +17,10 @@ from driftbook.decision.trial import FitMemo
 from driftbook.drift.report import report_drift
 from driftbook.errors import UsageError
 from driftbook.model import threads
+from driftbook.model.priced import price_model
 from driftbook.model.training import Model, train
 from driftbook.performance import realised
-from driftbook.settings import Settings
+from driftbook.settings import PolicySettings, Settings
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,7 @@ class Timeline:
             )
         found = cls(dataset, settings, windows)
         first = train(dataset.frame.iloc[: reference[-1].stop], settings)
+        first = price_model(first, settings.policy)
         found.champions = [Tenure(first, "first", 0, reference[-1].stop)]
         step(1)
         for t in range(1, len(windows)):
@@ -108,6 +110,10 @@ class Timeline:
             losses = champion.model.task.row_losses(rows.y, rows.p)
             self._row_losses[key] = losses[~np.isnan(losses)]
         return self._row_losses[key]
+
+    def price_windows(self, terms: PolicySettings) -> Floats:
+        """Return by window the price of one unit of its mean loss, shape (windows,)."""
+        return np.array([terms.for_rows(window.rows).error_cost for window in self.windows])
 
     def report(self, champion: Tenure, t: int) -> pd.DataFrame:
         """Return the drift report that step t sees: window t - 1 against the champion."""

@@ -36,7 +36,7 @@ from driftbook.settings import Settings
 
 # Of the chance of a false alarm in a year: what each source of evidence may spend.
 SPENT = {"one window's drift": 0.25, "drift": 0.25, "one window's loss": 0.1, "loss": 0.1,
-         "newer models": 0.3}  # fmt: skip
+         "newer models": 0.2}  # fmt: skip
 LOSS = "(loss)"
 WINDOWS_A_YEAR = {"day": 365, "week": 52, "month": 12, "quarter": 4, "year": 1}
 MOST_MORE = 26  # windows that an alarm is looked ahead for
@@ -54,13 +54,15 @@ class Seen:
     """One window's evidence in a few numbers, for the windows after it.
 
     ``readings``: by ``column: aspect``, and of the loss; ``pvalues``: of each row of the drift
-    report, corrected for all of them; ``matters``: the rows that are flagged and matter.
+    report, corrected for all of them; ``matters``: the rows that are flagged and matter;
+    ``broken``: columns with a fault that forbids any other judgement.
     """
 
     rows: int = 0
     readings: Mapping[str, Reading] = field(default_factory=dict)
     pvalues: Mapping[str, float] = field(default_factory=dict)
     matters: tuple[str, ...] = ()
+    broken: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -83,7 +85,8 @@ def parse_seen(values: Mapping[str, Any]) -> Seen:
     pvalues = {
         name: math.nan if value is None else value for name, value in values["pvalues"].items()
     }
-    return Seen(values["rows"], readings, pvalues, tuple(values["matters"]))
+    named = tuple(values["matters"]), tuple(values["broken"])
+    return Seen(values["rows"], readings, pvalues, *named)
 
 
 @dataclass(frozen=True)

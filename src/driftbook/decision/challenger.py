@@ -17,8 +17,6 @@ from driftbook.model.training import Model
 from driftbook.performance.verdicts import INTERVAL
 from driftbook.settings import Settings
 
-# The luck of a fit, at least, as a share of the loss (a convention).
-LEAST_LUCK = 0.0
 ONE_SIDE = 0.5 + INTERVAL / 2  # of a two-sided interval
 
 
@@ -68,6 +66,15 @@ class Challenger:
         """Return the challenger, trained when first asked for: most windows need none."""
         return retraining.retrain_model(self.order)
 
+    @cached_property
+    def decided_otherwise(self) -> float | None:
+        """Return the share of the newest rows that it decides otherwise; None for values."""
+        champion, rows = self.order.champion, self.order.fresh.tail(self.order.window)
+        if not champion.task.classes:
+            return None
+        old, new = (champion.task.decide(model.predict(rows)) for model in (champion, self.model))
+        return float((old != new).mean())
+
 
 def try_recipes(
     model: Model,
@@ -76,28 +83,35 @@ def try_recipes(
     settings: Settings,
     memo: trial.FitMemo | None = None,
     calm: bool = False,
+    without: frozenset[str] = frozenset(),
 ) -> Trial | None:
     """Return the trial of all recipes, or None with too few labelled rows.
 
     ``fresh``: labelled rows since the champion's reference. The gates are the labelled rows of
     ``current``; where it has none (labels mature later) they are the newest rows of ``fresh``, as
-    many as ``current`` has.
+    many as ``current`` has. ``without``: columns that are broken.
     """
     window = len(gather_labelled(model, current, None)) or min(len(current), len(fresh))
-    if window < settings.policy.min_rows or not set(model.feature_names) <= set(fresh.columns):
+    needed = {*model.feature_names} - without
+    if window < settings.policy.min_rows or not needed or not needed <= set(fresh.columns):
         return None
-    return trial.run_trial(model, fresh, window, settings, memo, calm)
+    return trial.run_trial(model, fresh, window, settings, memo, calm, without)
 
 
 def weigh_challenger(
-    model: Model, fresh: pd.DataFrame, found: Trial, settings: Settings, calm: bool = False
+    model: Model,
+    fresh: pd.DataFrame,
+    found: Trial,
+    settings: Settings,
+    calm: bool = False,
+    without: frozenset[str] = frozenset(),
 ) -> Challenger | None:
     """Return the challenger that a trial's losses speak for; None where nothing can be trained.
 
     The gain is that of the recipe chosen before the window began; the challenger is made by the
     recipe chosen after it, and keeps what all trials taught for the champions after it. In a
     ``calm`` window, where nothing has ever proven a change, a champion must be more surely stale
-    to be called so.
+    to be called so. ``without``: columns that are broken, which the challenger does without.
     """
     confidence = settings.policy.confidence
     before = gap.parse_evidence(model.origin.get("lessons"))
@@ -106,7 +120,7 @@ def weigh_challenger(
     lasting, motion = gap.expect_gap(found, earlier, before)
     known = replace(before + gap.learn_from_trial(found), motion=motion)
     order = retraining.RetrainOrder(
-        model, fresh, gap.choose_recipe(known), found.window, settings, known.to_text()
+        model, fresh, gap.choose_recipe(known), found.window, settings, known.to_text(), without
     )
     n_train = retraining.count_rows_used(order)
     if measured is None or n_train is None:
@@ -117,8 +131,7 @@ def weigh_challenger(
     readings = gap.read_gaps(found, recipes.BASE_RECIPE if calm else earlier)
     whole = float(np.nanmean(found.champion))
     scale = LOSS_SCALE * whole
-    # Heavy tails make fits differ by more than theory knows.
-    noise = float(np.hypot(gap.measure_fit_noise(found, model), LEAST_LUCK * whole))
+    noise = gap.measure_fit_noise(found, model)
     watch = choose_watch(settings, scale, calm, len(readings))
     alarm = gap.judge_staleness(readings, motion, noise, watch)
     course = gap.follow_gap(
@@ -142,7 +155,7 @@ def weigh_challenger(
         staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=alarm.raised,
+        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise)),
         changed_before="lessons" in model.origin,
         alarm=alarm,
         pays=course.pays(price, confidence),

@@ -35,7 +35,9 @@ class WindowFindings:
 
     ``fresh``: labelled rows since the champion's reference, those of the window last. ``trial``:
     of challengers, None where none was looked at. With fewer rows than ``min_rows`` only the
-    quality is judged; the drift is shown with nothing flagged, and all else is empty.
+    quality is judged; the drift is shown with nothing flagged, and all else is empty. ``without``:
+    broken columns that a challenger may do without, because they matter little or their fault is
+    ``lasting``: it was there in the window before.
     """
 
     rows: int
@@ -48,6 +50,8 @@ class WindowFindings:
     segments: pd.DataFrame
     fresh: pd.DataFrame
     first: bool = True
+    lasting: bool = False
+    without: frozenset[str] = frozenset()
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
     trial: Trial | None = None
@@ -86,7 +90,7 @@ class WindowFindings:
         That is no alarm, neither for drift nor for the loss, and none before: a champion that has
         replaced another one was promoted because the world had changed.
         """
-        return self.first and self.moved.empty and self.worse.empty
+        return self.first and self.moved.empty and self.worse.empty and self.broken.empty
 
 
 def sample_rows(
@@ -131,7 +135,7 @@ def examine_window(
     found, current = look.found, look.current
     if found.too_few:
         return found
-    found = _with_alarms(model, found, settings, past)
+    found = _with_faults(model, _with_alarms(model, found, settings, past), past)
     found = replace(
         found,
         causes=explain_change(model, current, found.min_rows, look.scored, found.performance),
@@ -141,10 +145,11 @@ def examine_window(
         fresh=challenger.gather_labelled(model, current, look.history),
     )
     enough = len(found.fresh) >= 2 * len(current)
-    if len(found.broken) or (found.calm and not enough):
+    if (len(found.broken) and not found.without) or (found.calm and not enough):
         return found
     learning = settings.for_learning()
-    tried = challenger.try_recipes(model.learner, current, found.fresh, learning, memo, found.calm)
+    rows = current, found.fresh, learning, memo
+    tried = challenger.try_recipes(model.learner, *rows, found.calm, found.without)
     return replace(found, trial=tried)
 
 
@@ -188,6 +193,7 @@ def _look_at(
     scored = realised.score_if_complete(model, current)
     performance = realised.judge_performance(model, current, settings, history, scored)
     seen = _sum_up(model, rows, profiles, drift, read_loss(model, scored, performance))
+    seen = replace(seen, broken=tuple(few.broken["feature"]))
     found = replace(few, drift=drift, performance=performance, seen=seen)
     return _Look(found, current, history, scored)
 
@@ -208,6 +214,18 @@ def _sum_up(
         dict(zip(widened, pvalues.tolist(), strict=True)),
         tuple(drift.loc[drift["matters"].astype(bool), "feature"]),
     )
+
+
+def _with_faults(model: Model, found: WindowFindings, past: Sequence[Seen]) -> WindowFindings:
+    """Return the findings with the broken columns that a challenger may do without."""
+    broken, before = {*found.seen.broken}, [one for one in past if one.key != found.seen.key]
+    if not broken or not broken <= {*model.learner.feature_names}:
+        return found
+    lasting = bool(before) and broken <= {*before[-1].broken}
+    shares = report.share_importance(model)
+    little = all(name in shares and shares[name][0] < report.MIN_IMPACT for name in broken)
+    without = frozenset(broken) if lasting or little else frozenset()
+    return replace(found, lasting=lasting, without=without)
 
 
 def _with_alarms(

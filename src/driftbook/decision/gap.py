@@ -17,6 +17,7 @@ from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 
 import numpy as np
+from scipy import stats
 
 from driftbook.decision.alarms import Alarm, Watch, judge_readings
 from driftbook.decision.recipes import BASE_RECIPE
@@ -29,6 +30,7 @@ from driftbook.model.training import Model
 # One-sided chance of calling a champion stale that is not, where something else has changed too.
 FALSE_STALE = 0.05
 NEWER = "(newer models)"
+SAME_FIT = 1e-6  # as a share of the changes that are looked for
 # What was sure enough to pay still pays while it is likelier than this.
 STILL_LIKELY = 0.5
 # How sure it must be that another recipe beats the sliding block before it is taken instead.
@@ -323,17 +325,27 @@ def judge_staleness(
     each = [
         Reading(one.gap, one.variance + motion.passing, fit_noise**2, float(one.df))
         for one in readings
-        if one.variance > 0.0  # a fit on the champion's own rows is the champion
+        # A fit on the champion's own rows is the champion, but for rounding.
+        if one.variance > (SAME_FIT * watch.scale) ** 2
     ]
     return judge_readings(NEWER, "many windows", each, watch)
+
+
+def is_behind(lasting: RowSum, fit_noise: float) -> bool:
+    """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
+
+    A t-test, for a world in which something else is proven to have changed.
+    """
+    least = stats.t.ppf(1 - FALSE_STALE / 2, max(1, lasting.df))
+    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(lasting.error, fit_noise))
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:
     """Return the standard deviation of the loss between two fits on as many rows.
 
-    What theory says of a rule that holds; where the trial has ``quarters`` and that is more, what
-    fits on interleaved quarters of the rows before the window differ by in it, each four times as
-    far off as a whole fit.
+    What theory says of a rule that holds and, where the trial has ``quarters``, what fits on
+    interleaved quarters of the rows before the window differ by in it, each four times as far off
+    as a whole fit: heavy tails make fits differ by more than theory knows.
 
     Source: excess loss of a fit of d parameters on n rows as chi-square with d degrees of freedom
     over 2n, Wilks (1938), Ann. Math. Stat. 9, in units of loss by twice the mean loss of an
@@ -345,11 +357,11 @@ def measure_fit_noise(found: Trial, model: Model) -> float:
     if not found.quarters:
         return theory
     apart = float(np.std(found.quarters, ddof=1)) / len(found.quarters)
-    return max(theory, math.sqrt(2.0) * apart)
+    return math.hypot(theory, math.sqrt(2.0) * apart)
 
 
 def _expected_loss(model: Model) -> float:
     p = model.holdout_scores
-    if model.task.classes:
+    if model.task.classes and model.task.proper is model.task:
         return float((p * (1 - p)).reshape(len(p), -1).sum(axis=1).mean())
     return float(model.task.row_losses(model.holdout_outcomes, p).mean())

@@ -13,6 +13,7 @@ from driftbook.decision import costs, reasons
 from driftbook.decision.alarms import Alarm, Seen
 from driftbook.decision.challenger import Challenger, weigh_challenger
 from driftbook.decision.findings import WindowFindings, examine_window
+from driftbook.model.priced import price_model
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.paths import Action
@@ -90,14 +91,22 @@ class Assessment:
         if found is None:
             return None
         version = found.model.version if self.action == "retrain" else None
-        unwritten = ("candidates", "order", "model", "alarm")
+        unwritten = ("candidates", "order", "model", "decided_otherwise", "alarm")
         numbers = {key: value for key, value in vars(found).items() if key not in unwritten}
-        return {"model_version": version, **numbers, "candidates": found.candidates}
+        otherwise = found.decided_otherwise if self.action == "retrain" else None
+        return {
+            "model_version": version,
+            "decided_otherwise": otherwise,
+            **numbers,
+            "candidates": found.candidates,
+        }
 
     def _economics(self) -> dict[str, Any]:
         terms, found = self.settings.policy, self.challenger
         even = costs.find_break_even(terms)[0] if found is None else found.break_even
-        return {**terms.model_dump(mode="json"), "break_even_gain": even}
+        window = self.settings.data.window
+        period = window if isinstance(window, str) else "window"
+        return {**terms.model_dump(mode="json"), "break_even_gain": even, "period": period}
 
 
 def assess(
@@ -118,23 +127,27 @@ def assess(
     data (a column gone, all missing, constant, one class) is a finding, never an exception. Pure:
     the same arguments give the same assessment.
     """
+    model = price_model(model, settings.policy)
     found = examine_window(model, current, settings, history, past)
     return conclude_decision(model, found, settings)
 
 
 def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -> Assessment:
     """Return the assessment that the evidence and the costs of ``settings.policy`` lead to."""
+    settings = settings.for_window(found.rows)
     challenger = None
     if found.trial is not None:
         learning = settings.for_learning()
-        challenger = weigh_challenger(model.learner, found.fresh, found.trial, learning, found.calm)
+        evidence = model.learner, found.fresh, found.trial, learning
+        challenger = weigh_challenger(*evidence, found.calm, found.without)
     action: Action = "monitor"
     if not found.too_few:
         broken, moved, worse = len(found.broken), len(found.moved), len(found.worse)
-        action = decide_action(broken > 0, moved > 0, worse > 0, challenger)
+        spared = bool(found.without)
+        action = decide_action(broken > 0, moved > 0, worse > 0, challenger, spared, found.lasting)
     return Assessment(
         action=action,
-        reason=reasons.phrase_reason(action, found, challenger, settings.policy.confidence),
+        reason=reasons.phrase_reason(action, found, challenger, settings),
         drift=found.drift,
         performance=found.performance,
         quality=found.quality,
@@ -151,18 +164,29 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
     )
 
 
-def decide_action(broken: bool, moved: bool, worse: bool, found: Challenger | None) -> Action:
+def decide_action(
+    broken: bool,
+    moved: bool,
+    worse: bool,
+    found: Challenger | None,
+    spared: bool = False,
+    lasting: bool = False,
+) -> Action:
     """Return the action of the design's table.
 
     ``broken``: the data has a fault; ``moved``: drift that matters; ``worse``: performance below
     the champion's holdout; both proven by an alarm. A champion that newer fits beat counts as worse
     too: it does worse than a model of its kind can. Where an earlier champion had to be replaced
-    the world is known to change, and what a retrain is expected to earn decides alone.
+    the world is known to change, and what a retrain is expected to earn decides alone. ``spared``:
+    the challenger does without what is broken; ``lasting``: the fault was asked about in the window
+    before, and is no longer a question.
     """
-    if broken:
+    if broken and not spared:
         return "investigate"
     if found is not None and found.pays and (worse or found.stale or found.changed_before):
         return "retrain"
+    if broken:
+        return "monitor" if lasting else "investigate"
     return "monitor" if moved or worse else "hold"
 
 

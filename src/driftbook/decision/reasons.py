@@ -10,7 +10,7 @@ from driftbook.decision.findings import WindowFindings
 from driftbook.performance import realised
 from driftbook.performance.causes import CAUSES, CONCEPT, COVARIATE, PRIOR, TOTAL_CHANGE
 from driftbook.performance.segments import find_common_cause, find_worse_segments
-from driftbook.settings import PolicySettings
+from driftbook.settings import PolicySettings, Settings
 from driftbook.words import name_metric, render_words
 
 # Parts that pull the other way by more than this share of those for the worse cancel out.
@@ -19,13 +19,14 @@ _PATIENT = {COVARIATE: "harder inputs", PRIOR: "a moved base rate"}
 
 
 def phrase_reason(
-    action: str, found: WindowFindings, challenger: Challenger | None, asked: float
+    action: str, found: WindowFindings, challenger: Challenger | None, settings: Settings
 ) -> str:
     """Return one sentence: what was found, and why it leads to the action.
 
-    The cause of a change of loss is named where performance is worse. ``asked``: the confidence
-    that ``policy.confidence`` wants of a retrain.
+    The cause of a change of loss is named where performance is worse. ``settings``: with the costs
+    of this window.
     """
+    window = settings.data.window
     if found.too_few:
         return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
     worse = found.worse
@@ -37,6 +38,7 @@ def phrase_reason(
         faults=found.broken.to_dict("records"),
         moved=found.moved["feature"].tolist(),
         seen=found.seen_only,
+        lasting=found.lasting,
         worse=next(iter(worse.to_dict("records")), None),
         segments=find_worse_segments(found.segments).to_dict("records"),
         common=find_common_cause(found.segments),
@@ -47,7 +49,11 @@ def phrase_reason(
         unseen=found.quality[found.quality["fault"] == "unseen"].to_dict("records"),
         outweighed=_find_outweighed(found.causes) if action == "retrain" else "",
         challenger=challenger,
-        asked=asked,
+        asked=settings.policy.confidence,
+        terms={
+            **settings.policy.model_dump(),
+            "period": window if isinstance(window, str) else "window",
+        },
         stale=challenger is not None
         and challenger.gain > 0
         and (challenger.stale or action == "retrain"),

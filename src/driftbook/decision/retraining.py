@@ -10,6 +10,7 @@ import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import windows
+from driftbook.data.columns import Feature
 from driftbook.decision import recipes
 from driftbook.model import design
 from driftbook.model.calibrated import rows_before_holdout, with_calibration
@@ -22,7 +23,8 @@ from driftbook.settings import Settings
 class RetrainOrder:
     """What to train: ``recipe`` on the champion's reference and the ``fresh`` labelled rows.
 
-    ``lessons``: what all trials so far taught, to be kept with the new version.
+    ``lessons``: what all trials so far taught, to be kept with the new version. ``without``:
+    columns that are broken, which it does not learn from.
     """
 
     champion: Model
@@ -31,6 +33,12 @@ class RetrainOrder:
     window: int
     settings: Settings
     lessons: str
+    without: frozenset[str] = frozenset()
+
+    @property
+    def features(self) -> tuple[Feature, ...]:
+        """Return what the ordered model learns from."""
+        return tuple(f for f in self.champion.features if f.name not in self.without)
 
     @property
     def block(self) -> int:
@@ -47,9 +55,9 @@ def retrain_model(order: RetrainOrder) -> Model:
     part, weights = recipes.plan_rows(order.recipe, len(rows), order.block)
     if order.recipe == "weighted":
         champion = order.champion
-        table = design.tabulate_rows(rows, champion.features, champion.outcomes(rows))
+        table = design.tabulate_rows(rows, order.features, champion.outcomes(rows))
         weights = recipes.weigh_resembling(table, part, order.window)
-    names = {"features": tuple(order.champion.feature_names)}
+    names = {"features": tuple(feature.name for feature in order.features)}
     named = order.settings.data.model_copy(update=names)
     return train(
         rows.iloc[part].reset_index(drop=True),

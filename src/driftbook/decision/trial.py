@@ -91,13 +91,15 @@ def run_trial(
     settings: Settings,
     memo: FitMemo | None = None,
     calm: bool = False,
+    without: frozenset[str] = frozenset(),
 ) -> Trial | None:
     """Return the trial of all recipes, or None where ``fresh`` has too few labelled rows.
 
     ``fresh``: labelled rows since the champion's reference, in time order; the newest ``window``
     of them are the gates, cut so that each holds at least ``policy.min_rows``. A first version's
     own reference is tried too, a later one's was tried before it was trained. ``memo`` saves
-    fitting the same rows again in a replay; ``calm``: nothing else speaks of a change.
+    fitting the same rows again in a replay; ``calm``: nothing else speaks of a change;
+    ``without``: columns that are broken, which no new fit learns from.
     """
     linear = settings.model.estimator == "linear"
     gates = min(GATES if linear else SLOW_GATES, window // settings.policy.min_rows)
@@ -105,12 +107,14 @@ def run_trial(
         return None
     weight = settings.data.weight
     known = weight is not None and {weight} <= {*model.reference.columns} & {*fresh.columns}
-    columns = [*model.feature_names, *([weight] if known else []), model.target]
+    features = tuple(f for f in model.features if f.name not in without)
+    columns = [*(f.name for f in features), *([weight] if known else []), model.target]
     rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
     n_reference = len(model.reference)
-    said = model.predict(fresh)
+    # A column that is gone is to the champion as if all its values were missing.
+    said = model.predict(fresh.reindex(columns=fresh.columns.union(model.input_names, sort=False)))
     weights = read_weights(rows, weight)
-    table = design.tabulate_rows(rows, model.features, model.outcomes(rows), weights)
+    table = design.tabulate_rows(rows, features, model.outcomes(rows), weights)
     stage = _Stage(
         model=model,
         table=table,
@@ -190,7 +194,8 @@ class _Stage:
         said = {
             name: fit.predict(self.table, graded) for name, fit in fits.items() if fit is not None
         }
-        again = self._recalibrated(segment.start, graded) if len(fits) > 1 else None
+        whole = len(fits) > 1 and self.table.features == self.model.features
+        again = self._recalibrated(segment.start, graded) if whole else None
         if again is not None:
             said["recalibrated"] = again
         return {name: self.losses(graded, p) for name, p in said.items()}
@@ -227,7 +232,9 @@ class _Stage:
     def _fit(self, name: str, stop: int) -> recipes.BlockFit | None:
         rows, weights = recipes.plan_rows(name, stop, self.block)
         first, known = self.memo.first, self.memo.fits
-        key = (name, first + rows.start, first + rows.stop, self.window, self.table.vocabulary)
+        names = tuple(feature.name for feature in self.table.features)
+        place = first + rows.start, first + rows.stop, self.window
+        key = (name, *place, names, self.table.vocabulary)
         if key not in known:
             if name == "weighted":
                 weights = recipes.weigh_resembling(self.table, rows, self.window)

@@ -126,7 +126,8 @@ def fit_score_calibration(
     tried = task.fit_calibration(scores[:half], y[:half], w[:half])
     later, truth = scores[half:], y[half:]
     before, after = (
-        task.row_losses(truth, task.from_scores(found)) for found in (later, tried.moved(later))
+        task.proper.row_losses(truth, task.from_scores(found))
+        for found in (later, tried.moved(later))
     )
     gained = row_sums.sum_rows(w[half:] * (before - after), w[half:])
     # Without any difference the error is 0: then there is nothing to keep either.

@@ -8,7 +8,7 @@ chance of 1, shape (n,); a chance a class, shape (n, classes); or a value, shape
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ import pandas as pd
 from scipy import special
 
 from driftbook.data import targets
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.targets import TaskName
 from driftbook.errors import UsageError
 from driftbook.model import class_scores, scores, value_scores
@@ -93,6 +93,22 @@ class Task(ABC):
         Of values: how many rows there are, 0 where all are the same.
         """
 
+    def decide(self, p: Floats) -> Ints:
+        """Return the number of the class that predictions stand for, shape (n,)."""
+        if p.ndim > 1:
+            return np.asarray(p.argmax(axis=1), dtype=np.int64)
+        return np.asarray(p >= self.threshold, dtype=np.int64)
+
+    @property
+    def threshold(self) -> float:
+        """Return the chance from which a row is taken for a 1."""
+        return scores.CLASS_THRESHOLD
+
+    @property
+    def proper(self) -> Task:
+        """Return the task whose loss says how true predictions are, whatever mistakes cost."""
+        return self
+
     @property
     def even_loss(self) -> float:
         """Return the loss of a prediction without any opinion: equal chances, or the mean."""
@@ -115,7 +131,7 @@ class BinaryTask(Task):
     """0 or 1: a prediction is the chance of 1, the loss Brier's."""
 
     name = "binary"
-    metrics = scores.METRICS
+    metrics: ClassVar[tuple[str, ...]] = scores.METRICS
     link = "logit"
 
     @property
@@ -143,6 +159,10 @@ class BinaryTask(Task):
     def score_metric(self, metric: str, y: Floats, p: Floats) -> MetricScore:
         """Return the metric, see :func:`driftbook.model.scores.score_metric`."""
         return scores.score_metric(metric, y, p)
+
+    def per_row(self, metric: str) -> Callable[[Floats, Floats], Floats]:
+        """Return what a metric that is a mean over rows says of each row."""
+        return scores.PER_ROW_LOSSES[metric]
 
     def residuals(self, y: Floats, p: Floats) -> Floats:
         """Return outcome minus chance, shape (n, 1)."""

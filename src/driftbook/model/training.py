@@ -203,8 +203,9 @@ class Model:
         grader = self.estimator if self.graded is None else self.graded
         whole = self.prepare(rows, grader)
         mixed = ((name, whole.reordered(rng.permutation(len(rows)))) for name in self.feature_names)
-        base = self.task.row_losses(outcomes, whole.predict(whole.table))
-        rises = np.array([self.task.row_losses(outcomes, p) - base for p in whole.exchanged(mixed)])
+        lose = self.task.proper.row_losses
+        base = lose(outcomes, whole.predict(whole.table))
+        rises = np.array([lose(outcomes, p) - base for p in whole.exchanged(mixed)])
         found = zip(rises.mean(axis=1), rises.std(axis=1) / len(rows) ** 0.5, strict=True)
         pairs = [(float(mean), float(error)) for mean, error in found]
         return dict(zip(self.feature_names, pairs, strict=True))

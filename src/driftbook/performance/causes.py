@@ -14,7 +14,7 @@ arXiv 2303.02011; Saerens, Latinne and Decaestecker (2002), Neural Computation 1
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from scipy import optimize, special
 
 from driftbook.data.arrays import Floats
 from driftbook.model import logistic, scores
+from driftbook.model.tasks import BINARY, BinaryTask
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.baseline import bend_inputs, find_baseline
@@ -52,21 +53,27 @@ class ScoredSample:
     """Rows in time order: outcomes ``y`` (n,), NaN where not known, scores ``p`` (n,), inputs.
 
     ``bends`` (n, k): standardised inputs and their squares, along which the rule may bend away
-    from the champion's score; k may be 0.
+    from the champion's score; k may be 0. ``task`` says what a row loses.
     """
 
     y: Floats
     p: Floats
     bends: Floats
+    task: BinaryTask = BINARY
 
     @property
     def loss(self) -> Floats:
-        """Return the Brier loss of each row."""
-        return np.square(self.y - self.p)
+        """Return the loss of each row."""
+        return self.task.row_losses(self.y, self.p)
+
+    @property
+    def most_half(self) -> float | None:
+        """Return how wide a part may be that says something, where the loss is not Brier's."""
+        return None if self.task.proper is self.task else self.task.even_loss
 
     def scored(self, p: Floats) -> ScoredSample:
         """Return the same rows with the scores of another fit."""
-        return ScoredSample(self.y, p, self.bends)
+        return replace(self, p=p)
 
     def design(self) -> Floats:
         """Return the columns of the rule, (n, 2 + k): one, the score, the bends."""
@@ -100,9 +107,10 @@ class OutcomeRule:
         return chance
 
     def promised(self, sample: ScoredSample, offset: float) -> Floats:
-        """Return the expected Brier loss of each row, its log odds moved by ``offset``."""
-        chance = self.chance(sample, offset)
-        return chance * np.square(1.0 - sample.p) + (1.0 - chance) * np.square(sample.p)
+        """Return the expected loss of each row, its log odds moved by ``offset``."""
+        chance, lose = self.chance(sample, offset), sample.task.row_losses
+        one, zero = (lose(np.full(len(sample.p), y), sample.p) for y in (1.0, 0.0))
+        return chance * one + (1.0 - chance) * zero
 
 
 def explain_change(
@@ -152,13 +160,13 @@ def _explain_alone(
     if rows is None or not len(current):
         status = "not_scored" if rows is None else "insufficient"
         return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))
-    if model.task.name != "binary":
+    if not isinstance(model.task, BinaryTask):
         return _split_other_task(model, current, rows, min_rows)
     before, known = realised.score_holdout(model), find_baseline(model)
     return split_change(
-        ScoredSample(before.y, before.p, known.bends),
+        ScoredSample(before.y, before.p, known.bends, model.task),
         known.served_holdout,
-        ScoredSample(rows.y, rows.p, bend_inputs(model, current)),
+        ScoredSample(rows.y, rows.p, bend_inputs(model, current), model.task),
         min_rows,
     )
 
@@ -208,11 +216,13 @@ def split_change(
         return _table({}, dict.fromkeys(CAUSE_ROWS, "insufficient"), n)
     if len(labelled.y) < min_rows:
         found = {COVARIATE: _without_labels(before, served, current)}
-        return _table(found, dict.fromkeys((PRIOR, CONCEPT, TOTAL_CHANGE), "needs_labels"), n)
+        status = dict.fromkeys((PRIOR, CONCEPT, TOTAL_CHANGE), "needs_labels")
+        return _table(found, status, n, before.most_half)
     if not _enough(labelled, min_rows):
         total = {TOTAL_CHANGE: (_total(before, labelled), 0.0)}
         return _table(total, dict.fromkeys(CAUSES, "insufficient"), len(labelled.y))
-    return _table(_parts(before, served, labelled), {}, len(labelled.y))
+    parts = _parts(before, served, labelled)
+    return _table(parts, {}, len(labelled.y), before.most_half)
 
 
 def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:

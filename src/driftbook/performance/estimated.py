@@ -15,7 +15,7 @@ from driftbook.model.row_sums import (
     block_standard_error,
     find_worse_confidence,
 )
-from driftbook.model.tasks import BINARY, RegressionTask
+from driftbook.model.tasks import BINARY, BinaryTask, RegressionTask
 from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
 from driftbook.performance.baseline import BaselineSide, bend_inputs, find_baseline
@@ -40,14 +40,19 @@ ESTIMATE_CONFIDENCE = 0.95
 COLUMNS, RECENT = " + columns", ", recent labels"
 
 
-def expect_metrics(p: Floats, chances: Floats) -> dict[str, ExpectedMetric]:
+def expect_metrics(
+    p: Floats, chances: Floats, task: BinaryTask = BINARY
+) -> dict[str, ExpectedMetric]:
     """Return each metric's expectation for predictions ``p`` (n,) with true ``chances`` (n,).
 
     Source: CBPE, NannyML (2022), and Białek et al. (2024), arXiv 2401.08348, §3; the AUC is the
     ratio of expected won pairs to expected pairs, a row never paired with itself.
     """
     found = {}
-    for name, per_row in scores.PER_ROW_LOSSES.items():
+    for name in task.metrics:
+        if name == "roc_auc":
+            continue
+        per_row = task.per_row(name)
         one, zero = per_row(np.ones_like(p), p), per_row(np.zeros_like(p), p)
         losses = chances * one + (1 - chances) * zero
         value = float(losses.mean())
@@ -69,12 +74,12 @@ def estimate_performance(
             make_metric_row(metric, "estimated", "", len(p), base) | {"status": "insufficient"}
             for metric, base in known.baselines.items()
         ]
-    if model.task.name != "binary":
+    if not isinstance(model.task, BinaryTask):
         return _estimate_expected(model, known, p, current, history)
     evidence = known.calibration_rows
     if history is not None:
         evidence = choose_evidence(evidence, model, take_mature_rows(model, history, len(current)))
-    return estimate_binary(evidence, known.baselines, p, current)
+    return estimate_binary(evidence, known.baselines, p, current, model.task)
 
 
 def _estimate_expected(
@@ -135,7 +140,11 @@ def choose_evidence(base: CalibrationRows, model: Model, recent: pd.DataFrame) -
 
 
 def estimate_binary(
-    evidence: CalibrationRows, base: Mapping[str, HoldoutBaseline], p: Floats, current: pd.DataFrame
+    evidence: CalibrationRows,
+    base: Mapping[str, HoldoutBaseline],
+    p: Floats,
+    current: pd.DataFrame,
+    task: BinaryTask = BINARY,
 ) -> list[MetricRow]:
     """Return the rows of a binary model's window, by the chance of each row's outcome.
 
@@ -155,7 +164,7 @@ def estimate_binary(
             )
             method = name_method(weighted, columns, evidence.recent)
             basis = "alternative" if rows else "estimated"
-            rows += _judged(fitted, inputs, p, base, method, basis)
+            rows += _judged(task, fitted, inputs, p, base, method, basis)
     return rows
 
 
@@ -169,6 +178,7 @@ def name_method(weighted: bool, columns: bool, recent: bool) -> str:
 
 
 def _judged(
+    task: BinaryTask,
     fitted: ChanceCalibration,
     inputs: Floats,
     p: Floats,
@@ -177,10 +187,10 @@ def _judged(
     basis: str,
 ) -> list[MetricRow]:
     chances = fitted.chances(inputs)
-    found = expect_metrics(p, chances)
+    found = expect_metrics(p, chances, task)
     spread = chances * (1 - chances)
     rows = []
-    for metric in scores.METRICS:
+    for metric in task.metrics:
         one, known = found[metric], base[metric]
         row = make_metric_row(metric, basis, method, len(p), known)
         if not np.isfinite(one.value) or known.score.status != "ok":
@@ -190,7 +200,7 @@ def _judged(
         gradient = (one.slope * spread) @ inputs[:, fitted.used]
         calibration = float(gradient @ fitted.covariance @ gradient)
         outcomes = float(np.square(one.slope) @ spread) * known.inflation
-        tests = 1 if metric == BINARY.loss else len(scores.METRICS) - 1
+        tests = 1 if metric == task.loss else len(task.metrics) - 1
         rows.append(row | _intervals(metric, one, known, outcomes + calibration, basis, tests))
     return rows
 

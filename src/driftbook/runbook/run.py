@@ -26,6 +26,7 @@ from driftbook.decision.policy import Assessment
 from driftbook.errors import UsageError
 from driftbook.model import training
 from driftbook.model.importing import import_from
+from driftbook.model.priced import price_model
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
@@ -91,7 +92,8 @@ class Run:
     def _load(self, version: str) -> Model:
         chosen = self.settings.model
         with import_from(chosen.folders):
-            return registry_models.load_model(self.registry_of(version), version, chosen.trusted)
+            model = registry_models.load_model(self.registry_of(version), version, chosen.trusted)
+        return price_model(model, self.settings.policy)
 
     @cached_property
     def own_version(self) -> str:
