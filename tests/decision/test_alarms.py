@@ -53,7 +53,10 @@ def test_the_evidence_is_the_mean_likelihood_ratio_over_starts() -> None:
     values = np.array([one.value for one in readings])
     weights = np.array([0.5 + 0.5 / YEAR, *[0.5 / YEAR] * 5])
     for t in range(6):
-        each = [_ratio(values[: t + 1], s, alarms.DRIFT_SCALE) for s in range(t + 1)]
+        each = [
+            np.mean([_ratio(values[: t + 1], s, far * alarms.DRIFT_SCALE) for far in alarms.FAR])
+            for s in range(t + 1)
+        ]
         assert found[t] == pytest.approx(weights[: t + 1] @ each, rel=1e-9)
         assert starts[t] == np.argmax(weights[: t + 1] * each)
 

@@ -42,7 +42,9 @@ WINDOWS_A_YEAR = {"day": 365, "week": 52, "month": 12, "quarter": 4, "year": 1}
 MOST_MORE = 26  # windows that an alarm is looked ahead for
 ROWS_A_YEAR = 52  # windows of a number of rows: a year of weeks
 # Changes of this size are looked for, in sds of a row, and as a share of the baseline's loss.
+# and as many times larger.
 DRIFT_SCALE, LOSS_SCALE = 0.2, 0.15
+FAR = (1.0, 5.0)
 # How sure it must be that a change found by many windows is larger than a harmless one.
 MATERIAL_LEVEL = 0.005
 # A reading of the loss that is worse by so little chance keeps an alarm of one window raised.
@@ -70,6 +72,10 @@ class Seen:
         values = {name: r.value for name, r in self.readings.items() if name != LOSS}
         text = json.dumps([self.rows, values, dict(self.pvalues)], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def moved(self, alpha: float) -> set[str]:
+        """Return the rows that matter and are flagged at ``alpha`` for dependent rows too."""
+        return {name for name in self.matters if self.pvalues.get(name, 1.0) < alpha}
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as plain values that :func:`parse_seen` reads back."""
@@ -249,16 +255,23 @@ def trace_evidence(readings: Sequence[Reading | None], watch: Watch) -> tuple[Fl
     else:
         each = np.full((n, n), min(one.df for one in known))
     z = to_normal_scores((mean - level[:, None]) / np.sqrt(variance), each)
-    # Nothing much smaller than one window's own noise is looked for.
-    size = max(watch.scale**2, known[-1].variance)
-    part = size / (variance + size)
-    logs = 0.5 * np.log1p(-part) + 0.5 * z * z * part
-    if watch.one_sided:
-        logs = logs + np.log(2.0) + special.log_ndtr(z * np.sqrt(part))
+    # Small and large changes are looked for alike, none much smaller than a window's own noise.
+    least = max(watch.scale**2, known[-1].variance)
+    sizes = [_weigh_change(z, variance, least * far**2, watch.one_sided) for far in FAR]
+    logs = special.logsumexp(sizes, axis=0) - math.log(len(FAR))
     logs = np.where(known_since, logs + _weigh_starts(n, watch.windows)[:, None], -np.inf)
     with np.errstate(over="ignore"):
         found = np.exp(np.minimum(special.logsumexp(logs, axis=0), 700.0))
     return np.where(known_since.any(axis=0), found, 0.0), np.argmax(logs, axis=0).astype(np.float64)
+
+
+def _weigh_change(z: Floats, variance: Floats, size: float, one_sided: bool) -> Floats:
+    """Return the logarithm of the likelihood ratio of a normal change of variance ``size``."""
+    part = size / (variance + size)
+    logs = 0.5 * np.log1p(-part) + 0.5 * z * z * part
+    if one_sided:
+        logs = logs + np.log(2.0) + special.log_ndtr(z * np.sqrt(part))
+    return np.asarray(logs)
 
 
 def _weigh_starts(n: int, year: int) -> Floats:

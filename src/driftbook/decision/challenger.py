@@ -14,6 +14,7 @@ from driftbook.decision.alarms import LOSS_SCALE, SPENT, Alarm, Watch, count_win
 from driftbook.decision.trial import Trial
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
+from driftbook.performance.loss_reading import find_loss_order
 from driftbook.performance.verdicts import INTERVAL
 from driftbook.settings import Settings
 
@@ -133,7 +134,8 @@ def weigh_challenger(
     scale = LOSS_SCALE * whole
     noise = gap.measure_fit_noise(found, model)
     watch = choose_watch(settings, scale, calm, len(readings))
-    alarm = gap.judge_staleness(readings, motion, noise, watch)
+    shortfall = find_loss_order(model).find_shortfall(found.window)
+    alarm = gap.judge_staleness(readings, motion, noise, watch, shortfall)
     course = gap.follow_gap(
         gap.read_gaps(found, earlier),
         motion,
@@ -155,7 +157,7 @@ def weigh_challenger(
         staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise)),
+        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise, shortfall)),
         changed_before="lessons" in model.origin,
         alarm=alarm,
         pays=course.pays(price, confidence),

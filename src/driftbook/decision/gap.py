@@ -314,16 +314,21 @@ def expect_gap(found: Trial, recipe: str, known: TrialEvidence) -> tuple[RowSum,
 
 
 def judge_staleness(
-    readings: Sequence[GapReading], motion: GapMotion, fit_noise: float, watch: Watch
+    readings: Sequence[GapReading],
+    motion: GapMotion,
+    fit_noise: float,
+    watch: Watch,
+    shortfall: float = 1.0,
 ) -> Alarm:
     """Return what all readings of the champion's gap prove: do newer fits beat it?
 
     Champion and newer fits each have their luck, ``fit_noise`` (see :func:`measure_fit_noise`),
     which windows share, less the more of their rows are the same; what passes from one window to
-    the next is noise of each.
+    the next is noise of each. ``shortfall``: how much variances are understated, because rows are
+    alike for longer than a part of a window.
     """
     each = [
-        Reading(one.gap, one.variance + motion.passing, fit_noise**2, float(one.df))
+        Reading(one.gap, one.variance * shortfall + motion.passing, fit_noise**2, float(one.df))
         for one in readings
         # A fit on the champion's own rows is the champion, but for rounding.
         if one.variance > (SAME_FIT * watch.scale) ** 2
@@ -331,13 +336,14 @@ def judge_staleness(
     return judge_readings(NEWER, "many windows", each, watch)
 
 
-def is_behind(lasting: RowSum, fit_noise: float) -> bool:
+def is_behind(lasting: RowSum, fit_noise: float, shortfall: float = 1.0) -> bool:
     """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
 
     A t-test, for a world in which something else is proven to have changed.
     """
     least = stats.t.ppf(1 - FALSE_STALE / 2, max(1, lasting.df))
-    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(lasting.error, fit_noise))
+    error = lasting.error * math.sqrt(shortfall)
+    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(error, fit_noise))
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:

@@ -31,7 +31,7 @@ FOLLOWED_LEVELS = 5
 # How a column's share of the budget is parted; several levels share that of the location.
 ASPECT_SHARES = {LOCATION: 0.8, SPREAD: 0.1, MISSING: 0.1}
 _LEAST_TAIL = 1e-300
-_FAR = 12.0
+_FAR, _UNDERFLOW = 12.0, 1e-290
 
 
 @dataclass(frozen=True)
@@ -92,9 +92,20 @@ def widen_pvalues(model: Model, report: pd.DataFrame) -> dict[str, float]:
             names = [name] if name in kinds else list(kinds)
             every = (order.measure(one, order.main_aspect(one), n) for one in names)
             held = max(every, key=lambda one: one.ratio)
-        z = -special.ndtri(max(float(row["pvalue"]), _LEAST_TAIL) / 2.0)
+        z = _normal_score(float(row["pvalue"]), float(row["statistic"]), str(row["test"]))
         found[name] = float(2.0 * special.ndtr(-to_normal_scores(z / held.ratio**0.5, held.df)))
     return found
+
+
+def _normal_score(pvalue: float, statistic: float, test: str) -> float:
+    """Return a p-value as a standard normal score; where it underflows, that of its statistic.
+
+    A chi-square's is the root of it (Fisher 1922): its degrees of freedom are few beside it.
+    """
+    if not pvalue <= _UNDERFLOW:
+        return float(-special.ndtri(pvalue / 2.0))
+    far = math.sqrt(abs(statistic)) if test.startswith("chi-square") else abs(statistic)
+    return max(far, float(-special.ndtri(_UNDERFLOW / 2.0)))
 
 
 class ReferenceOrder(ModelSide):
