@@ -157,7 +157,7 @@ def weigh_challenger(
         staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise, shortfall)),
+        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise)),
         changed_before="lessons" in model.origin,
         alarm=alarm,
         pays=course.pays(price, confidence),

@@ -28,6 +28,10 @@ from driftbook.performance.realised import ScoredRows
 from driftbook.performance.segments import SEGMENT_COLUMNS, judge_segments
 from driftbook.settings import Settings
 
+# A drift that this window alone shows so surely, and newer fits that do better at 2.5%, are two
+# proofs of one change: by chance both come in less than one window in a thousand.
+SURELY_SEEN = 0.01
+
 
 @dataclass(frozen=True)
 class WindowFindings:
@@ -50,7 +54,6 @@ class WindowFindings:
     segments: pd.DataFrame
     fresh: pd.DataFrame
     first: bool = True
-    seen_again: bool = False
     lasting: bool = False
     without: frozenset[str] = frozenset()
     seen: Seen = field(default_factory=Seen)
@@ -89,11 +92,11 @@ class WindowFindings:
         """Return whether nothing has proven yet that this stream changes.
 
         That is no alarm, neither for drift nor for the loss, and none before: a champion that has
-        replaced another one was promoted because the world had changed. Nor is a column seen to
-        have moved in two windows in a row.
+        replaced another one was promoted because the world had changed. Nor is anything that
+        matters seen to have moved at 1%, which newer fits that surely do better then confirm.
         """
         still = self.moved.empty and self.worse.empty and self.broken.empty
-        return self.first and still and not self.seen_again
+        return self.first and still and not self.seen.moved(SURELY_SEEN)
 
 
 def sample_rows(
@@ -244,11 +247,8 @@ def _with_alarms(
     # A window whose loss surely lies below the baseline's ends what earlier ones proved.
     lower = performance["change_high"] < 0.0
     worse = np.where(decides, counting & ~lower & (LOSS in names), performance["worse"])
-    before = [one for one in past if one.key != found.seen.key]
-    alpha = settings.drift.alpha
     return replace(
         found,
-        seen_again=bool(before) and bool(before[-1].moved(alpha) & found.seen.moved(alpha)),
         drift=found.drift.assign(alarm=found.drift["feature"].isin(names)),
         performance=performance.assign(worse=worse.astype(bool)),
         alarms=raised,

@@ -336,14 +336,13 @@ def judge_staleness(
     return judge_readings(NEWER, "many windows", each, watch)
 
 
-def is_behind(lasting: RowSum, fit_noise: float, shortfall: float = 1.0) -> bool:
+def is_behind(lasting: RowSum, fit_noise: float) -> bool:
     """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
 
     A t-test, for a world in which something else is proven to have changed.
     """
     least = stats.t.ppf(1 - FALSE_STALE / 2, max(1, lasting.df))
-    error = lasting.error * math.sqrt(shortfall)
-    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(error, fit_noise))
+    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(lasting.error, fit_noise))
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:

@@ -31,7 +31,7 @@ FOLLOWED_LEVELS = 5
 # How a column's share of the budget is parted; several levels share that of the location.
 ASPECT_SHARES = {LOCATION: 0.8, SPREAD: 0.1, MISSING: 0.1}
 _LEAST_TAIL = 1e-300
-_FAR, _UNDERFLOW = 12.0, 1e-290
+_FAR, _UNDERFLOW = 12.0, 1e-250
 
 
 @dataclass(frozen=True)
