@@ -6,6 +6,7 @@ import json
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -214,3 +215,26 @@ def test_a_fault_that_lasts_ends_in_a_challenger_without_the_column() -> None:
     made = found.challenger
     assert made is not None and "f0" not in made.model.feature_names
     assert found.quality.loc[found.quality["feature"] == "f0", "severity"].eq("broken").any()
+
+
+@pytest.mark.parametrize("prices", [{}, {"false_positive": 1.0, "false_negative": 1.0}])
+@pytest.mark.parametrize("labelled", [True, False])
+def test_losses_without_any_noise_prove_nothing_and_break_nothing(
+    prices: dict[str, float], labelled: bool
+) -> None:
+    """A champion that is never wrong: every loss in the window is the same."""
+    settings = Settings.parse({"data": {"source": "synthetic:none"}, "policy": prices})
+    x = 3.0 * np.random.default_rng(0).normal(size=2400)
+    frame = pd.DataFrame({"x": x, "target": (x > 0.0).astype(int)})
+    frame = frame[frame["x"].abs() > 1.0].reset_index(drop=True)
+    model = train(frame.iloc[:1200], settings)
+    past: list[Seen] = []
+    for start in range(1200, len(frame) - 150, 150):
+        window = frame.iloc[start : start + 150]
+        window = window if labelled else window.drop(columns="target")
+        found = assess(model, window, settings, frame.iloc[1200:start], past)
+        past.append(found.seen)
+        # Estimates of a champion that is never wrong are too high; they alone retrain nothing.
+        assert found.action in (["hold"] if labelled else ["hold", "monitor"]), found.reason
+    empty = judge_readings("x", "many windows", [], Watch(0.05, 0.2))
+    assert not empty.raised and empty.more is None and empty.share == 0.0

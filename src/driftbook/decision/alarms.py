@@ -41,8 +41,8 @@ LOSS = "(loss)"
 WINDOWS_A_YEAR = {"day": 365, "week": 52, "month": 12, "quarter": 4, "year": 1}
 MOST_MORE = 26  # windows that an alarm is looked ahead for
 ROWS_A_YEAR = 52  # windows of a number of rows: a year of weeks
-# Changes of this size are looked for, in sds of a row, and as a share of the baseline's loss.
-# and as many times larger.
+# Changes of this size are looked for, in sds of a row and as a share of the baseline's loss, and
+# others so many times larger.
 DRIFT_SCALE, LOSS_SCALE = 0.2, 0.15
 FAR = (1.0, 5.0)
 # How sure it must be that a change found by many windows is larger than a harmless one.
@@ -206,16 +206,18 @@ def judge_readings(
     """Return what the readings of all windows prove together; None where a window has none.
 
     Raised once the evidence reaches the threshold, and until it no longer speaks for a change.
+    Without any reading nothing is proven.
     """
+    if not readings:
+        return Alarm(source, aspect, 0.0, watch.threshold, False, 0.0, 0, None)
     evidence, starts = trace_evidence(readings, watch)
     raised = False
     for value in evidence:
         raised = bool(value >= watch.threshold or (raised and value >= 1.0))
     start = int(starts[-1])
     since = [one for one in readings[start:] if one is not None]
-    weights = np.array([1.0 / one.variance for one in since if one.variance > 0.0])
-    values = np.array([one.value for one in since if one.variance > 0.0])
-    moved = float(weights @ values / weights.sum()) if weights.sum() else 0.0
+    weights = [1.0 / one.variance for one in since]
+    moved = float(np.average([one.value for one in since], weights=weights)) if since else 0.0
     alarm = Alarm(
         source, aspect, float(evidence[-1]), watch.threshold, raised, moved, len(readings) - start
     )
@@ -328,7 +330,7 @@ def _if_it_matters(
     size = abs(alarm.moved)
     importance, sure = (math.nan, True) if share is None else share
     little = not math.isnan(importance) and (importance * size < MIN_IMPACT or not sure)
-    m = max(1, round(newest.df if newest.shared <= 0.0 else 1.0 / newest.shared))
+    m = max(1, round(1.0 / newest.shared))
     rows = newest.rows * alarm.since
     pvalue = find_material_pvalue(size, settings.drift.min_effect, m, rows)
     if little or pvalue >= MATERIAL_LEVEL:

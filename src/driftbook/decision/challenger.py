@@ -173,7 +173,7 @@ def choose_watch(settings: Settings, scale: float, calm: bool, readings: int) ->
     In a ``calm`` window, without any other alarm, it is paid from the year's budget of false ones;
     else a test at 5% over the readings that there are.
     """
-    budget, windows = gap.FALSE_STALE, readings
+    budget, windows = gap.FALSE_STALE, max(1, readings)
     if calm:
         budget = SPENT["newer models"] * settings.policy.false_alarms
         windows = count_windows(settings)

@@ -47,7 +47,10 @@ def find_loss_order(model: Model) -> LossOrder:
 
 
 def read_loss(model: Model, rows: ScoredRows | None, performance: pd.DataFrame) -> Reading | None:
-    """Return by how much the loss of one window lies above the baseline's; None if not judged.
+    """Return by how much the loss of one window lies above the baseline's.
+
+    None where it is not judged, or where no loss differs from another: without any noise that can
+    be measured there is nothing to weigh a change by.
 
     ``rows``: those of the window, scored. Measured on labels where they count in the table of
     ``performance``; else the estimate, whose error all windows share but for which rows came.
@@ -66,7 +69,7 @@ def read_loss(model: Model, rows: ScoredRows | None, performance: pd.DataFrame) 
     half = (found[0]["change_high"] - found[0]["change_low"]) / 2.0
     whole = float(half / stats.norm.ppf(0.5 + INTERVAL / 2)) ** 2
     own = min(held.ratio * float(base.var()) / n, whole / 2.0)
-    return Reading(float(found[0]["change"]), own, whole - own, held.df, n)
+    return Reading(float(found[0]["change"]), own, whole - own, held.df, n) if own > 0.0 else None
 
 
 def _read_means(model: Model, now: Floats, base: Floats) -> Reading | None:
@@ -76,5 +79,7 @@ def _read_means(model: Model, now: Floats, base: Floats) -> Reading | None:
     held = find_loss_order(model).measure(n)
     spread = max(float(now.var()), float(base.var()))
     own, shared = held.ratio * spread / n, held.ratio * float(base.var()) / m
+    if not own > 0.0:
+        return None
     # The spread of a window's own losses is an estimate too.
     return Reading(float(now.mean() - base.mean()), own, shared, min(held.df, n - 1.0), n)
