@@ -3,10 +3,10 @@
 The champion learns from the first 20% of a stream; the rest is 24 windows, each judged without its
 target. A line gives the mean of |estimate − realised| over the realised score's own standard error
 (DeLong for the AUC, binomial for accuracy): 0.8 is what sampling alone leaves to a perfect
-estimate. ``delay_1`` also knows the labels of all earlier windows. NannyML gets the same scores,
-fitted on the champion's holdout, and runs in an environment of its own, ``.venv-nannyml``, which is
-made once. ``--size small`` takes five streams in about a minute, ``full`` all of them and a
-boosted champion too. Tables go to ``artifacts/bench/decision/`` as CSV.
+estimate. ``delay_1`` also knows the labels of all earlier windows, which grade the methods. NannyML
+gets the same scores, fitted on the champion's holdout, and runs in an environment of its own,
+``.venv-nannyml``, which is made once. ``--size small`` takes five streams in about a minute,
+``full`` all of them and a boosted champion too. Tables go to ``artifacts/bench/decision/`` as CSV.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def estimates(stream: Stream) -> pd.DataFrame:
                     "cbpe": own.loc["CBPE", "value"],
                     "pape": own.loc["PAPE", "value"],
                     "delay_1": delayed["value"],
+                    "delay_1_covered": bool(delayed["ci_low"] <= came.value <= delayed["ci_high"]),
                 }
             )
     return pd.DataFrame(lines)
@@ -158,19 +159,22 @@ def summary(stream: Stream, found: pd.DataFrame) -> Iterator[dict[str, object]]:
             "ratio": distance["ours"] / distance["nannyml"],
             "ratio_delay_1": distance["delay_1"] / distance["nannyml"],
             "coverage": rows["covered"].mean(),
+            "coverage_delay_1": rows["delay_1_covered"].mean(),
             "methods": ", ".join(f"{m} {c}" for m, c in rows["method"].value_counts().items()),
         }
 
 
 def means(lines: pd.DataFrame) -> pd.DataFrame:
-    """Return the means over streams; ``ratio`` of the means, ``mean_ratio`` of the ratios."""
-    numbers = ["ours", "cbpe", "pape", "nannyml", "delay_1", "coverage"]
+    """Return the means over streams: of the errors and their ratio, and of the ratios by stream."""
+    numbers = ["ours", "cbpe", "pape", "nannyml", "delay_1", "coverage", "coverage_delay_1"]
     known = lines.dropna(subset=["nannyml"]) if lines["nannyml"].notna().any() else lines
     grouped = known.groupby(["estimator", "metric"], sort=False)
     found = grouped[numbers].mean()
     found["ratio"] = found["ours"] / found["nannyml"]
     found["ratio_delay_1"] = found["delay_1"] / found["nannyml"]
-    found["mean_ratio"] = grouped["ratio"].mean()
+    for name in ("ratio", "ratio_delay_1"):
+        found[f"mean_{name}"] = grouped[name].mean()
+        found[f"worst_{name}"] = grouped[name].max()
     found["streams"] = grouped["ours"].count()
     return found.reset_index()
 

@@ -14,7 +14,7 @@ from driftbook.data.arrays import Floats
 from driftbook.decision import policy
 from driftbook.model import scores
 from driftbook.model.training import Model, train
-from driftbook.performance import estimated, outcome_chance
+from driftbook.performance import estimate_mix, estimated, outcome_chance
 from driftbook.performance import realised as performance
 from driftbook.performance.baseline import find_baseline
 from driftbook.settings import Settings
@@ -267,8 +267,7 @@ def test_history_reaches_the_estimate_through_assess() -> None:
     model, current = stream("concept")
     blind = current[1200:].drop(columns="target").reset_index(drop=True)
     found = policy.assess(model, blind, SETTINGS, current[:1200].reset_index(drop=True))
-    methods = counts(found.performance)["method"]
-    assert methods.str.endswith(estimated.RECENT).all()
+    assert counts(found.performance)["method"].str.startswith(estimate_mix.MIXED).all()
     alone = policy.assess(model, blind, SETTINGS)
     assert not counts(alone.performance)["worse"].any()
     assert "cannot show a changed rule" in alone.reason

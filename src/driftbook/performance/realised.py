@@ -87,7 +87,12 @@ def judge_performance(
     if history is not None and needed <= set(history.columns):
         past = model.keep_predicted(history)
     without_labels = estimated.estimate_performance(
-        model, rows.p, current, past, settings.policy.min_rows
+        model,
+        rows.p,
+        current,
+        past,
+        settings.policy.min_rows,
+        blind=int((~np.isnan(rows.y)).sum()) < settings.policy.min_rows,
     )
     table = pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
     return add_verdicts(table, model.task.loss, settings.policy.tolerance)
