@@ -81,9 +81,10 @@ lint: $(ON)dev ## ruff and mypy
 
 check: lint test ## lint, types and tests
 
-bench: $(ON)dev ## benchmarks (PART=decision: the decision's alone; SIZE=small or full)
+bench: $(ON)dev ## benchmarks (PART=decision or one file's name; SIZE=small or full)
 	@for file in $(filter-out %/_nannyml.py,$(wildcard \
-			$(if $(PART),bench/$(PART)/*.py bench/$(PART).py,bench/*/*.py bench/*.py))); do \
+			$(if $(PART),bench/$(PART)/*.py bench/$(PART).py bench/*/$(PART).py,\
+			bench/*/*.py bench/*.py))); do \
 		echo "== $$file"; OMP_NUM_THREADS=1 .venv/bin/python "$$file" $(if $(SIZE),--size $(SIZE)) $(ARGS) || failed=1; \
 		done; test -z "$$failed"
 

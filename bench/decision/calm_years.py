@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from excess_cost import stream
 from false_alarms import draw
+from retrain import stream
 from scipy import stats
 
 from driftbook.decision import alarms

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
 
-from driftbook.backtest import policies, replay
+from driftbook.backtest import hindsight, policies, replay
 from driftbook.backtest.policies import PolicyStep
 from driftbook.backtest.replay import BacktestResult
 from driftbook.backtest.timeline import Tenure, Timeline
@@ -85,7 +85,9 @@ def _decisions(found: BacktestResult, policy: str, until: int) -> list[tuple[Any
 
 
 def _strict(found: BacktestResult) -> list[str]:
-    return [name for name in found.schedule["policy"].unique() if name != "hindsight"]
+    return [
+        name for name in found.schedule["policy"].unique() if name not in hindsight.KNOWN_AFTERWARDS
+    ]
 
 
 @dataclass(frozen=True)
@@ -138,16 +140,57 @@ def test_hindsight_is_the_best_of_all_schedules(
 ) -> None:
     losses = _random_losses(seed, n)
     policy = PolicySettings(error_cost=error_cost, retrain_cost=retrain_cost)
-    steps = policies.find_hindsight(_timeline(losses), policy)
+    steps = hindsight.find_hindsight(_timeline(losses), policy)
     assert [s.window for s in steps] == list(range(n)) and not steps[0].retrained
     paid = _price(losses, [s.retrained for s in steps], policy)
     assert paid == pytest.approx(_cheapest(losses, policy), abs=1e-12)
 
 
+@given(seed=st.integers(0, 10_000), n=st.integers(2, 5), price=st.floats(0.0, 1.0))
+@effort(max_examples=40)
+def test_hindsight_over_recipes_is_the_best_of_all_choices(seed: int, n: int, price: float) -> None:
+    policy = PolicySettings(retrain_cost=price)
+    losses, other = _random_losses(seed, n), _random_losses(seed + 1, n)
+    timeline = _timeline(losses)
+    made = [Tenure(cast("Any", _Named(f"o{s}")), "fading", s, 0) for s in range(n)]
+    for s, t in product(range(n), repeat=2):
+        timeline._row_losses[f"o{s}", t] = np.full(3, other[s, t])
+    steps = hindsight.find_hindsight_of_recipes(timeline, {"fading": made}, policy)
+    costs = []
+    for choices in product((0, 1, 2), repeat=n - 1):  # stay, the block, the other recipe
+        total, table, model = float(losses[0, 0]), losses, 0
+        for t, choice in enumerate(choices, start=1):
+            if choice:
+                table, model, total = (losses, other)[choice - 1], t, total + price
+            total += float(table[model, t])
+        costs.append(total)
+    assert hindsight.price_steps(timeline, steps, policy) == pytest.approx(min(costs), abs=1e-12)
+
+
+def test_the_best_period_is_the_cheapest_fixed_schedule() -> None:
+    losses = np.array([[0.1 * (t - s) for t in range(6)] for s in range(6)])
+    timeline, policy = _timeline(np.where(losses < 0, np.nan, losses)), PolicySettings
+    # Every second window saves three growths of 0.1 at two prices; every one saves more at five.
+    for price, times in ((0.01, [1, 2, 3, 4, 5]), (0.15, [2, 4]), (10.0, [])):
+        steps = hindsight.find_best_period(timeline, policy(retrain_cost=price))
+        assert [s.window for s in steps if s.retrained] == times
+
+
+@pytest.mark.parametrize(("growth", "retrains"), [(0.05, True), (0.0, False)])
+def test_a_forecast_retrains_where_losses_grow_with_age(growth: float, retrains: bool) -> None:
+    noise = np.random.default_rng(4).normal(0, 0.002, (10, 10))
+    losses = np.array([[0.2 + growth * (t - s) for t in range(10)] for s in range(10)]) + noise
+    timeline = _timeline(np.where(np.tril(np.ones((10, 10)), -1) > 0, np.nan, losses))
+    policy = PolicySettings(retrain_cost=0.2, horizon=6)
+    steps = policies.follow_rule(timeline, policies.retrain_on_forecast(policy))
+    assert any(s.retrained for s in steps) is retrains
+    assert not any(s.retrained for s in steps[:3])  # fewer than six losses say nothing
+
+
 @pytest.mark.parametrize(("price", "retrains"), [(0.0, [1, 2]), (0.15, [1]), (5.0, [])])
 def test_hindsight_by_hand(price: float, retrains: list[int]) -> None:
     losses = np.array([[0.1, 0.5, 0.6], [np.nan, 0.2, 0.3], [np.nan, np.nan, 0.2]])
-    steps = policies.find_hindsight(_timeline(losses), PolicySettings(retrain_cost=price))
+    steps = hindsight.find_hindsight(_timeline(losses), PolicySettings(retrain_cost=price))
     assert [s.window for s in steps if s.retrained] == retrains
 
 
@@ -232,7 +275,7 @@ def test_never_always_and_hindsight_follow_from_the_loss_matrix() -> None:
     assert np.isnan(losses[np.tril_indices(AFTER, -1)]).all()
     total = found.policies.set_index("policy").loc["hindsight", "total_cost"]
     assert total == pytest.approx(_cheapest(losses, policy))
-    blocks = found.policies.set_index("policy").drop(index="driftbook")
+    blocks = found.policies.set_index("policy").drop(index=["driftbook", hindsight.ANY_RECIPE])
     assert blocks["excess"].min() >= 0.0  # its own recipes may beat the sliding block's best
 
 
@@ -297,7 +340,9 @@ def test_the_cost_curve_marks_the_cheapest_real_policy() -> None:
     )
     for price, part in costs.groupby("retrain_cost"):
         (best,) = part.loc[part["cheapest"], "policy"]
-        real = part[part["policy"] != "hindsight"].set_index("policy")["total_cost"]
+        real = part[~part["policy"].isin(hindsight.KNOWN_AFTERWARDS)].set_index("policy")[
+            "total_cost"
+        ]
         assert real[best] == real.min()
         total = part["mean_loss"] * AFTER + part["retrains"] * price
         assert part["total_cost"].tolist() == pytest.approx(total.tolist())

@@ -9,6 +9,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from scipy import stats
+from sklearn.linear_model import BayesianRidge
 
 from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data.arrays import Floats
@@ -16,6 +18,7 @@ from driftbook.performance import realised
 from driftbook.settings import PolicySettings
 
 PERIODS = (2, 3, 6, 12)
+FORECAST_FROM = 6  # losses from which a straight forecast has something to go by
 KS_LEVEL, PSI_LEVEL = 0.05, 0.2
 WORSE_WINDOWS = 3
 ADWIN_DELTA = 0.002
@@ -140,6 +143,39 @@ def retrain_on_cumulative_cost(policy: PolicySettings) -> RetrainRule:
     return rule
 
 
+def retrain_on_forecast(policy: PolicySettings) -> RetrainRule:
+    """Return the rule that retrains where a forecast of all losses expects it to pay.
+
+    A Bayesian regression learns from every loss known so far how losses depend on when a model was
+    trained and how old it is. What the next ``policy.horizon`` windows cost with the champion,
+    less what they cost with a new model, must exceed the price with ``policy.confidence``.
+
+    Source: the uncertainty-performance forecaster (UPF), Regol et al. (2025), ICML, arXiv
+    2505.14903, with a linear forecast and without its shift features.
+    """
+
+    def rule(now: PolicyMoment) -> tuple[bool, str]:
+        known = range(max(0, now.newest + 1))
+        pairs = [(s, u) for u in known for s in range(u + 1)]
+        losses = np.array([now.timeline.losses[pair] for pair in pairs])
+        told = np.isfinite(losses)
+        if told.sum() < FORECAST_FROM:
+            return False, "too few losses"
+        design = np.array([(s, u - s) for s, u in pairs], dtype=np.float64)[told]
+        fitted = BayesianRidge().fit(design, losses[told])
+        age = now.t - now.champion.trained_before
+        # The same windows: trained so much earlier, so much older.
+        apart = np.array([-age, age], dtype=np.float64)
+        price = float(now.timeline.price_windows(policy)[: now.t].mean())
+        saved = price * policy.horizon * float(apart @ fitted.coef_)
+        rule_error = policy.horizon * np.sqrt(apart @ fitted.sigma_ @ apart)
+        luck = np.sqrt(2.0 * policy.horizon / fitted.alpha_)
+        least = saved + stats.norm.ppf(1.0 - policy.confidence) * price * np.hypot(rule_error, luck)
+        return bool(least > policy.retrain_cost), f"forecast to save {saved:.4f}"
+
+    return rule
+
+
 def follow_adwin(timeline: Timeline) -> list[PolicyStep]:
     """Return the steps of retraining when ADWIN sees the champion's squared error change.
 
@@ -178,31 +214,6 @@ def follow_driftbook(timeline: Timeline, policy: PolicySettings) -> list[PolicyS
         champion = timeline.promote(champion, t, assessment) if retrain else champion
         steps.append(PolicyStep(t, champion, retrain, f"{assessment.action}: {assessment.reason}"))
     return steps
-
-
-def find_hindsight(timeline: Timeline, policy: PolicySettings) -> list[PolicyStep]:
-    """Return the cheapest steps of all, over every set of retrain times of the sliding block.
-
-    Source: Bellman (1957): the best end of a schedule does not depend on how it began.
-    """
-    losses = np.nan_to_num(timeline.losses) * timeline.price_windows(policy)
-    n = len(losses)
-    total = np.cumsum(losses, axis=1)
-    best, following = np.zeros(n + 1), [n] * n
-    for a in range(n - 1, -1, -1):
-        costs = [
-            total[a, b - 1]
-            - (total[a, a - 1] if a else 0.0)
-            + (policy.retrain_cost + best[b]) * (b < n)
-            for b in range(a + 1, n + 1)
-        ]
-        following[a] = a + 1 + int(np.argmin(costs))
-        best[a] = min(costs)
-    times, a = set(), following[0]
-    while a < n:
-        times.add(a)
-        a = following[a]
-    return follow_rule(timeline, lambda now: (now.t in times, "known afterwards"))
 
 
 def _detected(

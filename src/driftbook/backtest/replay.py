@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 
-from driftbook.backtest import policies
+from driftbook.backtest import hindsight, policies
 from driftbook.backtest.policies import PolicyStep, RetrainRule
-from driftbook.backtest.timeline import Timeline
+from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data.windows import Dataset
 from driftbook.errors import UsageError
 from driftbook.settings import PolicySettings, Settings
 
 # The cost curve spans these multiples of the retrain cost in the settings.
 MULTIPLES = (1 / 16, 1 / 4, 1.0, 4.0, 16.0)
-PRICED = ("driftbook", "CARA-style", "hindsight")
+PRICED = ("driftbook", "CARA-style", "UPF-style", *hindsight.KNOWN_AFTERWARDS)
 STAND_IN = (
     "The model is served elsewhere and cannot be trained here: all policies retrain a linear model "
     "of the same rows, which says when a newer model of its kind would have paid"
@@ -53,7 +53,8 @@ def replay_policies(
 
     Before each window a policy sees what was known then: features up to the window before, labels
     ``data.label_delay`` windows older. A retrain learns from a sliding block as long as the
-    reference; Driftbook's own recipes may differ, hindsight's only its timing. A policy pays the
+    reference; Driftbook's own recipes may differ, hindsight's only its timing (``hindsight, any
+    recipe`` beside it chooses both, for linear models, which train fast). A policy pays the
     sum over windows of mean Brier loss times ``error_cost``, plus its retrains times
     ``retrain_cost``. ``progress`` is called with steps done and steps in all. ``rules``: policies
     of the caller's own by name, each a function of the moment before a window.
@@ -72,8 +73,9 @@ def replay_policies(
             progress(done, total)
 
     after = [w for w in dataset.windows[settings.data.reference :] if w.complete]
-    total = len(after) + 1 + len(MULTIPLES)
+    total = 2 * len(after) + len(MULTIPLES)
     timeline = Timeline.build(dataset, settings, step)
+    made = timeline.train_recipes(step)
     fixed = follow_unpriced(timeline)
     own = rules or {}
     if taken := sorted({*own} & {*fixed, *PRICED}):
@@ -84,7 +86,7 @@ def replay_policies(
     for multiple in MULTIPLES:
         cost = settings.policy.retrain_cost * multiple
         policy = settings.policy.model_copy(update={"retrain_cost": cost})
-        found = follow_priced(timeline, policy) | fixed
+        found = follow_priced(timeline, policy, made) | fixed
         curve.append(tabulate_policies(timeline, found, policy).assign(retrain_cost=cost))
         if multiple == 1.0:
             records = found
@@ -120,13 +122,24 @@ def follow_unpriced(timeline: Timeline) -> dict[str, list[PolicyStep]]:
     return found
 
 
-def follow_priced(timeline: Timeline, policy: PolicySettings) -> dict[str, list[PolicyStep]]:
-    """Return the steps of the policies that weigh what a retrain costs, hindsight among them."""
-    return {
+def follow_priced(
+    timeline: Timeline, policy: PolicySettings, made: Mapping[str, Sequence[Tenure]]
+) -> dict[str, list[PolicyStep]]:
+    """Return the steps of the policies that weigh what a retrain costs, and of what is hindsight.
+
+    ``made``: the models of other recipes, which hindsight may choose from too.
+    """
+    found = {
         "driftbook": policies.follow_driftbook(timeline, policy),
         "CARA-style": policies.follow_rule(timeline, policies.retrain_on_cumulative_cost(policy)),
-        "hindsight": policies.find_hindsight(timeline, policy),
+        "UPF-style": policies.follow_rule(timeline, policies.retrain_on_forecast(policy)),
+        hindsight.HINDSIGHT: hindsight.find_hindsight(timeline, policy),
+        hindsight.BEST_PERIOD: hindsight.find_best_period(timeline, policy),
     }
+    if made:
+        best = hindsight.find_hindsight_of_recipes(timeline, made, policy)
+        found[hindsight.ANY_RECIPE] = best
+    return found
 
 
 def tabulate_policies(
@@ -140,11 +153,10 @@ def tabulate_policies(
     for name, steps in records.items():
         losses = np.array([timeline.loss(s.champion, s.window) for s in steps])
         retrains = sum(s.retrained for s in steps)
-        paid = float(np.nansum(losses * timeline.price_windows(policy)))
-        total = paid + retrains * policy.retrain_cost
+        total = hindsight.price_steps(timeline, steps, policy)
         rows.append((name, retrains, float(np.nanmean(losses)), total))
     table = pd.DataFrame(rows, columns=["policy", "retrains", "mean_loss", "total_cost"])
-    best = table.loc[table["policy"] == "hindsight", "total_cost"].iloc[0]
+    best = table.loc[table["policy"] == hindsight.HINDSIGHT, "total_cost"].iloc[0]
     table["excess"] = table["total_cost"] / best - 1 if best > 0 else 0.0
     return table.sort_values("total_cost", kind="stable", ignore_index=True)
 
@@ -170,7 +182,7 @@ def _tabulate_schedule(timeline: Timeline, records: dict[str, list[PolicyStep]])
 def _tabulate_costs(parts: list[pd.DataFrame]) -> pd.DataFrame:
     """Return the totals at each retrain cost; ``cheapest`` marks the best without hindsight."""
     table = pd.concat(parts, ignore_index=True)
-    real = table[table["policy"] != "hindsight"]
+    real = table[~table["policy"].isin(hindsight.KNOWN_AFTERWARDS)]
     best = real.loc[real.groupby("retrain_cost")["total_cost"].idxmin()].index
     columns = ["retrain_cost", "policy", "retrains", "mean_loss", "total_cost", "excess"]
     return table[columns].assign(cheapest=table.index.isin(best))

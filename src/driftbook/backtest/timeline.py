@@ -87,6 +87,33 @@ class Timeline:
                 found.losses[s, t] = found.loss(champion, t)
         return found
 
+    @threads.one_blas_thread()
+    def train_recipes(
+        self, step: Callable[[int], None] = lambda _: None
+    ) -> dict[str, list[Tenure]]:
+        """Return by recipe the model that it makes before each window, the first one for the first.
+
+        Of linear models only: others take too long to train so often.
+        """
+        names = (*recipes.FADING, "everything", "weighted")
+        linear = self.settings.model.estimator == "linear"
+        found: dict[str, list[Tenure]] = {name: [self.first] for name in names if linear}
+        for t in range(1, len(self.windows)):
+            fresh = self.dataset.frame.iloc[self.first.seen : self.known(t)]
+            for name, made in found.items():
+                made.append(self._make(name, t, fresh))
+            step(1)
+        return found
+
+    def _make(self, name: str, t: int, fresh: pd.DataFrame) -> Tenure:
+        if fresh.empty:
+            return replace(self.first, trained_before=t)
+        rows = self.windows[t - 1].rows
+        order = retraining.RetrainOrder(
+            self.first.model, fresh.reset_index(drop=True), name, rows, self.settings, ""
+        )
+        return Tenure(retraining.retrain_model(order), name, t, self.known(t))
+
     @property
     def first(self) -> Tenure:
         """Return the champion before the first window."""
