@@ -27,6 +27,7 @@ STREAMS: dict[str, tuple[int | str, str | None]] = {
     "rows without time": (ROWS, None),
     "rows in tied hours": (ROWS, "at"),
     "months": ("month", "at"),
+    "years": ("quarter", "at"),
 }
 
 
@@ -42,6 +43,9 @@ def _rows(stream: str) -> pd.DataFrame:
         frame.insert(0, "at", pd.Timestamp("2024-01-01") + pd.to_timedelta(hours, unit="h"))
     if stream == "months":
         span = pd.Timestamp("2024-09-01") - pd.Timestamp("2024-01-01")
+        frame.insert(0, "at", pd.Timestamp("2024-01-01") + span / len(frame) * frame.index)
+    if stream == "years":
+        span = pd.Timestamp("2026-01-01") - pd.Timestamp("2024-01-01")
         frame.insert(0, "at", pd.Timestamp("2024-01-01") + span / len(frame) * frame.index)
     return frame
 

@@ -152,7 +152,13 @@ class Timeline:
         if key not in self._evidence:
             history, past = self._history(champion, t), self._past(champion, t, settings)
             self._evidence[key] = examine_window(
-                champion.model, self._current(t), settings, history, past, self._memo(champion)
+                champion.model,
+                self._current(t),
+                settings,
+                history,
+                past,
+                self._memo(champion),
+                self.dataset.frame.iloc[: self.windows[t - 1].start],
             )
         return policy.conclude_decision(champion.model, self._evidence[key], settings)
 
@@ -171,7 +177,8 @@ class Timeline:
         if key in self._evidence:
             return self._evidence[key].seen
         if key not in self._seen:
-            rows = self._current(t), settings, self._history(champion, t)
+            earlier = self.dataset.frame.iloc[: self.windows[t - 1].start]
+            rows = self._current(t), settings, self._history(champion, t), earlier
             self._seen[key] = see_window(champion.model, *rows)
         return self._seen[key]
 

@@ -63,13 +63,15 @@ class WindowSplit:
     """What is known when ``window`` has ended: its rows, and earlier rows with mature labels.
 
     ``labelled``: the newest window whose labels are known by then, itself where there is no delay;
-    None where no label has matured since the champion's reference.
+    None where no label has matured since the champion's reference. ``earlier``: all rows before the
+    window, the reference's among them, without a word about their labels.
     """
 
     window: Window
     current: pd.DataFrame
     history: pd.DataFrame
     labelled: Window | None
+    earlier: pd.DataFrame
 
 
 def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
@@ -267,7 +269,8 @@ def split_at_window(
         current = current.drop(columns=dataset.target)
     newest = window if delay == 0 else mature[-1] if mature else None
     history = history[history[dataset.target].notna()].reset_index(drop=True)
-    return WindowSplit(window=window, current=current, history=history, labelled=newest)
+    earlier = dataset.frame.iloc[: window.start].drop(columns=dataset.target)
+    return WindowSplit(window, current, history, newest, earlier)
 
 
 def hash_frame(frame: pd.DataFrame) -> str:

@@ -15,8 +15,9 @@ from driftbook.decision.trial import FitMemo, Trial
 from driftbook.drift import report
 from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.quality import check_quality
-from driftbook.drift.readings import Reading, read_columns, widen_pvalues
+from driftbook.drift.readings import Reading, leave_season, read_columns, widen_pvalues
 from driftbook.drift.reference import find_reference
+from driftbook.drift.season import Season, SeasonSide, find_season
 from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
@@ -58,6 +59,7 @@ class WindowFindings:
     without: frozenset[str] = frozenset()
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
+    season: Season | None = None
     trial: Trial | None = None
 
     @property
@@ -79,7 +81,15 @@ class WindowFindings:
     def seen_only(self) -> list[str]:
         """Return what this window shows to have moved, without an alarm: chance may explain it."""
         seen = self.drift["matters"].astype(bool) & ~self.drift["alarm"].astype(bool)
+        seen &= ~self.drift["seasonal"].astype(bool)
         return [str(name) for name in self.drift.loc[seen, "feature"]]
+
+    @property
+    def seasonal(self) -> list[str]:
+        """Return what has moved and matters, but mostly as it did in earlier years."""
+        mostly = self.drift["seasonal"].astype(bool) & self.drift["matters"].astype(bool)
+        own = mostly & ~self.drift["alarm"].astype(bool)
+        return [str(name) for name in self.drift.loc[own, "feature"]]
 
     @property
     def worse(self) -> pd.DataFrame:
@@ -129,15 +139,17 @@ def examine_window(
     history: pd.DataFrame | None = None,
     past: Sequence[Seen] = (),
     memo: FitMemo | None = None,
+    earlier: pd.DataFrame | None = None,
 ) -> WindowFindings:
     """Return the evidence of one window; a trial of challengers where it may matter.
 
     That is where something changed, and in a calm window where the labels of a whole earlier
     window show whether the champion has gone stale all the same. ``past``: what earlier windows
     since the reference showed, in order, for the alarms. ``memo``: fits of earlier trials of a
-    replay, so that none is made twice.
+    replay, so that none is made twice. ``earlier``: rows before the window, of which the same
+    season of earlier years is taken.
     """
-    look = _look_at(model, current, settings, history)
+    look = _look_at(model, current, settings, history, earlier)
     found, current = look.found, look.current
     if found.too_few:
         return found
@@ -161,14 +173,22 @@ def examine_window(
 
 @threads.one_blas_thread()
 def see_window(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None = None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    earlier: pd.DataFrame | None = None,
 ) -> Seen:
     """Return a window's evidence in a few numbers, as :func:`examine_window` would keep it."""
-    return _look_at(model, current, settings, history).found.seen
+    return _look_at(model, current, settings, history, earlier).found.seen
 
 
 def _look_at(
-    model: Model, current: pd.DataFrame, settings: Settings, history: pd.DataFrame | None
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None,
+    earlier: pd.DataFrame | None,
 ) -> _Look:
     """Return the quality, drift and performance of one window by itself."""
     profiles = find_reference(model).profile_window(current)
@@ -177,6 +197,12 @@ def _look_at(
     if len(predicted) < len(current):
         profiles, current = find_reference(model).profile_window(predicted), predicted
     drift = report.report_drift(model, current, settings, profiles)
+    season = find_season(current, earlier, settings)
+    side = None if season is None else SeasonSide(model, season)
+    beside = None
+    if side is not None and side.is_whole and {*profiles} == {*side.profiles}:
+        beside = report.report_drift(model, current, settings, profiles, side)
+        drift = report.add_season(drift, beside)
     rows = len(current)
     current, history = sample_rows(current, history, settings.data.sample_rows)
     few = WindowFindings(
@@ -191,6 +217,7 @@ def _look_at(
         fresh=current.iloc[:0],
         first="lessons" not in model.origin,
         seen=Seen(rows),
+        season=season if beside is not None else None,
     )
     if few.too_few:
         # The numbers are shown; too few rows to judge flag nothing.
@@ -199,6 +226,8 @@ def _look_at(
     scored = realised.score_if_complete(model, current)
     performance = realised.judge_performance(model, current, settings, history, scored)
     seen = _sum_up(model, rows, profiles, drift, read_loss(model, scored, performance))
+    if side is not None and beside is not None:
+        seen = _without_season(model, seen, side, beside)
     seen = replace(seen, broken=tuple(few.broken["feature"]))
     found = replace(few, drift=drift, performance=performance, seen=seen)
     return _Look(found, current, history, scored)
@@ -219,6 +248,22 @@ def _sum_up(
         read_columns(model, profiles) | ({} if loss is None else {LOSS: loss}),
         dict(zip(widened, pvalues.tolist(), strict=True)),
         tuple(drift.loc[drift["matters"].astype(bool), "feature"]),
+    )
+
+
+def _without_season(model: Model, seen: Seen, side: SeasonSide, beside: pd.DataFrame) -> Seen:
+    """Return a window's evidence that the same season of earlier years does not explain.
+
+    What has moved must have moved from the reference and from the season alike.
+    """
+    then = read_columns(model, side.profiles)
+    left = _sum_up(model, seen.rows, {}, beside, None)
+    apart = {name: max(value, left.pvalues[name]) for name, value in seen.pvalues.items()}
+    return replace(
+        seen,
+        readings=leave_season(seen.readings, then),
+        pvalues=apart,
+        matters=tuple(name for name in seen.matters if name in left.matters),
     )
 
 

@@ -115,6 +115,7 @@ def assess(
     settings: Settings,
     history: pd.DataFrame | None = None,
     past: Sequence[Seen] = (),
+    earlier: pd.DataFrame | None = None,
 ) -> Assessment:
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
@@ -123,12 +124,14 @@ def assess(
     the newest of them calibrate the estimate of performance without labels.
     Without it a challenger learns from the reference and the older part of ``current``.
     ``past``: what earlier windows since the reference showed, ``assessment.seen`` of each, in
-    order; without it the window stands alone, and only what it proves by itself is an alarm. Odd
+    order; without it the window stands alone, and only what it proves by itself is an alarm.
+    ``earlier``: rows before the window, labelled or not, with ``data.timestamp``: where they reach
+    back a year, what the same season of earlier years shows too is no alarm. Odd
     data (a column gone, all missing, constant, one class) is a finding, never an exception. Pure:
     the same arguments give the same assessment.
     """
     model = price_model(model, settings.policy)
-    found = examine_window(model, current, settings, history, past)
+    found = examine_window(model, current, settings, history, past, earlier=earlier)
     return conclude_decision(model, found, settings)
 
 

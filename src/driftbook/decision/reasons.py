@@ -38,6 +38,8 @@ def phrase_reason(
         faults=found.broken.to_dict("records"),
         moved=found.moved["feature"].tolist(),
         seen=found.seen_only,
+        seasonal=found.seasonal,
+        season=found.season,
         lasting=found.lasting,
         worse=next(iter(worse.to_dict("records")), None),
         segments=find_worse_segments(found.segments).to_dict("records"),

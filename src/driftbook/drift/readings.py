@@ -75,6 +75,20 @@ def read_columns(model: Model, profiles: Mapping[str, ColumnProfile]) -> dict[st
     return found
 
 
+def leave_season(now: Mapping[str, Reading], then: Mapping[str, Reading]) -> dict[str, Reading]:
+    """Return the readings of a window less those of the same season of earlier years.
+
+    Both are compared with one reference, whose noise cancels; the season's own takes its place. It
+    is that of a window's rows: by how much years differ beyond it, few years do not say.
+    """
+    found = dict(now)
+    for key in now.keys() & then.keys():
+        one, other = now[key], then[key]
+        value = one.value - other.value
+        found[key] = Reading(value, one.variance, other.variance, one.df, one.rows)
+    return found
+
+
 def widen_pvalues(model: Model, report: pd.DataFrame) -> dict[str, float]:
     """Return the p-value of each row of a drift report, for rows that depend on each other.
 

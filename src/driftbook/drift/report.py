@@ -17,6 +17,7 @@ from driftbook.drift import joint
 from driftbook.drift.column_change import MIN_PRESENT, ColumnChange, compare_profiles
 from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.reference import ReferenceSide, find_reference
+from driftbook.drift.season import SeasonSide, find_seasonal
 from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.settings import DriftSettings, Settings
@@ -25,7 +26,8 @@ DRIFT_COLUMNS = (
     "feature", "kind", "status", "ks_stat", "ks_pvalue", "pvalue_adjusted", "psi", "drift_flag",
     "test", "statistic", "pvalue", "effect", "effect_low", "effect_high", "effect_unit",
     "direction", "importance", "impact", "matters", "psi_expected", "psi_low", "psi_high",
-    "n_reference", "n_current", "missing_reference", "missing_current",
+    "n_reference", "n_current", "missing_reference", "missing_current", "season_effect",
+    "seasonal",
 )  # fmt: skip
 # Shares of the false-alarm budget: the columns together, the prediction, the joint distribution.
 BUDGETS = {"column": 0.94, "prediction": 0.03, "joint": 0.03}
@@ -43,6 +45,7 @@ def report_drift(
     current: pd.DataFrame,
     settings: Settings,
     profiles: Mapping[str, ColumnProfile] | None = None,
+    against: SeasonSide | None = None,
 ) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
 
@@ -56,12 +59,14 @@ def report_drift(
     values says so in ``status`` and in no number. ``importance`` is the column's share of the
     model's, ``impact`` that share times the size of the shift; ``matters``: flagged, with an
     impact of at least 0.02 (a convention of this project) by an importance beyond noise.
+    ``against``: the same season of earlier years, where the window is compared with that instead.
+    ``season_effect`` and ``seasonal`` stay empty until :func:`add_season` fills them.
 
     Source: Holm (1979) with weights; those of the statistics stand beside each of them.
     """
-    reference = find_reference(model)
     if profiles is None:
-        profiles = reference.profile_window(current)
+        profiles = find_reference(model).profile_window(current)
+    reference = find_reference(model) if against is None else against
     rows = compare_columns(model.features, reference.profiles, profiles, settings.drift)
     whole = len(profiles) == len(model.features) and len(current) >= MIN_PRESENT
     window = take_sample(current if whole else current.iloc[:0], settings.data.sample_rows)
@@ -73,6 +78,17 @@ def report_drift(
     rows += _prediction_rows(model, window, reference, settings.drift)
     rows.append(_joint_row(model, window, reference, settings.drift, shares))
     return _judged(rows, settings.drift)
+
+
+def add_season(report: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
+    """Return a report with what is left of each change ``beside`` the same season's report."""
+    left = beside["effect"].to_numpy(dtype=float)
+    same = report["effect_unit"].to_numpy() == beside["effect_unit"].to_numpy()
+    left = np.where(same, left, math.nan)
+    seasonal = find_seasonal(report["effect"].to_numpy(dtype=float), left)
+    return report.assign(
+        season_effect=left, seasonal=report["drift_flag"].astype(bool) & (seasonal == 1.0)
+    )
 
 
 def compare_columns(
@@ -149,11 +165,15 @@ def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame
         # An impact that cannot be had (a model without any importance) is no reason for silence.
         enough = math.isnan(row["impact"]) or (row["impact"] >= MIN_IMPACT and row["noted"])
         row["matters"] = row["drift_flag"] and enough
+        row |= {"season_effect": math.nan, "seasonal": False}
     return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
 
 
 def _prediction_rows(
-    model: Model, window: pd.DataFrame, reference: ReferenceSide, settings: DriftSettings
+    model: Model,
+    window: pd.DataFrame,
+    reference: ReferenceSide | SeasonSide,
+    settings: DriftSettings,
 ) -> list[dict[str, Any]]:
     """Return a row for each number of a prediction against that on the holdout."""
     changes = [ColumnChange("absent", len(model.holdout), 0)] * len(model.task.outputs)
@@ -173,7 +193,7 @@ def _prediction_rows(
 def _joint_row(
     model: Model,
     window: pd.DataFrame,
-    reference: ReferenceSide,
+    reference: ReferenceSide | SeasonSide,
     settings: DriftSettings,
     shares: Mapping[str, tuple[float, bool]],
 ) -> dict[str, Any]:

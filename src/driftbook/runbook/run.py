@@ -133,7 +133,9 @@ class Run:
         """Return the one judgement of the window: quality, drift, performance and the action."""
         split, settings = self.split, self.settings
         past = [one for _, one in self.past]
-        found = policy.assess(self.champion, split.current, settings, split.history, past)
+        found = policy.assess(
+            self.champion, split.current, settings, split.history, past, split.earlier
+        )
         return replace(found, window=split.window.name)
 
     @cached_property
@@ -153,7 +155,9 @@ class Run:
                 found.append((name, kept[name][1]))
                 continue
             split = windows.split_at_window(self.dataset, self.settings, name, after)
-            seen = see_window(self.champion, split.current, self.settings, split.history)
+            seen = see_window(
+                self.champion, split.current, self.settings, split.history, split.earlier
+            )
             found.append((name, seen))
         return found
 
