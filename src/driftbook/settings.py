@@ -199,7 +199,8 @@ class PolicySettings(Section):
     that matters to nobody; a tenth of the baseline's where it is null. ``min_rows``: fewer rows
     than this say nothing. ``false_alarms``: the chance of any action but ``hold`` in a whole
     year in which nothing changed; ``horizon_windows``: over this many windows instead of a year
-    of them (52 of windows of a number of rows).
+    of them (52 of windows of a number of rows). ``metrics``: import paths of functions of outcomes
+    and predictions that are read beside the others and decide nothing.
     """
 
     min_rows: int = Field(default=30, ge=2)
@@ -213,6 +214,15 @@ class PolicySettings(Section):
     tolerance: float | None = Field(default=None, gt=0.0)
     false_alarms: float = Field(default=0.05, gt=0.0, le=0.5)
     horizon_windows: int | None = Field(default=None, ge=1)
+    metrics: tuple[str, ...] = ()
+
+    @field_validator("metrics")
+    @classmethod
+    def _importable(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not re.fullmatch(r"[\w.]+:[\w.]+", path):
+                raise ValueError(f"{path!r} is no import path; write it as mine.metrics:profit")
+        return paths
 
     @model_validator(mode="after")
     def _priced(self) -> PolicySettings:

@@ -520,7 +520,7 @@ def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None
     row = {"metric": "brier", "basis": "realised", "status": "ok", "value": 0.23, "baseline": 0.2,
            "method": "labels", "change_high": 0.05}  # fmt: skip
     judged = pd.DataFrame([row | {"worse": True, "verdict": "worse"}])
-    none = pd.DataFrame(columns=["feature", "severity", "fault", "matters", "alarm"])
+    none = pd.DataFrame(columns=["feature", "severity", "fault", "matters", "alarm", "seasonal"])
     places = pd.DataFrame(columns=list(SEGMENT_COLUMNS))
     found = WindowFindings(100, 30, "brier", none, none, judged, parts, places, none)
     said = reasons.phrase_reason("monitor", found, None, Settings())

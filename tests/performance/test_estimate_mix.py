@@ -40,6 +40,12 @@ def test_the_mean_covers_what_methods_are_apart_and_what_they_were_off_by() -> N
     assert wide.method == "all methods, graded on 3 windows"
 
 
+def test_without_grades_disagreement_widens() -> None:
+    found = estimate_mix.widen_by_others(asked(0.7, 0.7, 0.4))
+    assert (found.value, found.variance) == pytest.approx((0.7, 0.05**2 + 0.03))
+    assert estimate_mix.widen_by_others(asked(0.7)).variance == pytest.approx(0.05**2)
+
+
 def test_a_method_without_a_say_is_neither_blamed_nor_does_it_widen() -> None:
     past = [graded((np.nan, 0.8), 0.5)]
     expected = np.array([1.0, ((0.01) / (0.1 / 2)) ** 2])

@@ -25,7 +25,7 @@ def make_estimator(settings: ModelSettings, task: Task) -> Any:
     """
     path = settings.estimator
     with import_from(settings.folders):
-        found = _import(path)
+        found = import_name(path, "model.estimator")
         made = _call(found, path, settings.params)
     if not all(hasattr(made, name) for name in ("fit", "predict", "get_params")):
         raise UsageError(
@@ -37,7 +37,12 @@ def make_estimator(settings: ModelSettings, task: Task) -> Any:
     return made
 
 
-def _import(path: str) -> Any:
+def import_name(path: str, setting: str) -> Any:
+    """Return what ``module:name`` stands for; ``setting`` is where it is named.
+
+    Raises:
+        UsageError: it cannot be imported.
+    """
     module, _, name = path.partition(":")
     try:
         found: Any = importlib.import_module(module)
@@ -47,7 +52,7 @@ def _import(path: str) -> Any:
     except (Exception, SystemExit) as error:
         cause = error if isinstance(error, ImportError | AttributeError) else describe_error(error)
         raise UsageError(
-            f"model.estimator {path!r} cannot be imported ({cause}); install its package, or give "
+            f"{setting} {path!r} cannot be imported ({cause}); install its package, or give "
             "module:name of something that can be imported from the settings' folder"
         ) from error
     return found

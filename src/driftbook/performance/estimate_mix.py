@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy import stats
@@ -63,6 +63,16 @@ def weigh_methods(past: Sequence[GradedWindow]) -> Floats:
     error = (np.nansum(squares, axis=0) + luck) / (np.isfinite(squares).sum(axis=0) + 1)
     weights = (error.min() / error) ** POWER if error.min() > 0 else (error == 0).astype(float)
     return np.asarray(weights / weights.sum())
+
+
+def widen_by_others(each: Sequence[Estimate]) -> Estimate:
+    """Return the first of several estimates, its error widened by how far the others are from it.
+
+    Before labels say which method is right, their disagreement is part of what is not known.
+    """
+    first = each[0]
+    apart = [(one.value - first.value) ** 2 for one in each]
+    return replace(first, variance=first.variance + float(np.mean(apart)))
 
 
 def mix_estimates(now: Sequence[Estimate], past: Sequence[GradedWindow]) -> Estimate:

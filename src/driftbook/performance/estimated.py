@@ -14,7 +14,13 @@ from driftbook.model.tasks import BINARY, BinaryTask, RegressionTask, Task
 from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
 from driftbook.performance.baseline import bend_inputs, find_baseline
-from driftbook.performance.estimate_mix import WIDTH, Estimate, GradedWindow, mix_estimates
+from driftbook.performance.estimate_mix import (
+    WIDTH,
+    Estimate,
+    GradedWindow,
+    mix_estimates,
+    widen_by_others,
+)
 from driftbook.performance.expected_auc import ExpectedMetric, expect_auc
 from driftbook.performance.expected_loss import (
     GradedRows,
@@ -96,6 +102,8 @@ def estimate_performance(
             each = found[metric]
             if past.get(metric):
                 each = [mix_estimates(each, past[metric]), *each]
+            elif each:
+                each = [widen_by_others(each), *each[1:]]
             if place < len(each):
                 rows.append(_tell(model.task, metric, each[place], base, len(p), place == 0))
     return rows

@@ -29,6 +29,7 @@ from driftbook.performance.metric_rows import (
     make_metric_row,
     tabulate_metric_rows,
 )
+from driftbook.performance.own_metrics import check_metrics, judge_own_metrics, load_metrics
 from driftbook.performance.verdicts import (
     INTERVAL,
     TOLERATED_SHARE,
@@ -65,13 +66,13 @@ def judge_performance(
     (it excludes a change that matters: ``policy.tolerance``), or ``can't tell yet``. ``worse``:
     sure enough to act on, where the loss is: at most 1% of windows without any change are, and 1%
     in any other metric (Bonferroni). ``basis``: ``realised``,
-    ``estimated`` (one method a metric, named by ``method``), or ``alternative`` (what other
-    methods say; shown, never worse). ``history``: mature labelled rows since the reference, which
-    calibrate the estimate where there are enough; ``scored``: the rows of ``current`` where they
-    are scored already. ``status``: ``ok``, ``insufficient`` (fewer labelled rows than
-    ``policy.min_rows``, or an AUC with fewer than 10 rows of a class), ``one_class`` (an AUC
-    without a pair to rank), ``undefined`` (the estimate has no value), ``not_scored`` (a feature
-    column is absent). Values that cannot be had are NaN.
+    ``estimated`` (one method a metric, named by ``method``), ``alternative`` (what other methods
+    say; shown, never worse), or ``own`` (the owner's metrics, without a verdict). ``history``:
+    mature labelled rows since the reference, which calibrate the estimate where there are enough;
+    ``scored``: the rows of ``current`` where they are scored already. ``status``: ``ok``,
+    ``insufficient`` (fewer labelled rows than ``policy.min_rows``, or an AUC with fewer than 10
+    rows of a class), ``one_class`` (an AUC without a pair to rank), ``undefined`` (the estimate has
+    no value), ``not_scored`` (a feature column is absent). Values that cannot be had are NaN.
 
     Source: standard errors from means of contiguous blocks, Ibragimov and Müller (2010), JBES 28,
     which stay valid where neighbouring rows depend on each other; Welch (1947) for two samples.
@@ -94,8 +95,19 @@ def judge_performance(
         settings.policy.min_rows,
         blind=int((~np.isnan(rows.y)).sum()) < settings.policy.min_rows,
     )
-    table = pd.concat([with_labels, tabulate_metric_rows(without_labels)], ignore_index=True)
+    own = _judge_own(model, rows, settings)
+    table = pd.concat(
+        [with_labels, tabulate_metric_rows([*own, *without_labels])], ignore_index=True
+    )
     return add_verdicts(table, model.task.loss, settings.policy.tolerance)
+
+
+def _judge_own(model: Model, rows: ScoredRows, settings: Settings) -> list[MetricRow]:
+    metrics = load_metrics(settings)
+    holdout = score_holdout(model)
+    check_metrics(metrics, holdout.y, holdout.p)
+    now, before = (rows.y, rows.p), (holdout.y, holdout.p)
+    return list(judge_own_metrics(metrics, now, before, settings.policy.min_rows))
 
 
 def find_counting_rows(table: pd.DataFrame) -> pd.DataFrame:

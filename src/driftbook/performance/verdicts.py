@@ -7,6 +7,8 @@ import pandas as pd
 
 from driftbook.words import METRIC_DIRECTIONS
 
+# Of metrics of the owner's own: which way is better is not known, so they have no verdict.
+OWN_BASIS = "own"
 WORSE, NO_WORSE, UNSURE = "worse", "no worse", "can't tell yet"
 # The confidence of every interval that is shown, two-sided.
 INTERVAL = 0.95
@@ -34,7 +36,8 @@ def add_verdicts(table: pd.DataFrame, loss: str, tolerance: float | None) -> pd.
     """
     found: list[str | None] = []
     for row in table.to_dict("records"):
-        if row["status"] != "ok" or row["basis"] == "alternative" or np.isnan(row["change"]):
+        silent = row["basis"] in ("alternative", OWN_BASIS)
+        if row["status"] != "ok" or silent or np.isnan(row["change"]):
             found.append(None)
             continue
         if isinstance(row["verdict"], str):
