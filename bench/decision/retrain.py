@@ -5,7 +5,7 @@ four prices of a retrain. A line gives a policy's total cost over that of the be
 afterwards, minus 1, averaged over the prices; ``margin`` is by how much ours is above the better of
 never and always at the price where that is worst. The ranking pairs each policy with ours on every
 stream: a t interval of the mean difference over streams, each of which counts once. Streams of the
-shared data folder are skipped where it is absent. ``--size small`` takes two synthetic streams and
+shared data folder are skipped where it is absent. ``--size small`` takes a synthetic stream and
 two short real ones, ``full`` all of them. Tables go to ``artifacts/bench/decision/`` as CSV.
 """
 
@@ -130,7 +130,7 @@ def main() -> int:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--streams", nargs="*", help="only these, by name")
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
-    few = ["synthetic:none", "synthetic:concept", *SHORT]
+    few = ["synthetic:concept", *SHORT]
     names = few if options.size == "small" else [*KINDS["synthetic"], *KINDS["real"]]
     FOLDER.mkdir(parents=True, exist_ok=True)
     parts: list[pd.DataFrame] = []
@@ -149,7 +149,7 @@ def main() -> int:
     table.to_csv(FOLDER / "excess_by_stream.csv")
     print(f"\nexcess over hindsight, %\n{table.round(2).to_string()}")
     for kind, streams in KINDS.items():
-        if len(there := [name for name in streams if name in table.index]) > 1:
+        if len(there := [name for name in streams if name in found["stream"].unique()]) > 1:
             ranking = rank(found, there)
             ranking.to_csv(FOLDER / f"retrain_ranking_{kind}.csv")
             print(f"\n{len(there)} {kind} streams, ranked, %\n{ranking.round(2).to_string()}")

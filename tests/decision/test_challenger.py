@@ -96,6 +96,14 @@ def test_the_break_even_by_a_loop(
     assert totals[windows - 1] == pytest.approx(cheapest, abs=1e-9)
 
 
+def test_a_gap_that_has_lasted_is_credited_for_as_long_again() -> None:
+    policy = PolicySettings(retrain_cost=0.03, horizon=6)
+    assert costs.find_break_even(costs.credit_windows(policy, 0)) == (pytest.approx(0.005), 6)
+    assert costs.find_break_even(costs.credit_windows(policy, 4)) == (pytest.approx(0.005), 6)
+    # A gap of 0.003 never pays within six windows; once it has lasted twelve it does.
+    assert costs.find_break_even(costs.credit_windows(policy, 12)) == (pytest.approx(0.0025), 12)
+
+
 def test_costs_at_the_edge() -> None:
     policy = PolicySettings(error_cost=2.0, retrain_cost=0.06, horizon=6)
     assert costs.find_break_even(policy) == (pytest.approx(0.005), 6)

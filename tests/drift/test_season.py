@@ -74,6 +74,7 @@ def test_there_is_no_season_without_time_rows_or_a_whole_month(
         (now, earlier, untimed),
         (now, None, SETTINGS),
         (now, earlier[:0], SETTINGS),
+        (now.assign(at=range(len(now))), earlier.assign(at=range(len(earlier))), SETTINGS),
         (now[:0], earlier, SETTINGS),
         (now.drop(columns="at"), earlier, SETTINGS),
         (now, earlier.drop(columns="at"), SETTINGS),

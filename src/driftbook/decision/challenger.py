@@ -126,7 +126,6 @@ def weigh_challenger(
     n_train = retraining.count_rows_used(order)
     if measured is None or n_train is None:
         return None
-    price, windows = costs.find_break_even(settings.policy, motion.slope)
     loss = float(found.champion[-found.window :].mean())
     # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
     readings = gap.read_gaps(found, recipes.BASE_RECIPE if calm else earlier)
@@ -136,6 +135,8 @@ def weigh_challenger(
     watch = choose_watch(settings, scale, calm, len(readings))
     shortfall = find_loss_order(model).find_shortfall(found.window)
     alarm = gap.judge_staleness(readings, motion, noise, watch, shortfall)
+    credited = costs.credit_windows(settings.policy, alarm.since if alarm.raised else 0)
+    price, windows = costs.find_break_even(credited, motion.slope)
     course = gap.follow_gap(
         gap.read_gaps(found, earlier),
         motion,

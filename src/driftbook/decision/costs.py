@@ -27,6 +27,17 @@ def find_break_even(policy: PolicySettings, slope: float = 0.0) -> tuple[float, 
     return max(0.0, float(price[best]) - slope / 2), best + 1
 
 
+def credit_windows(policy: PolicySettings, lasted: int) -> PolicySettings:
+    """Return the policy with its horizon as long as a proven gap has lasted, where that is longer.
+
+    A gap that has lasted so many windows lasts as many again at even odds: without this, one that
+    is too small to pay within ``policy.horizon`` would be carried for ever.
+
+    Source: the argument of the unspecial moment, Gott (1993), Nature 363.
+    """
+    return policy.model_copy(update={"horizon": max(policy.horizon, lasted)})
+
+
 def find_turning_cost(policy: PolicySettings, gain: float, slope: float) -> float:
     """Return the ``retrain_cost`` up to which a retrain with that sure gain pays, 0 if none does.
 

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype
 
 from driftbook.data.arrays import Floats
 from driftbook.data.sampling import take_sample
@@ -47,6 +48,8 @@ def find_season(
         return None
     if stamp not in earlier.columns or stamp not in current.columns:
         return None
+    if not is_datetime64_any_dtype(earlier[stamp]) or not is_datetime64_any_dtype(current[stamp]):
+        return None  # numbers only tell the order
     times, span = earlier[stamp], (current[stamp].min(), current[stamp].max())
     if span[1] - span[0] > LONGEST:
         return None
