@@ -95,7 +95,7 @@ class Timeline:
 
         Of linear models only: others take too long to train so often.
         """
-        names = (*recipes.FADING, "everything", "weighted")
+        names = (*recipes.FADING, "everything", "weighted", recipes.SEASON)
         linear = self.settings.model.estimator == "linear"
         found: dict[str, list[Tenure]] = {name: [self.first] for name in names if linear}
         for t in range(1, len(self.windows)):
@@ -200,6 +200,8 @@ class Timeline:
 
     def _memo(self, champion: Tenure) -> FitMemo | None:
         if self.dataset.frame[self.dataset.target].isna().any():
+            return None
+        if retraining.GAPS in champion.model.origin:
             return None
         # A fit is known by the positions of its rows, which a sample of them does not have.
         largest = max(len(champion.model.reference), *(window.rows for window in self.windows))

@@ -20,7 +20,7 @@ import numpy as np
 from scipy import stats
 
 from driftbook.decision.alarms import Alarm, Watch, judge_readings
-from driftbook.decision.recipes import BASE_RECIPE
+from driftbook.decision.recipes import BASE_RECIPE, SEASON
 from driftbook.decision.trial import Trial
 from driftbook.drift.readings import Reading
 from driftbook.model import row_sums
@@ -37,7 +37,7 @@ STILL_LIKELY = 0.5
 LEAD_CONFIDENCE = 0.9
 # Surer still where a fit leans on what is old, the champion itself or rows long past: such fits
 # look best in the first window that they meet.
-SURER_LEVELS = {"recalibrated": 0.99, "weighted": 0.99}
+SURER_LEVELS = {"recalibrated": 0.99, "weighted": 0.99, SEASON: 0.99}
 # Prior weights, in windows, of "gaps do not grow", "they move by a hundredth of the loss" and
 # "nothing in them passes": conventions of this project that a few windows of evidence outweigh.
 STILL_WINDOWS, MOVING_WINDOWS, LASTING_TURNS = 4.0, 4.0, 5.0

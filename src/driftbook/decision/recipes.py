@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import pandas as pd
+from pandas.api.types import is_datetime64_any_dtype
 from scipy import special
 from sklearn.pipeline import Pipeline
 
@@ -33,6 +35,8 @@ BASE_RECIPE = "recent"
 # Half-lives of the fading recipes as shares of the block: they count about as much as the newest
 # three quarters, half and quarter of it.
 FADING = {"fading_slow": 1 / 3, "fading": 1 / 6, "fading_fast": 1 / 12}
+# What the season was: older rows up to so many days of the year from the newest one.
+SEASON, SEASON_DAYS, YEAR_DAYS = "season", 45, 366
 MAX_ODDS = 20.0
 # More rows of the same kind change a linear fit by less than a trial can see.
 MOST_TRIAL_ROWS = 50_000
@@ -78,8 +82,15 @@ def count_block_rows(model: Model) -> int:
     return int(model.origin.get("block_rows", len(model.reference)))
 
 
-def plan_rows(recipe: str, stop: int, block: int) -> tuple[slice, Floats | None]:
-    """Return the rows before ``stop`` that ``recipe`` learns from, and their weights."""
+def plan_rows(
+    recipe: str, stop: int, block: int, stamps: pd.DatetimeIndex | None = None
+) -> tuple[slice, Floats | None]:
+    """Return the rows before ``stop`` that ``recipe`` learns from, and their weights.
+
+    ``stamps``: the time of each row, for the recipe of the season; rows of weight 0 are left out.
+    """
+    if recipe == SEASON and stamps is not None:
+        return slice(0, stop), weigh_season(stamps[:stop], block)
     if recipe in ("everything", "weighted"):
         return slice(max(0, stop - max(block, MOST_TRIAL_ROWS)), stop), None
     rows = slice(max(0, stop - block), stop)
@@ -102,6 +113,9 @@ def fit_block(
     rows that it cannot be fitted on give None too. Of a longer block every k-th row is taken, so
     that at most 10,000 are fitted: a trial compares, the version is trained on all.
     """
+    if weights is not None and not weights.all():
+        kept = weights > 0.0
+        table, rows, weights = table.taken(rows, kept), slice(0, int(kept.sum())), weights[kept]
     step = rows.step or 1
     thinner = 1 + ((rows.stop - rows.start - 1) // step) // MOST_WEIGHED_ROWS
     rows = slice(rows.start, rows.stop, step * thinner)
@@ -163,6 +177,33 @@ def weigh_fading(rows: int, half_life: float) -> Floats:
     """
     weights: Floats = 0.5 ** (np.arange(rows - 1, -1, -1) / half_life)
     return weights
+
+
+def weigh_season(stamps: pd.DatetimeIndex, block: int) -> Floats:
+    """Return 1 for each of the newest ``block`` rows and of those of its season, else 0; (rows,).
+
+    The season: rows whose day of the year is at most 45 from that of the newest one.
+    """
+    days = stamps.day_of_year.to_numpy()
+    apart = np.abs(days - days[-1])
+    same = np.minimum(apart, YEAR_DAYS - apart) <= SEASON_DAYS
+    same[max(0, len(same) - block) :] = True
+    return np.asarray(same, dtype=np.float64)
+
+
+def read_stamps(rows: pd.DataFrame, column: str | None) -> pd.DatetimeIndex | None:
+    """Return the time of each row; None where ``column`` is absent or holds no times."""
+    if column is None or column not in rows or not is_datetime64_any_dtype(rows[column]):
+        return None
+    return pd.DatetimeIndex(rows[column])
+
+
+def has_season(stamps: pd.DatetimeIndex | None, stop: int, block: int, least: int) -> bool:
+    """Return whether at least ``least`` rows older than the block are of the season of ``stop``."""
+    if stamps is None or stop <= block:
+        return False
+    older = weigh_season(stamps[:stop], block)[: stop - block]
+    return bool(older.sum() >= least)
 
 
 def weigh_resembling(table: BlockTable, rows: slice, newest: int) -> Floats:

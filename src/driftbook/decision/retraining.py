@@ -18,6 +18,9 @@ from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.training import Model, train
 from driftbook.settings import Settings
 
+# A version whose reference, or an earlier one in its line, leaves out rows between older ones.
+GAPS = "gaps"
+
 
 @dataclass(frozen=True)
 class RetrainOrder:
@@ -52,7 +55,14 @@ def retrain_model(order: RetrainOrder) -> Model:
         made = recalibrate_model(order.champion, order.fresh, order.settings)
         return replace(made, origin={**made.origin, "lessons": order.lessons})
     rows = _join_rows(order.champion, order.fresh)
-    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block)
+    stamps = recipes.read_stamps(rows, order.settings.data.timestamp)
+    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block, stamps)
+    if order.recipe == recipes.SEASON and weights is not None:
+        rows = rows[weights > 0.0]
+        part, weights = slice(0, len(rows)), None
+    gaps = {key: value for key, value in order.champion.origin.items() if key == GAPS}
+    if order.recipe == recipes.SEASON:
+        gaps[GAPS] = "yes"
     if order.recipe == "weighted":
         champion = order.champion
         table = design.tabulate_rows(rows, order.features, champion.outcomes(rows))
@@ -64,7 +74,7 @@ def retrain_model(order: RetrainOrder) -> Model:
         order.settings.model_copy(update={"data": named}),
         order.recipe,
         weights,
-        origin={"block_rows": str(order.block), "lessons": order.lessons},
+        origin={"block_rows": str(order.block), "lessons": order.lessons, **gaps},
         task=order.champion.task,
     )
 
@@ -77,7 +87,12 @@ def count_rows_used(order: RetrainOrder) -> int | None:
         outcomes = outcomes[-order.block :]
     else:
         outcomes = np.append(champion.outcomes(champion.reference), outcomes)
-        outcomes = outcomes[recipes.plan_rows(order.recipe, len(outcomes), order.block)[0]]
+        rows = _join_rows(champion, order.fresh)
+        stamps = recipes.read_stamps(rows, order.settings.data.timestamp)
+        part, weights = recipes.plan_rows(order.recipe, len(outcomes), order.block, stamps)
+        outcomes = outcomes[part]
+        if order.recipe == recipes.SEASON and weights is not None:
+            outcomes = outcomes[weights > 0.0]
     held = rows_before_holdout(len(outcomes), order.settings.model.holdout)
     contrasts = [champion.task.count_contrast(part) for part in (outcomes[:held], outcomes[held:])]
     return len(outcomes) if contrasts[0] >= 2 and contrasts[1] >= 1 else None

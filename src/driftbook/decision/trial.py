@@ -110,6 +110,7 @@ def run_trial(
     features = tuple(f for f in model.features if f.name not in without)
     columns = [*(f.name for f in features), *([weight] if known else []), model.target]
     rows = pd.concat([model.reference[columns], fresh[columns]], ignore_index=True)
+    stamps = recipes.read_stamps(join_stamps(model, fresh, settings), settings.data.timestamp)
     n_reference = len(model.reference)
     # A column that is gone is to the champion as if all its values were missing.
     said = model.predict(fresh.reindex(columns=fresh.columns.union(model.input_names, sort=False)))
@@ -118,6 +119,7 @@ def run_trial(
     stage = _Stage(
         model=model,
         table=table,
+        stamps=stamps,
         form=_choose_form(table, n_reference, settings, model.task),
         said=np.concatenate([np.full((n_reference, *said.shape[1:]), np.nan), said]),
         block=recipes.count_block_rows(model),
@@ -142,6 +144,14 @@ def run_trial(
     )
 
 
+def join_stamps(model: Model, fresh: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Return the times of the reference's rows and of ``fresh``; no column if a side has none."""
+    name = settings.data.timestamp
+    if name is None or name not in model.reference or name not in fresh:
+        return pd.DataFrame(index=range(len(model.reference) + len(fresh)))
+    return pd.concat([model.reference[[name]], fresh[[name]]], ignore_index=True)
+
+
 def _choose_form(
     table: design.BlockTable, reference: int, settings: Settings, task: Task
 ) -> FeatureForm:
@@ -164,6 +174,7 @@ class _Stage:
     settings: Settings
     memo: FitMemo
     form: FeatureForm
+    stamps: pd.DatetimeIndex | None
 
     @property
     def start(self) -> int:
@@ -230,7 +241,7 @@ class _Stage:
         return recipes.fit_block(self.table, rows, weights, settings, task, self.form)
 
     def _fit(self, name: str, stop: int) -> recipes.BlockFit | None:
-        rows, weights = recipes.plan_rows(name, stop, self.block)
+        rows, weights = recipes.plan_rows(name, stop, self.block, self.stamps)
         first, known = self.memo.first, self.memo.fits
         names = tuple(feature.name for feature in self.table.features)
         place = first + rows.start, first + rows.stop, self.window
@@ -247,6 +258,9 @@ class _Stage:
         names = [recipes.BASE_RECIPE, *(recipes.FADING if self.linear else ["fading"])]
         if segment.start > self.block:
             names.append("everything")
+        least = self.settings.policy.min_rows
+        if self.linear and recipes.has_season(self.stamps, segment.start, self.block, least):
+            names.append(recipes.SEASON)
         # Two fits in one, and the dearest: once a window is enough.
         first = segment.start == self.start
         if segment.start > 2 * self.window and (first or not segment.gate):

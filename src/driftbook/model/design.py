@@ -166,7 +166,7 @@ class BlockTable:
             flags=self.flags[chosen],
             y=self.y[chosen],
             inputs=self.inputs.iloc[chosen],
-            weights=None,
+            weights=None if self.weights is None else self.weights[chosen],
         )
 
 
