@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
-	sync-quarto run-tracking test lint check bench lock clean
+	sync-quarto run-tracking test lint ruff mypy check bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -74,9 +74,13 @@ lab: $(ON)lab ## JupyterLab on the notebooks
 test: $(ON)dev ## tests, on all cores, with their coverage
 	@.venv/bin/python -m pytest -n auto --dist worksteal --cov $(ARGS)
 
-lint: $(ON)dev ## ruff and mypy
+lint: ruff mypy ## ruff and mypy
+
+ruff: $(ON)dev ## style and format
 	@.venv/bin/ruff check .
 	@.venv/bin/ruff format --check .
+
+mypy: $(ON)dev ## types
 	@.venv/bin/mypy
 
 check: lint test ## lint, types and tests

@@ -139,9 +139,26 @@ def test_numbers_of_drift_and_decision_agree(finished_run: Path) -> None:
     document = json.loads((finished_run / "policy/retrain_recommendation.json").read_text("utf-8"))
     report = pd.read_csv(finished_run / "drift/drift_report.csv")
     evidence = pd.DataFrame(document["evidence"]["drift"])
+    numbers = list(report[list(evidence)].select_dtypes("number"))
+    evidence[numbers] = evidence[numbers].astype(float)  # a null alone says no type
     pd.testing.assert_frame_equal(report[list(evidence)], evidence, check_dtype=False)
     flagged = report[report["drift_flag"] & ~report["kind"].isin(["prediction", "joint"])]
     assert sorted(flagged["feature"]) == sorted(document["drifted_features"])
+
+
+def test_tables_and_words_to_take_along(finished_run: Path) -> None:
+    import pandas as pd
+
+    words = (finished_run / "drift/drift_summary.md").read_text("utf-8")
+    document = json.loads((finished_run / "policy/retrain_recommendation.json").read_text("utf-8"))
+    assert all(f"`{name}`" in words for name in document["drifted_features"])
+    assert words.rstrip().endswith(f"window {document['window']}")
+    splits = json.loads((finished_run / "metrics/splits.json").read_text("utf-8"))["parts"]
+    rows = {part["part"]: part["rows"] for part in splits}
+    held = pd.read_csv(finished_run / "metrics/holdout_predictions.csv")
+    assert len(held) == rows["holdout"] and held["row"].iloc[0] == rows["training"]
+    pairs = pd.read_csv(finished_run / "metrics/correlation.csv")
+    assert (pairs.set_index("feature")[pairs["feature"]].to_numpy().diagonal() == 1.0).all()
 
 
 @pytest.fixture(scope="module")

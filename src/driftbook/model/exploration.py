@@ -15,6 +15,7 @@ from driftbook.data.columns import Feature
 from driftbook.model.class_scores import mark_classes
 from driftbook.model.scores import measure_ranking
 from driftbook.model.tasks import BINARY, Task
+from driftbook.model.training import Model
 
 # A convention: a column that tells the target this well alone is more often a leak than a find.
 LEAK_LIMIT = 0.95
@@ -206,6 +207,35 @@ def count_shared_rows(
     )
     twins = held.isin(seen)
     return {"rows": len(twins), "shared": int(twins.sum()), "share": float(twins.mean())}
+
+
+def correlate_columns(frame: pd.DataFrame, features: Sequence[Feature]) -> pd.DataFrame:
+    """Return the rank correlation of each two number columns: a row a column, a column a column.
+
+    Pairs of rows in which a value is missing are left out; NaN for a constant column. Source:
+    Spearman (1904).
+    """
+    names = [feature.name for feature in features if feature.kind == "numeric"]
+    numbers = pd.DataFrame({name: to_numbers(frame[name]) for name in names})
+    found = numbers.corr(method="spearman")
+    return found.rename_axis("feature").reset_index()
+
+
+def tabulate_holdout(model: Model, timestamp: str | None = None) -> pd.DataFrame:
+    """Return the holdout row by row: outcome, and what the fit that never saw it predicted.
+
+    ``row``: the position in the reference; a prediction of several classes has a column a class.
+    """
+    held = model.holdout
+    found = pd.DataFrame({"row": np.arange(model.n_train, model.n_train + len(held))})
+    if timestamp is not None and timestamp in held:
+        found["time"] = held[timestamp].astype(str).to_numpy()
+    found["outcome"] = held[model.target].to_numpy()
+    said = model.holdout_scores.reshape(len(held), -1)
+    names = model.task.outputs
+    for k in range(said.shape[1]):
+        found[f"prediction {names[k]}".strip()] = said[:, k]
+    return found
 
 
 def describe_parts(

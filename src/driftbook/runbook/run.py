@@ -222,6 +222,11 @@ class Run:
         """Write ``frame`` under the run's folder with the run, the model version and the window."""
         return _write(self.folder / path, frame.assign(**self._lineage(model)).to_csv(index=False))
 
+    def write_text(self, path: str, text: str) -> Path:
+        """Write Markdown likewise, the run, the model version and the window as its last line."""
+        names = ", ".join(f"{name} {value}" for name, value in self._lineage(None).items())
+        return _write(self.folder / path, f"{text.strip()}\n\n{names}\n")
+
     def write_json(self, path: str, values: Mapping[str, Any], model: Model | None = None) -> Path:
         """Write ``values`` likewise; NaN and infinities, which JSON lacks, become null."""
         return _write_json(self.folder / path, {**values, **self._lineage(model)})
