@@ -83,6 +83,17 @@ def test_after_a_changed_rule_grading_leaves_the_reference_behind() -> None:
     assert not found.query("basis == 'alternative'")["worse"].any()
 
 
+def test_newest_labels_of_one_class_grade_the_reference_alone() -> None:
+    model, rows = changed()
+    history = rows[:5000].copy()
+    history.loc[2500:, "target"] = 0
+    blind = rows[5000:5400].drop(columns="target").reset_index(drop=True)
+    found = realised.judge_performance(model, blind, SETTINGS, history)
+    row = found.query("basis == 'estimated' and metric == 'brier'").iloc[0]
+    assert row["method"] == "all methods, graded on 6 windows" and row["status"] == "ok"
+    assert not found["method"].fillna("").str.contains("recent labels").any()
+
+
 def test_a_window_with_its_own_labels_is_not_graded() -> None:
     model, rows = changed(4800)
     found = realised.judge_performance(model, rows[1200:], SETTINGS, rows[:1200])

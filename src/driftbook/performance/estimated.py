@@ -134,11 +134,11 @@ def _grade_windows(model: Model, mature: pd.DataFrame, size: int) -> dict[str, l
     most = MOST_GRADED if isinstance(model.task, BinaryTask) else FEW_GRADED
     count = min(most, len(mature) // size)
     found: dict[str, list[GradedWindow]] = {metric: [] for metric in model.task.metrics}
-    now = len(_find_evidence(model, mature, size))
+    now = max(1, len(_find_evidence(model, mature, size)))
     for k in range(count, 0, -1):
         start = len(mature) - k * size
         rows = mature.iloc[start : start + size].reset_index(drop=True)
-        before = _find_evidence(model, mature.iloc[:start], size)
+        before = _find_evidence(model, mature.iloc[:start], size)[-now:]
         if not before:
             continue
         y, p = model.outcomes(rows), model.predict(rows)
