@@ -356,3 +356,21 @@ def test_words_of_the_data_are_never_markup(published: dict[str, PublishedRun]) 
     assert "<b>gone" not in text
     html = convert_markdown(render_words("quality.md.j2", faults=faults), Page("page", {}))
     assert "&lt;i&gt;&amp;a|b" in html and "<b>" not in html
+
+
+def test_what_the_season_explains_is_told_as_the_seasons(
+    published: dict[str, PublishedRun],
+) -> None:
+    run = published["monitor"]
+    drift = run.drift.assign(alarm=False, season_effect=0.1, seasonal=run.drift["matters"])
+    front = compose_decision_page(replace(run, drift=drift), CommandLine())
+    assert "• the season&#39;s" in front and "moved as in earlier years at this time" in front
+    assert "one window is no proof" not in front
+    names = drift.loc[drift["matters"].astype(bool), "feature"].tolist()
+    some = drift.assign(seasonal=drift["feature"] == names[0])
+    front = compose_decision_page(replace(run, drift=some), CommandLine())
+    assert f"shows it in {names[1]}" in front and "Others moved as in earlier years" in front
+    words = notebook_words.describe_drift(some)
+    assert f"Mostly the season's: `{names[0]}` moved in earlier years" in words
+    bare = notebook_words.describe_drift(run.drift.drop(columns=["season_effect", "seasonal"]))
+    assert "The data hold no earlier year at this time" in bare
