@@ -95,7 +95,8 @@ class Timeline:
 
         Of linear models only: others take too long to train so often.
         """
-        names = (*recipes.FADING, "everything", "weighted", recipes.SEASON)
+        timed = recipes.read_stamps(self.dataset.frame, self.settings.data.timestamp) is not None
+        names = (*recipes.FADING, "everything", "weighted", *([recipes.SEASON] if timed else []))
         linear = self.settings.model.estimator == "linear"
         found: dict[str, list[Tenure]] = {name: [self.first] for name in names if linear}
         for t in range(1, len(self.windows)):
