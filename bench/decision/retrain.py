@@ -43,8 +43,11 @@ AIM, MOST_MARGIN = 0.008, 0.01
 KINDS = {"synthetic": [f"synthetic:{s}" for s in SYNTHETIC], "real": [*SHORT, *LONG]}
 
 
-def stream(name: str, scratch: Path) -> tuple[Dataset, Settings] | None:
-    """Return a stream cut into thirty windows, or None where its file is absent."""
+def stream(name: str, scratch: Path, delay: int = 0) -> tuple[Dataset, Settings] | None:
+    """Return a stream cut into thirty windows, or None where its file is absent.
+
+    ``delay``: windows until labels are known.
+    """
     source = {"source": name}
     if name.startswith("synthetic:"):
         path = scratch / f"{name.partition(':')[2]}.parquet"
@@ -59,7 +62,7 @@ def stream(name: str, scratch: Path) -> tuple[Dataset, Settings] | None:
         frame = pd.read_parquet(path)
         source, rows = {"source": str(path), "target": "target"}, len(frame)
         source |= {"timestamp": "ts"} if "ts" in frame.columns else {}
-    cut = {"window": rows // (WINDOWS + REFERENCE), "reference": REFERENCE}
+    cut = {"window": rows // (WINDOWS + REFERENCE), "reference": REFERENCE, "label_delay": delay}
     settings = Settings.parse({"data": source | cut})
     return windows.load_dataset(settings, scratch), settings
 
@@ -129,6 +132,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=("small", "full"), default="small")
     parser.add_argument("--streams", nargs="*", help="only these, by name")
+    parser.add_argument("--delay", type=int, default=0, help="windows until labels are known")
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     few = ["synthetic:concept", *SHORT]
     names = few if options.size == "small" else [*KINDS["synthetic"], *KINDS["real"]]
@@ -136,7 +140,7 @@ def main() -> int:
     parts: list[pd.DataFrame] = []
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as scratch:
         for name in options.streams or names:
-            loaded = stream(name, Path(scratch))
+            loaded = stream(name, Path(scratch), options.delay)
             if loaded is None:
                 print(f"{name} is skipped: there is no {name}.parquet in the shared data folder")
                 continue

@@ -38,7 +38,10 @@ from driftbook.settings import Settings
 SPENT = {"one window's drift": 0.25, "drift": 0.25, "one window's loss": 0.1, "loss": 0.1,
          "newer models": 0.2}  # fmt: skip
 LOSS = "(loss)"
+ONE_WINDOW = "one window"
 WINDOWS_A_YEAR = {"day": 365, "week": 52, "month": 12, "quarter": 4, "year": 1}
+# One day may be its weather: so many in a row prove what no sum over days does.
+DAYS_TOGETHER = 4
 MOST_MORE = 26  # windows that an alarm is looked ahead for
 ROWS_A_YEAR = 52  # windows of a number of rows: a year of weeks
 # Changes of this size are looked for, in sds of a row and as a share of the baseline's loss, and
@@ -153,6 +156,11 @@ def count_windows(settings: Settings) -> int:
     return ROWS_A_YEAR if isinstance(window, int) else WINDOWS_A_YEAR[window]
 
 
+def count_together(settings: Settings) -> int:
+    """Return how many windows in a row must show what one alone would prove: several days."""
+    return DAYS_TOGETHER if settings.data.window == "day" else 1
+
+
 def drop_repeated(past: Sequence[Seen], now: Seen, year: int) -> tuple[Seen, ...]:
     """Return a year's windows before ``now`` at most, each of them once, in their order."""
     found = {one.key: one for one in past}
@@ -179,7 +187,7 @@ def find_alarms(
     found = []
     for name in now.pvalues:
         level = SPENT["one window's drift"] * budget / year
-        found.append(_judge_single(name, windows, level, settings.drift.alpha))
+        found.append(_judge_single(name, windows, level, settings))
     for name in kinds:
         aspects = [key for key in now.readings if key.rpartition(": ")[0] == name]
         parts = {key: ASPECT_SHARES.get(_aspect(key), 0.0) for key in aspects}
@@ -297,30 +305,37 @@ def _count_more(readings: Sequence[Reading | None], watch: Watch) -> int | None:
     return int(reached[0]) + 1 if len(reached) else None
 
 
-def _judge_single(name: str, windows: Sequence[Seen], level: float, alpha: float) -> Alarm:
-    """Return the alarm of a row of the drift report that one window proves by itself."""
-    raised = False
+def _judge_single(name: str, windows: Sequence[Seen], level: float, settings: Settings) -> Alarm:
+    """Return the alarm of a row of the drift report that one window proves by itself.
+
+    Where windows are days the days around it must show it too, see :func:`count_together`.
+    """
+    streak, proven = 0, False
     for one in windows:
         pvalue = one.pvalues.get(name, math.nan)
-        seen = name in one.matters and pvalue < alpha
-        raised = seen and (raised or pvalue < level)
+        seen = name in one.matters and pvalue < settings.drift.alpha
+        streak = streak + 1 if seen else 0
+        proven = seen and (proven or pvalue < level)
+    raised = proven and streak >= count_together(settings)
     pvalue = windows[-1].pvalues[name]
     evidence = 0.0 if math.isnan(pvalue) else 1.0 / max(pvalue, 1e-300)
     return Alarm(
-        name, "one window", evidence, 1.0 / level, raised, math.nan, 1, 0 if raised else None
+        name, ONE_WINDOW, evidence, 1.0 / level, raised, math.nan, 1, 0 if raised else None
     )
 
 
 def _judge_single_loss(readings: Sequence[Reading | None], level: float) -> Alarm:
-    raised, pvalue = False, 1.0
+    raised, pvalue, since = False, 1.0, 0
     for one in readings:
         z = 0.0 if one is None else float(to_normal_scores(one.value / one.error, one.df))
         pvalue = float(special.ndtr(-z))
         raised = pvalue < level or (raised and pvalue < SEEN_LEVEL)
+        since = since + 1 if raised else 0
     newest = readings[-1]
     moved = math.nan if newest is None else newest.value
     evidence = 1.0 / max(pvalue, 1e-300)
-    return Alarm(LOSS, "one window", evidence, 1.0 / level, raised, moved, 1, 0 if raised else None)
+    more = 0 if raised else None
+    return Alarm(LOSS, ONE_WINDOW, evidence, 1.0 / level, raised, moved, max(1, since), more)
 
 
 def _if_it_matters(

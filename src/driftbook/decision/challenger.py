@@ -10,7 +10,7 @@ import pandas as pd
 
 from driftbook.data.targets import parse_target
 from driftbook.decision import costs, gap, recipes, retraining, trial
-from driftbook.decision.alarms import LOSS_SCALE, SPENT, Alarm, Watch, count_windows
+from driftbook.decision.alarms import LOSS_SCALE, SPENT, Alarm, Watch, count_together, count_windows
 from driftbook.decision.trial import Trial
 from driftbook.model.row_sums import RowSum
 from driftbook.model.training import Model
@@ -158,7 +158,7 @@ def weigh_challenger(
         staleness=motion.slope,
         break_even=price,
         windows=windows,
-        stale=alarm.raised or (not calm and gap.is_behind(lasting, noise)),
+        stale=alarm.raised or (not calm and course.is_behind(noise, count_together(settings))),
         changed_before="lessons" in model.origin,
         alarm=alarm,
         pays=course.pays(price, confidence),

@@ -42,7 +42,8 @@ class WindowFindings:
     of challengers, None where none was looked at. With fewer rows than ``min_rows`` only the
     quality is judged; the drift is shown with nothing flagged, and all else is empty. ``without``:
     broken columns that a challenger may do without, because they matter little or their fault is
-    ``lasting``: it was there in the window before.
+    ``lasting``: it was there in the window before. ``passing``: too few days in a row were worse
+    for a retrain to rest on.
     """
 
     rows: int
@@ -56,6 +57,7 @@ class WindowFindings:
     fresh: pd.DataFrame
     first: bool = True
     lasting: bool = False
+    passing: bool = False
     without: frozenset[str] = frozenset()
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
@@ -292,8 +294,11 @@ def _with_alarms(
     # A window whose loss surely lies below the baseline's ends what earlier ones proved.
     lower = performance["change_high"] < 0.0
     worse = np.where(decides, counting & ~lower & (LOSS in names), performance["worse"])
+    together = alarms.count_together(settings)
+    shown = [one for one in raised if one.source == LOSS and one.raised]
     return replace(
         found,
+        passing=all(one.aspect == alarms.ONE_WINDOW and one.since < together for one in shown),
         drift=found.drift.assign(alarm=found.drift["feature"].isin(names)),
         performance=performance.assign(worse=worse.astype(bool)),
         alarms=raised,

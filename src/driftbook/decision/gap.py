@@ -287,6 +287,21 @@ class GapCourse:
             paying = level.low(confidence) > price or (paying and likely)
         return paying
 
+    def is_behind(self, fit_noise: float, together: int = 1) -> bool:
+        """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
+
+        A t-test, for a world in which something else is proven to have changed. Where several
+        windows in a row must pass it ``together``, it then stays so while the gap lasts.
+        """
+        behind, streak = False, 0
+        for level in self.levels:
+            least = stats.t.ppf(1 - FALSE_STALE / 2, max(1, level.df))
+            sure = level.rows > 0 and level.mean > least * math.hypot(level.error, fit_noise)
+            streak = streak + 1 if sure else 0
+            kept = together > 1 and behind and level.mean > 0.0
+            behind = streak >= together or kept
+        return behind
+
     def find_worth(self, confidence: float) -> float:
         """Return the price up to which the gap pays, 0 where it does at none."""
         low, high = 0.0, max([0.0, self.proven, *(each.low(confidence) for each in self.levels)])
@@ -334,15 +349,6 @@ def judge_staleness(
         if one.variance > (SAME_FIT * watch.scale) ** 2
     ]
     return judge_readings(NEWER, "many windows", each, watch)
-
-
-def is_behind(lasting: RowSum, fit_noise: float) -> bool:
-    """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
-
-    A t-test, for a world in which something else is proven to have changed.
-    """
-    least = stats.t.ppf(1 - FALSE_STALE / 2, max(1, lasting.df))
-    return bool(lasting.rows > 0 and lasting.mean > least * math.hypot(lasting.error, fit_noise))
 
 
 def measure_fit_noise(found: Trial, model: Model) -> float:

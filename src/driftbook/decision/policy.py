@@ -145,9 +145,9 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         challenger = weigh_challenger(*evidence, found.calm, found.without)
     action: Action = "monitor"
     if not found.too_few:
-        broken, moved, worse = len(found.broken), len(found.moved), len(found.worse)
-        spared = bool(found.without)
-        action = decide_action(broken > 0, moved > 0, worse > 0, challenger, spared, found.lasting)
+        broken, moved, worse = (len(each) > 0 for each in (found.broken, found.moved, found.worse))
+        fault = bool(found.without), found.lasting
+        action = decide_action(broken, moved, worse, challenger, *fault, found.passing)
     return Assessment(
         action=action,
         reason=reasons.phrase_reason(action, found, challenger, settings),
@@ -174,6 +174,7 @@ def decide_action(
     found: Challenger | None,
     spared: bool = False,
     lasting: bool = False,
+    passing: bool = False,
 ) -> Action:
     """Return the action of the design's table.
 
@@ -182,11 +183,13 @@ def decide_action(
     too: it does worse than a model of its kind can. Where an earlier champion had to be replaced
     the world is known to change, and what a retrain is expected to earn decides alone. ``spared``:
     the challenger does without what is broken; ``lasting``: the fault was asked about in the window
-    before, and is no longer a question.
+    before, and is no longer a question; ``passing``: what is worse was so on too few days in a row
+    for a retrain.
     """
     if broken and not spared:
         return "investigate"
-    if found is not None and found.pays and (worse or found.stale or found.changed_before):
+    ripe = worse and not passing
+    if found is not None and found.pays and (ripe or found.stale or found.changed_before):
         return "retrain"
     if broken:
         return "monitor" if lasting else "investigate"

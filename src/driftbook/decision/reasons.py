@@ -5,6 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from driftbook.decision import costs
+from driftbook.decision.alarms import count_together
 from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
 from driftbook.performance import realised
@@ -52,6 +53,8 @@ def phrase_reason(
         outweighed=_find_outweighed(found.causes) if action == "retrain" else "",
         challenger=challenger,
         asked=settings.policy.confidence,
+        passing=len(worse) > 0 and found.passing,
+        together=count_together(settings),
         terms={
             **settings.policy.model_dump(),
             "period": window if isinstance(window, str) else "window",
