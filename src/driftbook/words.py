@@ -30,6 +30,17 @@ METRIC_NAMES = {
     "n_train": "training rows",
     "n_test": "holdout rows",
 }
+# What a retrain learns from, as the end of "a model trained …".
+RECIPE_NAMES = {
+    "recent": "on the newest rows",
+    "everything": "on all rows there are",
+    "fading_slow": "on all rows with newer ones counting somewhat more",
+    "fading": "on all rows with newer ones counting more",
+    "fading_fast": "on all rows with the newest ones counting most",
+    "weighted": "on the rows that resemble today's most",
+    "recalibrated": "as before, with its chances set right by the newest rows",
+    "season": "on the newest rows and the same season of earlier years",
+}
 # 1: a larger value is better, −1: a smaller one.
 METRIC_DIRECTIONS = {
     "roc_auc": 1, "accuracy": 1, "log_loss": -1, "brier": -1,
@@ -72,6 +83,7 @@ def _environment() -> Environment:
         "number": format_number,
         "one_line": join_lines,
         "percent": format_percent,
+        "recipe": name_recipe,
         "prose": escape_markup,
         "sentence": start_sentence,
         "table": format_table,
@@ -202,6 +214,15 @@ def name_metric(metric: str) -> str:
     ('ROC AUC', 'calibration')
     """
     return METRIC_NAMES.get(metric, metric.replace("_", " "))
+
+
+def name_recipe(recipe: str) -> str:
+    """Return what a recipe learns from, in words.
+
+    >>> name_recipe("fading"), name_recipe("my_own")
+    ('on all rows with newer ones counting more', 'by my own')
+    """
+    return RECIPE_NAMES.get(recipe, f"by {recipe.replace('_', ' ')}")
 
 
 def start_sentence(text: str) -> str:

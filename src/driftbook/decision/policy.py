@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -13,6 +13,7 @@ from driftbook.decision import costs, reasons
 from driftbook.decision.alarms import Alarm, Seen
 from driftbook.decision.challenger import Challenger, weigh_challenger
 from driftbook.decision.findings import WindowFindings, examine_window
+from driftbook.decision.plain_words import PlainWords, explain_decision
 from driftbook.model.priced import price_model
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
@@ -45,6 +46,7 @@ class Assessment:
     reverses: tuple[str, ...] = ()
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
+    plain: PlainWords | None = None
 
     @property
     def drifted_features(self) -> list[str]:
@@ -61,6 +63,7 @@ class Assessment:
             {
                 "action": self.action,
                 "reason": self.reason,
+                "plain": None if self.plain is None else asdict(self.plain),
                 "drifted_features": flagged,
                 "drift_ratio": None if few or not features else len(flagged) / features,
                 "threshold": self.settings.drift.psi_threshold,
@@ -161,6 +164,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         task=model.task,
         challenger=challenger,
         decomposition=found.causes,
+        plain=explain_decision(action, found, challenger, settings),
         reverses=reasons.phrase_reversals(action, found, challenger, settings.policy),
         seen=found.seen,
         alarms=(*found.alarms, *(() if challenger is None else (challenger.alarm,))),
