@@ -30,6 +30,14 @@ METRIC_NAMES = {
     "n_train": "training rows",
     "n_test": "holdout rows",
 }
+# Rows of the drift report, and evidence, that are no column.
+SOURCE_NAMES = {
+    "(prediction)": "the predictions",
+    "(joint)": "the way columns go together",
+    "(loss)": "the model's mistakes",
+    "(newer models)": "what newer models do better",
+    "(rows)": "the table as a whole",
+}
 # What a retrain learns from, as the end of "a model trained …".
 RECIPE_NAMES = {
     "recent": "on the newest rows",
@@ -85,6 +93,7 @@ def _environment() -> Environment:
         "percent": format_percent,
         "recipe": name_recipe,
         "prose": escape_markup,
+        "source": name_source,
         "sentence": start_sentence,
         "table": format_table,
     }
@@ -223,6 +232,15 @@ def name_recipe(recipe: str) -> str:
     ('on all rows with newer ones counting more', 'by my own')
     """
     return RECIPE_NAMES.get(recipe, f"by {recipe.replace('_', ' ')}")
+
+
+def name_source(source: str) -> str:
+    """Return a source of evidence in words: a column by its name, tests over all of them.
+
+    >>> name_source("temp"), name_source("(joint)")
+    ('temp', 'the way columns go together')
+    """
+    return SOURCE_NAMES.get(source, source)
 
 
 def start_sentence(text: str) -> str:

@@ -8,6 +8,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from driftbook.data.arrays import Floats
 from driftbook.data.targets import parse_target
 from driftbook.decision import costs, gap, recipes, retraining, trial
 from driftbook.decision.alarms import LOSS_SCALE, SPENT, Alarm, Watch, count_together, count_windows
@@ -37,7 +38,9 @@ class Challenger:
     gain exceeds the break-even with that confidence, ``certainty``: with which one it does;
     what has paid goes on to until the evidence turns. ``worth``: the break-even up to which it
     pays.
-    ``candidates``: every recipe's own measured gain.
+    ``candidates``: every recipe's own measured gain. ``gaps``: of each row of the labelled rows
+    since the reference, the champion's loss less that of a fit on the rows before it, NaN where
+    there is none.
     """
 
     recipe: str
@@ -59,6 +62,7 @@ class Challenger:
     changed_before: bool
     pays: bool
     alarm: Alarm
+    gaps: Floats = field(repr=False)
     candidates: pd.DataFrame = field(repr=False)
     order: retraining.RetrainOrder = field(repr=False)
 
@@ -163,6 +167,7 @@ def weigh_challenger(
         alarm=alarm,
         pays=course.pays(price, confidence),
         worth=course.find_worth(confidence),
+        gaps=gap.trace_gaps(found, earlier)[-len(fresh) :],
         candidates=_tabulate_candidates(found, known, order, price),
         order=order,
     )

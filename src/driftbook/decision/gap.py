@@ -19,6 +19,7 @@ from itertools import pairwise
 import numpy as np
 from scipy import stats
 
+from driftbook.data.arrays import Floats
 from driftbook.decision.alarms import Alarm, Watch, judge_readings
 from driftbook.decision.recipes import BASE_RECIPE, SEASON
 from driftbook.decision.trial import Trial
@@ -221,6 +222,22 @@ def read_gaps(found: Trial, recipe: str) -> list[GapReading]:
         for stop, read in taken
         if np.isfinite(read.error)
     ]
+
+
+def trace_gaps(found: Trial, recipe: str) -> Floats:
+    """Return row by row the champion's loss less that of fits on earlier rows, NaN without any.
+
+    Shape (rows,). Where the recipe has no fit, the sliding block's counts.
+    """
+    gaps = np.full(found.rows, np.nan)
+    for segment, own, base in zip(
+        found.segments, found.losses_of(recipe), found.losses_of(BASE_RECIPE), strict=True
+    ):
+        losses = base if own is None else own
+        if losses is not None:
+            rows = slice(segment.start, segment.stop)
+            gaps[rows] = found.champion[rows] - losses[: segment.stop - segment.start]
+    return gaps
 
 
 def fit_motion(readings: Sequence[GapReading]) -> GapMotion:

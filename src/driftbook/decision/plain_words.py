@@ -17,7 +17,7 @@ from driftbook.decision.findings import WindowFindings
 from driftbook.paths import Action
 from driftbook.performance import realised
 from driftbook.settings import PolicySettings, Settings
-from driftbook.words import render_words
+from driftbook.words import name_source, render_words
 
 # Which metric tells how often, or by how much, predictions are wrong; the first one there is.
 MISTAKES = ("accuracy", "mae")
@@ -133,14 +133,11 @@ def _name_columns(names: list[str]) -> str:
     >>> _name_columns(["temp", "dewp", "(joint)"])
     'temp, dewp and the way columns go together'
     """
-    words = [_SOURCES.get(name, name) for name in names[:MOST_NAMED]]
+    words = [name_source(name) for name in names[:MOST_NAMED]]
     if len(names) > MOST_NAMED:
         rest = len(names) - MOST_NAMED
         words.append(f"{plain_numbers.say_count(rest)} more")
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
-
-
-_SOURCES = {"(prediction)": "the predictions", "(joint)": "the way columns go together"}
 
 
 def _say_gain(

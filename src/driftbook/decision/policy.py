@@ -94,7 +94,7 @@ class Assessment:
         if found is None:
             return None
         version = found.model.version if self.action == "retrain" else None
-        unwritten = ("candidates", "order", "model", "decided_otherwise", "alarm")
+        unwritten = ("candidates", "order", "model", "decided_otherwise", "alarm", "gaps")
         numbers = {key: value for key, value in vars(found).items() if key not in unwritten}
         otherwise = found.decided_otherwise if self.action == "retrain" else None
         return {

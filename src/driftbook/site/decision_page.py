@@ -8,7 +8,10 @@ from typing import Any
 import pandas as pd
 
 from driftbook import paths
+from driftbook.site.figures.decision import draw_story
+from driftbook.site.figures.theme import Pictures
 from driftbook.site.notebook_words import summarise_drift
+from driftbook.site.story import tabulate_story
 from driftbook.store.evidence import PublishedRun, choose_headline
 from driftbook.words import render_words
 
@@ -27,14 +30,18 @@ class CommandLine:
         return f".venv/bin/driftbook {words}{self.options}"
 
 
-def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
-    """Return the decision page below its title, as Markdown with a few styled blocks."""
+def compose_decision_page(run: PublishedRun, command: CommandLine) -> tuple[str, Pictures]:
+    """Return the decision page below its title, with its pictures by file name."""
     recommendation = run.recommendation
     own_units = choose_headline(run.performance, "rmse")
     made = str(run.manifest.get("created_utc", "–"))
-    return render_words(
+    body = render_words(
         "decision_page.md.j2",
         action=str(recommendation["action"]),
+        plain=recommendation.get("plain"),
+        acknowledged=recommendation.get("acknowledged") or [],
+        elsewhere=bool(recommendation.get("served_elsewhere")),
+        sign_off=compose_sign_off(run, command),
         reason=str(recommendation["reason"]),
         reverses=recommendation.get("reverses"),
         judged_version=str(recommendation["model_version"]),
@@ -54,6 +61,39 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> str:
         **summarise_drift(run.drift),
         **_summarise_performance(run.performance, run.loss),
     )
+    return body, {"story.png": draw_story(tabulate_story(run), run.loss)}
+
+
+def compose_sign_off(run: PublishedRun, command: CommandLine) -> str | None:
+    """Return what a reviewer compares before signing; None where there is nothing to sign."""
+    recommendation = run.recommendation
+    best, new = recommendation["evidence"]["challenger"], recommendation.get("challenger_version")
+    if best is None or new is None or _is_promoted_since(run):
+        return None
+    own = [one for one in run.history if one.run_id == run.run_id]
+    before = [one.document for one in run.history if one.run_id < run.run_id]
+    return render_words(
+        "sign_off.md.j2",
+        champion=_describe_version(run, str(recommendation["model_version"])),
+        challenger=_describe_version(run, str(new)),
+        best=best,
+        loss=run.loss,
+        data_sha256=str(run.manifest.get("data", {}).get("sha256") or "–"),
+        evidence_sha256=own[-1].sha256 if own else "–",
+        previous=before[-1] if before else None,
+        command=command.line('promote --why "…"'),
+    )
+
+
+def _describe_version(run: PublishedRun, version: str) -> dict[str, Any]:
+    card = run.read_card(version)
+    origin = card.get("origin") or {}
+    return {
+        "version": version,
+        "recipe": origin.get("recipe") or "everything",
+        "rows": card.get("n_reference"),
+        "windows": str(origin.get("windows") or "–"),
+    }
 
 
 def _summarise_performance(performance: pd.DataFrame, loss: str) -> dict[str, Any]:

@@ -17,11 +17,9 @@ from driftbook.site.figures.decision import (
     draw_past_decisions,
     draw_performance,
 )
-from driftbook.site.figures.theme import Picture
+from driftbook.site.figures.theme import Pictures
 from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
 from driftbook.words import format_code, format_number, name_metric, render_words
-
-Pictures = dict[str, Picture]
 
 # Newer runs get a page each; older ones are named only, so that the site stays small.
 MOST_RUN_PAGES = 30

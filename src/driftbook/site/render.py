@@ -14,7 +14,7 @@ import yaml
 
 from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.site import cells, decision_page, pages, render_without_quarto
+from driftbook.site import cells, decision_page, pages, procedures, render_without_quarto
 from driftbook.site.cells import Cell
 from driftbook.site.figures.theme import Picture
 from driftbook.store.evidence import NOTEBOOK_PARTS, PublishedRun, load_published_run
@@ -85,7 +85,9 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
         text = _LEVEL_UP.sub("](", source.read_text(encoding="utf-8"))
         (build / source.name).write_text(text, encoding="utf-8")
     command = decision_page.CommandLine(options or _options(found.artifacts))
-    _write(build, "decision", decision_page.compose_decision_page(found, command))
+    _write(build, "decision", *decision_page.compose_decision_page(found, command))
+    for action, text in procedures.compose_procedures(found, command).items():
+        _write(build, f"when-{action}", text)
     _write(build, "performance", *pages.compose_performance_page(found))
     _write(build, "history", *pages.compose_history_page(found))
     _write(build, "artifacts", pages.compose_artifacts_page(found))

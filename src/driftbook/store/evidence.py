@@ -81,6 +81,10 @@ class PublishedRun:
         """Return the window under judgement."""
         return str(self.recommendation.get("window") or "–")
 
+    def read_card(self, version: str) -> dict[str, Any]:
+        """Return what a version's card says; empty where it is no longer kept."""
+        return _json(self.artifacts / paths.MODELS / version / "card.json")
+
     def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
         run_id = self.manifest.get("parts", {}).get(NOTEBOOK_PARTS[notebook])

@@ -204,6 +204,49 @@ def draw_over_time(
     return page.picture
 
 
+def draw_story(story: pd.DataFrame, loss: str) -> theme.Picture:
+    """Return the first page's chart: the loss window by window, and what happened when.
+
+    ``story``: a row a window in order: ``loss``, ``baseline``, ``newer``, each NaN where unknown,
+    the ``action`` recommended (None where no run judged it), and ``promoted`` and
+    ``acknowledged``, whether that was done on what the window showed.
+    """
+    if story.empty or story["loss"].isna().all():
+        return theme.draw_nothing("No window could be judged yet; the line starts with the first.")
+    text = "Loss of the model in use, window by window"
+    with theme.open_sheet(text, 3.6) as page:
+        axes, x = page.axes[0], np.arange(len(story))
+        axes.step(x, story["baseline"], where="mid", color=theme.FAINT, linewidth=1.6,
+                  linestyle="--", label="when it was made")  # fmt: skip
+        axes.plot(x, story["loss"], color=theme.INK, linewidth=1.8, label="the model in use")
+        if story["newer"].notna().any():
+            axes.plot(x, story["newer"], "-", color=theme.GOOD, marker=".", markersize=7,
+                      linewidth=1.4, label="newer models would have had")  # fmt: skip
+        for action, colour in theme.ACTION_COLOURS.items():
+            chosen = (story["action"] == action).to_numpy()
+            if chosen.any():
+                axes.scatter(x[chosen], story["loss"][chosen], s=60, c=colour, zorder=3,
+                             marker=theme.ACTION_MARKERS[action], label=action)  # fmt: skip
+        _mark_events(axes, story)
+        axes.margins(x=0.06, y=0.15)
+        axes.set_ylabel(f"{name_metric(loss)} (lower is better)")
+        page.figure.legend(loc="outside upper left", ncols=2)
+        name_windows(axes, list(story["window"].astype(str)))
+        axes.set_xlabel("")
+    return page.picture
+
+
+def _mark_events(axes: Axes, story: pd.DataFrame) -> None:
+    """Mark where a newer version took over and where a change of the data was accepted."""
+    for column, words, colour in (
+        ("promoted", "newer model promoted", theme.CURRENT),
+        ("acknowledged", "change acknowledged", theme.PURPLE),
+    ):
+        for n, place in enumerate(np.flatnonzero(story[column].to_numpy(dtype=bool))):
+            axes.axvline(place + 0.5, color=colour, linewidth=1.4, linestyle=":",
+                         label=words if n == 0 else None)  # fmt: skip
+
+
 def draw_past_decisions(past: pd.DataFrame, loss: str) -> theme.Picture:
     """Return every decision by window: the window's loss above, its drifted share below.
 

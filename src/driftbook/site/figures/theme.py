@@ -99,6 +99,9 @@ class Picture:
         return path
 
 
+Pictures = dict[str, Picture]
+
+
 @dataclass
 class Sheet:
     """A figure under work: its ``axes`` while drawing, its ``picture`` once the block is left."""
