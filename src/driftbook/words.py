@@ -40,6 +40,7 @@ SOURCE_NAMES = {
 }
 # What a retrain learns from, as the end of "a model trained …".
 RECIPE_NAMES = {
+    "first": "as the first one",
     "recent": "on the newest rows",
     "everything": "on all rows there are",
     "fading_slow": "on all rows with newer ones counting somewhat more",

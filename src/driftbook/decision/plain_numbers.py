@@ -67,7 +67,8 @@ def say_shares(now: float, before: float, noun: str = "prediction") -> tuple[str
     fine = round(100 * now) == round(100 * before) or max(now, before) < 0.02
     whole = 1000 if fine or abs(now - before) < 0.01 else 100
     first, second = round(now * whole), round(before * whole)
-    return f"{say_count(first)} {noun}{'' if first == 1 else 's'} in {whole:,}", say_count(second)
+    plain = say_count(second) if first <= 12 else f"{second:,}"
+    return f"{say_count(first)} {noun}{'' if first == 1 else 's'} in {whole:,}", plain
 
 
 def _name_simple_share(share: float) -> tuple[int, int] | None:

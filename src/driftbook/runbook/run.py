@@ -211,12 +211,21 @@ class Run:
             **model.origin,
             "source": self.dataset.source,
             "stop_row": str(newest.stop),
-            "windows": f"up to {newest.name}",
+            "windows": self._span_windows(model, newest),
         }
         if model.version not in self._published.versions:
             trusted = self.settings.model.trusted
             registry_models.save_model(self.models, replace(model, origin=origin), trusted)
         return model.version
+
+    def _span_windows(self, model: Model, newest: Window) -> str:
+        """Return from which window on, and up to which one, a challenger learnt."""
+        name, data = self.dataset.timestamp, self.dataset
+        if name is None or name not in model.reference:
+            return f"up to {newest.name}"
+        first = int(data.frame[name].searchsorted(model.reference[name].min(), side="left"))
+        start = next((w for w in data.windows if w.start <= first < w.stop), newest)
+        return f"{start.name} to {newest.name}"
 
     def write_csv(self, path: str, frame: pd.DataFrame, model: Model | None = None) -> Path:
         """Write ``frame`` under the run's folder with the run, the model version and the window."""

@@ -61,7 +61,7 @@ def compose_decision_page(run: PublishedRun, command: CommandLine) -> tuple[str,
         **summarise_drift(run.drift),
         **_summarise_performance(run.performance, run.loss),
     )
-    return body, {"story.png": draw_story(tabulate_story(run), run.loss)}
+    return body, {"story.png": draw_story(tabulate_story(run))}
 
 
 def compose_sign_off(run: PublishedRun, command: CommandLine) -> str | None:

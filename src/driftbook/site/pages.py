@@ -165,8 +165,14 @@ def _list_fields(past: PastRun) -> dict[str, Any]:
         "date": parse_start(past.run_id),
         "champion": document["model_version"],
         "loss": "–" if headline is None else format_number(headline["value"]),
-        "reason": escape(str(document["reason"]), quote=False),
+        "reason": escape(_say_why(document), quote=False),
     }
+
+
+def _say_why(document: Mapping[str, Any]) -> str:
+    """Return why a run decided as it did; runs of earlier releases have no plain words."""
+    plain = document.get("plain")
+    return " ".join(plain["why"]) if plain else str(document["reason"])
 
 
 def parse_start(run_id: str) -> str:

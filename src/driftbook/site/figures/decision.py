@@ -204,7 +204,7 @@ def draw_over_time(
     return page.picture
 
 
-def draw_story(story: pd.DataFrame, loss: str) -> theme.Picture:
+def draw_story(story: pd.DataFrame) -> theme.Picture:
     """Return the first page's chart: the loss window by window, and what happened when.
 
     ``story``: a row a window in order: ``loss``, ``baseline``, ``newer``, each NaN where unknown,
@@ -225,11 +225,12 @@ def draw_story(story: pd.DataFrame, loss: str) -> theme.Picture:
         for action, colour in theme.ACTION_COLOURS.items():
             chosen = (story["action"] == action).to_numpy()
             if chosen.any():
-                axes.scatter(x[chosen], story["loss"][chosen], s=60, c=colour, zorder=3,
-                             marker=theme.ACTION_MARKERS[action], label=action)  # fmt: skip
+                marker, words = theme.ACTION_MARKERS[action], f"says {action}"
+                spots = x[chosen], story["loss"][chosen]
+                axes.scatter(*spots, s=60, c=colour, zorder=3, marker=marker, label=words)
         _mark_events(axes, story)
         axes.margins(x=0.06, y=0.15)
-        axes.set_ylabel(f"{name_metric(loss)} (lower is better)")
+        axes.set_ylabel("size of its mistakes (lower is better)")
         page.figure.legend(loc="outside upper left", ncols=2)
         name_windows(axes, list(story["window"].astype(str)))
         axes.set_xlabel("")

@@ -30,8 +30,9 @@ GRID = "#E6E9ED"
 ACTION_COLOURS = {"hold": GOOD, "monitor": ACCENT, "retrain": CURRENT, "investigate": PURPLE}
 ACTION_MARKERS = {"hold": "o", "monitor": "s", "retrain": "^", "investigate": "X"}
 
-# A column of text is about 700 CSS pixels wide; twice as many dots keep lines sharp.
-WIDTH_IN = 6.6
+# Pages stretch a figure to the width of their text, 700 CSS pixels or a phone's 345: narrow
+# sheets keep words readable on both, and twice as many dots keep lines sharp.
+WIDTH_IN = 5.6
 SCREEN_DPI = 100
 PRINT_DPI = 200
 
