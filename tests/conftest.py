@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,3 +51,20 @@ def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for words in (["--window", "rows-0004"], ["--from", "drift", "--window", "rows-0008"]):
         subprocess.run([*command, *words], cwd=folder, check=True, timeout=300)
     return folder / "artifacts"
+
+
+@pytest.fixture(scope="session")
+def not_aloud() -> re.Pattern[str]:
+    """What an owner cannot repeat: it may stand behind a fold only.
+
+    Words of statistics, names of this package's own parts, versions, brackets, long decimals.
+    """
+    words = (
+        "brier", "log loss", "auc", "psi", "ks", "p-values?", "holdout", "baseline", "break-even",
+        "intervals?", "quantiles?", "covariate", "concept", "prior", "calibrat\\w*", "recipes?",
+        "stale", "champions?", "challengers?", "significan\\w*", "variance", "squared error",
+        "joint", "e-process", "likelihood", "estimator", "realised", "null", "true", "false",
+        "recent", "fading", "recalibrated", "weighted", "sd", "rmse", "mae",
+    )  # fmt: skip
+    odd = r"\w+_\w+|\([a-z ]+\)|[\[\]{}]|\bm[0-9a-f]{12}\b|\d\.\d{4,}"
+    return re.compile(rf"\b(?:{'|'.join(words)})\b|{odd}", re.IGNORECASE)

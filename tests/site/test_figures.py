@@ -358,7 +358,7 @@ def test_odd_columns_are_drawn_without_a_warning(values: list[float]) -> None:
 def test_pictures_fit_a_page_and_show_their_size() -> None:
     for name in FIGURES:
         picture = drawn(name)
-        assert picture.width == 660
+        assert picture.width == 560
         assert len(picture.png) < 250_000
         data, sizes = picture._repr_mimebundle_()
         assert sizes["image/png"] == {"width": picture.width, "height": picture.height}

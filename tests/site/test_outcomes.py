@@ -41,12 +41,17 @@ def assessed(model: Model, outcome: str) -> policy.Assessment:
 
 
 MEANINGS = {
-    "hold": "Keep serving the champion; nothing asks for action.",
-    "monitor": "Keep serving the champion and look again after the next window.",
-    "retrain": "Replace the champion by the challenger that this run trained.",
-    "investigate": "Mend the data first; nothing is learnt or judged on broken columns.",
+    "hold": "Keep the model in use; nothing asks for action.",
+    "monitor": "Keep the model in use, and look again after the next window.",
+    "retrain": "Replace the model in use by the newer one that this run has trained.",
+    "investigate": "Mend the data first; nothing can be judged or learnt while it is broken.",
 }
 OUTCOMES = ("hold", "monitor", "retrain", "investigate", "few", "unlabelled")
+
+
+def compose_front(run: PublishedRun) -> str:
+    """Return the front page's Markdown."""
+    return compose_decision_page(run, CommandLine())[0]
 
 
 @pytest.fixture(scope="module")
@@ -88,10 +93,11 @@ def test_front_page_states_the_action_and_its_evidence(
     published: dict[str, PublishedRun], outcome: str
 ) -> None:
     evidence = published[outcome]
-    text = compose_decision_page(evidence, CommandLine())
+    text = compose_front(evidence)
     action = evidence.recommendation["action"]
     assert f"db-banner-{action}" in text
-    assert MEANINGS[action] in text
+    few = "Keep the model in use and wait for more rows: there are too few to judge."
+    assert (few if outcome == "few" else MEANINGS[action]) in text
     assert "nan" not in text
     assert text.count('class="db-card ') == 4
     if outcome in MEANINGS:
@@ -113,20 +119,20 @@ def test_every_page_of_every_outcome_is_markdown_without_a_gap(
 
 
 def test_cards_say_good_and_bad(published: dict[str, PublishedRun]) -> None:
-    calm = compose_decision_page(published["hold"], CommandLine())
+    calm = compose_front(published["hold"])
     assert calm.count("db-card-good") == 2  # quality and drift
     assert "db-card-bad" not in calm
     # The card says what the reason says.
-    assert "whether performance is worse can't be told yet (measured" in calm
+    assert "whether performance is worse can't be told yet (measured" in calm.lower()
     assert "• can&#39;t tell yet" in calm
-    assert "luck alone could also explain it" in calm
+    assert "Luck could explain what is seen so far; measured on known outcomes." in calm
     assert "no worse" not in calm
     assert "✓ sound" in calm
-    broken = compose_decision_page(published["investigate"], CommandLine())
+    broken = compose_front(published["investigate"])
     assert "✗" in broken
     assert "broken" in broken
     assert ".venv/bin/driftbook open 20260102T030405Z-ab12" in broken
-    paying = compose_decision_page(published["retrain"], CommandLine())
+    paying = compose_front(published["retrain"])
     assert "✓ a retrain pays" in paying
     assert "make promote" in paying
 
@@ -135,20 +141,21 @@ def test_after_a_promotion_the_next_step_is_to_judge_the_new_champion(
     published: dict[str, PublishedRun],
 ) -> None:
     promoted = replace(published["retrain"], champion="m-new")
-    text = compose_decision_page(promoted, CommandLine())
-    assert "`m-new`, which is the champion since" in text
+    text = compose_front(promoted)
+    assert "another model has taken over since; judge it on the next window" in text
     assert "make run-drift" in text
     assert "make promote" not in text
 
 
 def test_estimated_performance_says_that_it_is(published: dict[str, PublishedRun]) -> None:
-    text = compose_decision_page(published["unlabelled"], CommandLine())
-    assert "estimated" in text
+    text = compose_front(published["unlabelled"])
+    assert "estimated, because outcomes are not known yet" in text
+    assert "As far as can be told before outcomes are known, " in text
     assert "realised" not in text
 
 
 def test_too_few_rows_is_not_a_number(published: dict[str, PublishedRun]) -> None:
-    text = compose_decision_page(published["few"], CommandLine())
+    text = compose_front(published["few"])
     assert "insufficient_data" in text
     assert "not judged" in text
     assert (
@@ -182,7 +189,7 @@ def of_task(request: pytest.FixtureRequest) -> PublishedRun:
 
 def test_pages_of_every_task_name_its_loss_and_no_other(of_task: PublishedRun) -> None:
     wanted = TASKS[of_task.task]
-    front = compose_decision_page(of_task, CommandLine())
+    front = compose_front(of_task)
     texts = [front, pages.compose_performance_page(of_task)[0]]
     texts += [pages.compose_history_page(of_task)[0], pages.compose_run_page(of_task.history[0])]
     for text in texts:
@@ -192,14 +199,14 @@ def test_pages_of_every_task_name_its_loss_and_no_other(of_task: PublishedRun) -
     small = "<small>found from the target; set model.task to change it</small>"
     assert f"<dd>{of_task.task}<br>{small}" in front
     said = replace(of_task, manifest={**of_task.manifest, "settings": {"model": {"task": "x"}}})
-    assert small not in compose_decision_page(said, CommandLine())
+    assert small not in compose_front(said)
 
 
 def test_values_show_their_own_units_and_say_once_what_the_loss_is_in(
     of_task: PublishedRun,
 ) -> None:
     values = of_task.task == "regression"
-    front = compose_decision_page(of_task, CommandLine())
+    front = compose_front(of_task)
     body = pages.compose_performance_page(of_task)[0]
     assert ("RMSE now, in the target's units" in front) is values
     assert body.count("shares of the target's variance in the reference") == int(values)
@@ -219,12 +226,14 @@ def test_runs_of_another_loss_leave_no_number_in_the_history(
 def test_drift_of_no_single_feature_is_not_called_calm(published: dict[str, PublishedRun]) -> None:
     calm = published["hold"]
     joint = calm.drift.assign(drift_flag=False, matters=calm.drift["feature"] == "(joint)")
-    text = compose_decision_page(replace(calm, drift=joint), CommandLine())
-    assert "none flagged" not in text
-    assert "This window shows it in (joint); one window is no proof. No alarm." in text
+    text = compose_front(replace(calm, drift=joint))
+    assert "✓ none" not in text
+    words = "This window shows it in the way columns go together; one window is no proof. No alarm."
+    assert words in text
     proven = calm.drift.assign(drift_flag=False, alarm=calm.drift["feature"] == "(joint)")
-    text = compose_decision_page(replace(calm, drift=proven), CommandLine())
-    assert "Moved for sure, and it matters to the model: (joint)." in text
+    text = compose_front(replace(calm, drift=proven))
+    words = "Changed for sure, and it matters to the model: the way columns go together."
+    assert words in text
     assert "Drift that matters: `(joint)`" in notebook_words.describe_drift(joint)
 
 
@@ -250,12 +259,10 @@ def unsure(published: dict[str, PublishedRun]) -> PublishedRun:
 
 
 def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -> None:
-    text = compose_decision_page(unsure, CommandLine())
+    text = compose_front(unsure)
     card = text.split('href="performance.html"')[1].split("</a>")[0]
     assert "• can&#39;t tell yet" in card
-    assert "Brier loss is 27% higher than on the champion&#39;s holdout" in card
-    assert "and may be as much as 65% higher" in card
-    assert "(measured)" in card
+    assert "Luck could explain what is seen so far; measured on known outcomes." in card
     assert "no worse" not in card
     row = next(
         line
@@ -265,22 +272,17 @@ def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -
     assert row.split("|")[3].strip() == "can't tell yet"
 
 
-def test_without_an_interval_only_what_is_known_is_said(unsure: PublishedRun) -> None:
-    table = unsure.performance.assign(change_high=np.nan)
-    text = compose_decision_page(replace(unsure, performance=table), CommandLine())
-    assert "Brier loss is 27% higher than on the champion&#39;s holdout (measured)" in text
-
-
 def test_a_loss_below_the_baseline_is_no_worse(unsure: PublishedRun) -> None:
     table = unsure.performance.assign(baseline=0.3, verdict="no worse")
-    text = compose_decision_page(replace(unsure, performance=table), CommandLine())
+    text = compose_front(replace(unsure, performance=table))
     assert "✓ no worse" in text
-    assert "Brier loss is 15% lower than on the champion&#39;s holdout (measured)." in text
+    assert "As good as when it was made; measured on known outcomes." in text
 
 
 @pytest.mark.parametrize("text", ["*bold*", "<b>", "a|b", "$x$", "`code`"])
 def test_a_reason_is_shown_as_it_stands(published: dict[str, PublishedRun], text: str) -> None:
     document = published["hold"].recommendation | {"reason": text, "reverses": [text]}
+    document["plain"] = None
     html = convert_markdown(render_words("decision_box.md.j2", decision=document), Page("page", {}))
     shown = html.split("Why:</strong>")[1].split("</p>")[0].strip()
     assert shown == text.replace("<", "&lt;").replace(">", "&gt;")
@@ -351,8 +353,8 @@ def test_performance_says_which_method_estimates_and_why(
 def test_words_of_the_data_are_never_markup(published: dict[str, PublishedRun]) -> None:
     row = {"feature": "<i>&a|b", "fault": "gone", "severity": "broken", "detail": "is <b>gone</b>"}
     faults = pd.DataFrame([row])
-    text = compose_decision_page(replace(published["hold"], quality=faults), CommandLine())
-    assert "&lt;i&gt;&amp;a|b: is &lt;b&gt;gone&lt;/b&gt;." in text
+    text = compose_front(replace(published["hold"], quality=faults))
+    assert "&lt;i&gt;&amp;a|b: see what is wrong with it." in text
     assert "<b>gone" not in text
     html = convert_markdown(render_words("quality.md.j2", faults=faults), Page("page", {}))
     assert "&lt;i&gt;&amp;a|b" in html and "<b>" not in html
@@ -363,13 +365,13 @@ def test_what_the_season_explains_is_told_as_the_seasons(
 ) -> None:
     run = published["monitor"]
     drift = run.drift.assign(alarm=False, season_effect=0.1, seasonal=run.drift["matters"])
-    front = compose_decision_page(replace(run, drift=drift), CommandLine())
-    assert "• the season&#39;s" in front and "moved as in earlier years at this time" in front
+    front = compose_front(replace(run, drift=drift))
+    assert "• the season&#39;s" in front and "changed as in earlier years at this time" in front
     assert "one window is no proof" not in front
     names = drift.loc[drift["matters"].astype(bool), "feature"].tolist()
     some = drift.assign(seasonal=drift["feature"] == names[0])
-    front = compose_decision_page(replace(run, drift=some), CommandLine())
-    assert f"shows it in {names[1]}" in front and "Others moved as in earlier years" in front
+    front = compose_front(replace(run, drift=some))
+    assert f"shows it in {names[1]}" in front and "Others changed as in earlier years" in front
     words = notebook_words.describe_drift(some)
     assert f"Mostly the season's: `{names[0]}` moved in earlier years" in words
     bare = notebook_words.describe_drift(run.drift.drop(columns=["season_effect", "seasonal"]))

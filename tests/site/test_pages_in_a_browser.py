@@ -219,7 +219,7 @@ def test_the_decision_is_on_the_first_screen(
             "document.querySelector('.db-banner').getBoundingClientRect().bottom"
         )
         assert bottom < viewport["height"] / 2
-        why = visit.page.locator("main p", has_text="Why:").bounding_box()
+        why = visit.page.locator("main .db-why p").bounding_box()
         assert why["y"] + why["height"] < viewport["height"]
 
 

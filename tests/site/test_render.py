@@ -64,9 +64,9 @@ def test_four_cards_lead_to_their_pages(site: Path) -> None:
     names = [card.find(class_="db-card-name") for card in cards]
     assert [name.get_text() for name in names if name] == [
         "Data quality",
-        "Drift",
-        "Performance",
-        "Economics",
+        "Change of the data",
+        "The model's quality",
+        "A newer model",
     ]
     assert all((site / str(card["href"])).is_file() for card in cards)
 
@@ -110,7 +110,7 @@ def test_a_notebooks_figures_tables_and_references(site: Path, artifacts: Path) 
     image = figure.find("img")
     assert image is not None
     assert str(image["alt"]).startswith("A dot and an interval for each column")
-    assert image["width"] == "660"
+    assert image["width"] == "560"
     picture = (site / str(image["src"])).read_bytes()
     assert picture.startswith(b"\x89PNG")
     table = page.find(id="tbl-drift")

@@ -66,6 +66,7 @@ def say_shares(now: float, before: float, noun: str = "prediction") -> tuple[str
         return say_share(now, noun), f"{say_count(part)} in {say_count(whole)}"
     fine = round(100 * now) == round(100 * before) or max(now, before) < 0.02
     whole = 1000 if fine or abs(now - before) < 0.01 else 100
+    whole = 10_000 if round(1000 * now) == round(1000 * before) else whole
     first, second = round(now * whole), round(before * whole)
     plain = say_count(second) if first <= 12 else f"{second:,}"
     return f"{say_count(first)} {noun}{'' if first == 1 else 's'} in {whole:,}", plain

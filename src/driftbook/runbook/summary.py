@@ -29,6 +29,8 @@ def summarise_run(project: Project, done: FinishedJob) -> dict[str, Any]:
     when = ", when the next window is complete" if waits else deploys * elsewhere
     return {
         "action": action,
+        "why": " ".join(found["plain"]["why"]),
+        "sure": found["plain"]["sure"],
         "reason": found["reason"],
         "run_id": done.run_id,
         "window": found["window"],
@@ -64,7 +66,8 @@ def write_run_lines(found: Mapping[str, Any]) -> list[str]:
     return _facts(
         {
             "action": found["action"],
-            "reason": found["reason"],
+            "why": found["why"],
+            "sure": found["sure"],
             "window": f"{found['window']}, {rows:,} rows" if rows else found["window"],
             "model": found["model_version"],
             "task": render_words("task.j2", task=found["task"], found=found["task_found"]),
