@@ -242,6 +242,24 @@ def test_detectors_hear_of_an_error_once_its_label_is_known(name: str, delay: in
     assert [s.window for s in steps if s.retrained] == [change + 1 + delay]
 
 
+def test_each_decision_stands_with_the_window_it_was_judged_on_in_that_windows_numbers() -> None:
+    found = _replayed().schedule
+    own = found[found["policy"] == "driftbook"].reset_index(drop=True)
+    assert own.loc[0, "judged_on"] is None
+    for k in range(1, len(own)):
+        row, before = own.loc[k], own.loc[k - 1]
+        assert row["judged_on"] == before["window"]
+        assert row["retrained"] == (row["action"] == "retrain")
+        # What was lost in the judged window is what the row before says of it.
+        assert row["judged_loss"] == pytest.approx(before["loss"])
+        assert row["reason"].startswith(f"{row['action']}: ")
+        if not np.isnan(row["gain"]) and row["action"] == "retrain":
+            assert f"{row['gain']:.4f} [" in row["reason"]
+        assert row["why"].count(".") >= 2
+    others = found[found["policy"] != "driftbook"]
+    assert others[["judged_on", "action", "why"]].isna().all().all()
+
+
 def test_the_table_is_the_price_of_each_schedule() -> None:
     found, policy = _replayed(), _settings().policy
     table = found.policies.set_index("policy")

@@ -321,6 +321,16 @@ def test_the_verdict_is_for_the_price_in_the_settings_and_names_where_it_turns()
     assert yes.endswith("The answer is the same at every price tried, from 0.00100 to 0.0160.")
     turned = notebook_words.describe_verdict(_costs([0.02, 0.01, 0.2]), 0.004)
     assert "changes at 0.00100 (always retraining is cheaper), 0.0160 (always" in turned
+    assert "No other policy did as well." in yes
+    rivals = pd.DataFrame(
+        [{"retrain_cost": 0.004, "policy": p, "excess": e}
+         for p, e in {"CARA-style": 0.005, "every 2": 0.01, "every 3": 0.02, "best period": 0.0,
+                      "hindsight, any recipe": -0.1}.items()]
+    )  # fmt: skip
+    both = pd.concat([_costs([0.005, 0.01, 0.03]), rivals], ignore_index=True)
+    named = notebook_words.describe_verdict(both, 0.004)
+    assert "As well or better did `CARA-style` (0.5%) and `every 2` (1.0%)." in named
+    assert "every 3" not in named and "best period" not in named
     no = notebook_words.describe_verdict(_costs([0.02, 0.01, 0.03]), 0.001)
     assert no.startswith("**No.**") and no.endswith("the answer changes at 0.00400, 0.0160.")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +15,8 @@ from sklearn.linear_model import BayesianRidge
 
 from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data.arrays import Floats
+from driftbook.decision.policy import Assessment
+from driftbook.paths import Action
 from driftbook.performance import realised
 from driftbook.settings import PolicySettings
 
@@ -25,13 +28,33 @@ ADWIN_DELTA = 0.002
 
 
 @dataclass(frozen=True)
+class JudgedWindow:
+    """What Driftbook's decision rests on: the window before, in the numbers of its own page.
+
+    ``loss``: of the champion in it, realised where labels were known, else estimated; ``gain`` and
+    ``break_even``: of a retrain, NaN where no challenger was tried; ``why``: in plain words.
+    """
+
+    window: int
+    action: Action
+    loss: float
+    gain: float
+    break_even: float
+    why: str
+
+
+@dataclass(frozen=True)
 class PolicyStep:
-    """The model in force in one window, whether it was retrained before it, and why."""
+    """The model in force in one window, whether it was retrained before it, and why.
+
+    ``judged``: what Driftbook's own decision rests on; None of other policies.
+    """
 
     window: int
     champion: Tenure
     retrained: bool
     reason: str
+    judged: JudgedWindow | None = None
 
 
 @dataclass(frozen=True)
@@ -212,8 +235,24 @@ def follow_driftbook(timeline: Timeline, policy: PolicySettings) -> list[PolicyS
         assessment = timeline.assess(champion, t, settings)
         retrain = assessment.action == "retrain"
         champion = timeline.promote(champion, t, assessment) if retrain else champion
-        steps.append(PolicyStep(t, champion, retrain, f"{assessment.action}: {assessment.reason}"))
+        reason = f"{assessment.action}: {assessment.reason}"
+        steps.append(PolicyStep(t, champion, retrain, reason, _keep_judgement(t - 1, assessment)))
     return steps
+
+
+def _keep_judgement(window: int, found: Assessment) -> JudgedWindow:
+    """Return an assessment's numbers alone: its rows and models would fill the memory."""
+    rows = realised.find_counting_rows(found.performance)
+    loss = rows.loc[rows["metric"] == found.task.loss, "value"]
+    best = found.challenger
+    return JudgedWindow(
+        window=window,
+        action=found.action,
+        loss=float(loss.iloc[0]) if len(loss) else math.nan,
+        gain=math.nan if best is None else best.gain,
+        break_even=math.nan if best is None else best.break_even,
+        why="" if found.plain is None else " ".join(found.plain.why),
+    )
 
 
 def _detected(

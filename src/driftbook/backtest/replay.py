@@ -31,7 +31,8 @@ class BacktestResult:
 
     ``policies``: policy, retrains, mean_loss, total_cost, excess (over hindsight's cost, minus 1).
     ``schedule``: a row a policy and window: whether it was retrained before it, with which
-    recipe, its loss, and why. ``losses``: mean Brier loss of the sliding-block model trained
+    recipe, its loss, and why; of ours also the window it was judged on, in the numbers of that
+    window's own page. ``losses``: mean Brier loss of the sliding-block model trained
     before the row's window on the column's window. ``costs``: the policies' totals at several
     retrain costs, and which is cheapest there. ``notes``: what was left out, and why.
     """
@@ -172,11 +173,28 @@ def _tabulate_schedule(timeline: Timeline, records: dict[str, list[PolicyStep]])
             "trained_before": names[s.champion.trained_before],
             "loss": timeline.loss(s.champion, s.window),
             "reason": s.reason,
+            **_tell_judgement(s, names),
         }
         for name, steps in records.items()
         for s in steps
     ]
     return pd.DataFrame(rows)
+
+
+def _tell_judgement(step: PolicyStep, names: Sequence[str]) -> dict[str, object]:
+    """Return what Driftbook's step rests on; empty cells of other policies and the first window."""
+    found = step.judged
+    if found is None:
+        keys = ("judged_on", "action", "judged_loss", "gain", "break_even", "why")
+        return dict.fromkeys(keys)
+    return {
+        "judged_on": names[found.window],
+        "action": found.action,
+        "judged_loss": found.loss,
+        "gain": found.gain,
+        "break_even": found.break_even,
+        "why": found.why,
+    }
 
 
 def _tabulate_costs(parts: list[pd.DataFrame]) -> pd.DataFrame:

@@ -13,6 +13,7 @@ from driftbook.words import (
     format_number,
     join_interval,
     name_metric,
+    name_recipe,
     render_words,
 )
 
@@ -253,6 +254,7 @@ def describe_policies(policies: pd.DataFrame, loss: str, notes: Sequence[str] = 
 def describe_schedule(schedule: pd.DataFrame, loss: str) -> str:
     """Return what this policy would have done before each window, and why."""
     own = schedule[schedule["policy"] == OURS]
+    own = own.assign(recipe=own["recipe"].map(name_recipe))
     return render_words("backtest_schedule.md.j2", schedule=own, loss=loss)
 
 
@@ -269,7 +271,8 @@ def describe_verdict(costs: pd.DataFrame, price: float) -> str:
 
     ``costs``: the policies' totals at several prices of a retrain, as the backtest gives them;
     ``price``: the one in the settings. It served where neither never nor always retraining, which
-    need no monitor, was cheaper by more than 1% of hindsight's cost (a convention).
+    need no monitor, was cheaper by more than 1% of hindsight's cost (a convention). Every other
+    policy that did as well is named.
     """
     excess = costs.pivot_table(index="retrain_cost", columns="policy", values="excess").sort_index()
     plain = excess[list(PLAIN)]
@@ -286,6 +289,14 @@ def describe_verdict(costs: pd.DataFrame, price: float) -> str:
         price=price,
         ours=excess.loc[at, OURS],
         plain=plain.loc[at].to_dict(),
+        rivals=_find_rivals(excess.loc[at]),
         prices=list(excess.index),
         turned=turned,
     )
+
+
+def _find_rivals(excess: pd.Series) -> dict[str, float]:
+    """Return the policies of foresight, other than ours and the plain ones, that did as well."""
+    others = excess[[name for name in excess.index if not str(name).startswith((BEST, "best "))]]
+    others = others.drop([OURS, *PLAIN], errors="ignore").sort_values()
+    return {str(name): float(value) for name, value in others.items() if value <= excess[OURS]}
