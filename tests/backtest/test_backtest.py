@@ -245,7 +245,7 @@ def test_detectors_hear_of_an_error_once_its_label_is_known(name: str, delay: in
 def test_each_decision_stands_with_the_window_it_was_judged_on_in_that_windows_numbers() -> None:
     found = _replayed().schedule
     own = found[found["policy"] == "driftbook"].reset_index(drop=True)
-    assert own.loc[0, "judged_on"] is None
+    assert pd.isna(own.loc[0, "judged_on"])
     for k in range(1, len(own)):
         row, before = own.loc[k], own.loc[k - 1]
         assert row["judged_on"] == before["window"]
