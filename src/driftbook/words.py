@@ -206,12 +206,12 @@ def format_code(text: object) -> str:
 
 
 def list_names(names: Sequence[str]) -> str:
-    """Return names as a readable list in code type.
+    """Return names as a readable list, columns in code type and what is no column in words.
 
-    >>> list_names(["a", "b", "c"]), list_names([])
-    ('`a`, `b` and `c`', 'none')
+    >>> list_names(["a", "b", "(joint)"]), list_names([])
+    ('`a`, `b` and the way columns go together', 'none')
     """
-    quoted = [format_code(name) for name in names]
+    quoted = [SOURCE_NAMES.get(name) or format_code(name) for name in names]
     if len(quoted) < 2:
         return quoted[0] if quoted else "none"
     return ", ".join(quoted[:-1]) + " and " + quoted[-1]

@@ -119,7 +119,7 @@ def test_what_the_season_explains_raises_no_alarm(stream: tuple[Model, pd.DataFr
     bare = assess(model, now, SETTINGS, past=past_of(model, frame, names, with_years=False))
     alarms = [found.drift.set_index("feature").loc["temp", "alarm"] for found in (told, bare)]
     assert alarms == [False, True]
-    assert "temp, (prediction) moved as in June of the year before" in told.reason
+    assert "temp, the predictions moved as in June of the year before" in told.reason
     assert "moved as in" not in bare.reason and "temp" in bare.reason
 
 

@@ -234,7 +234,7 @@ def test_drift_of_no_single_feature_is_not_called_calm(published: dict[str, Publ
     text = compose_front(replace(calm, drift=proven))
     words = "Changed for sure, and it matters to the model: the way columns go together."
     assert words in text
-    assert "Drift that matters: `(joint)`" in notebook_words.describe_drift(joint)
+    assert "Drift that matters: the way columns go together" in notebook_words.describe_drift(joint)
 
 
 def test_over_windows_keeps_what_each_run_knew(published: dict[str, PublishedRun]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,10 +11,23 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from driftbook.site.figures import theme
-from driftbook.words import METRIC_DIRECTIONS, format_number, name_metric
+from driftbook.words import (
+    METRIC_DIRECTIONS,
+    format_number,
+    name_metric,
+    name_recipe,
+    name_source,
+)
 
 # As many sources of evidence as fit on a page, and how far beyond the alarm a bar is drawn.
 MOST_ALARMS, MOST_SHOWN = 12, 3.0
+EXPECTED = "expected to last"
+WIDEST_NAME = 24  # letters of a name beside a figure
+CAUSE_NAMES = {
+    "covariate shift": "harder inputs",
+    "prior shift": "outcome more or less common",
+    "concept change": "changed rule",
+}
 _WAYS = {1: "higher is better", -1: "lower is better"}
 _SIDES = (
     ("baseline", theme.REFERENCE, "o"),
@@ -99,7 +113,9 @@ def draw_causes(parts: pd.DataFrame, loss: str) -> theme.Picture:
         rising = [theme.CURRENT if change > 0 else theme.GOOD for change in shown["change"]]
         colours = [c if s else theme.REFERENCE for c, s in zip(rising, sure, strict=True)]
         markers = ["D" if s else "o" for s in sure]
-        theme.draw_intervals(axes, list(shown["part"]), numbers, colours, markers)
+        names = [f"{CAUSE_NAMES[part]}\n({part})" if part in CAUSE_NAMES else part
+                 for part in shown["part"]]  # fmt: skip
+        theme.draw_intervals(axes, names, numbers, colours, markers)
         if "total" in set(shown["part"]):
             axes.axhline(0.5, color=theme.FAINT, linewidth=0.8)
         axes.set_xlabel(
@@ -124,7 +140,7 @@ def draw_gains(
     shown = candidates.sort_values("gain_low", ignore_index=True)
     if credited is not None:
         lasting = {name: credited[name] for name in ("gain", "gain_low", "gain_high")}
-        own = pd.DataFrame([lasting | {"recipe": "expected to last"}])
+        own = pd.DataFrame([lasting | {"recipe": EXPECTED}])
         shown = pd.concat([shown, own], ignore_index=True)
     text = "Gain of each challenger against the break-even gain"
     with theme.open_sheet(text, 1.5 + 0.45 * len(shown)) as page:
@@ -140,13 +156,19 @@ def draw_gains(
         pays = shown["gain_low"] > break_even
         colours = [theme.GOOD if p else theme.REFERENCE for p in pays]
         markers = ["^" if p else "o" for p in pays]
-        theme.draw_intervals(axes, list(shown["recipe"]), numbers, colours, markers)
+        theme.draw_intervals(axes, _name_recipes(shown["recipe"]), numbers, colours, markers)
         axes.set_xlabel(
             f"fall of mean {name_metric(loss)} a row against the champion\n"
             "▲ surely above break-even, ● not; "
             f"n = {format_number(shown['n_gate'].max())} unseen rows"
         )
     return page.picture
+
+
+def _name_recipes(recipes: pd.Series) -> list[str]:
+    """Return what each recipe learns from, in lines that fit beside a figure."""
+    words = (name if name == EXPECTED else name_recipe(name) for name in recipes.astype(str))
+    return [textwrap.fill(name.removeprefix("on "), WIDEST_NAME) for name in words]
 
 
 def draw_alarms(alarms: pd.DataFrame) -> theme.Picture:
@@ -163,7 +185,7 @@ def draw_alarms(alarms: pd.DataFrame) -> theme.Picture:
         raised = shown["raised"].astype(bool)
         colours = [theme.CURRENT if one else theme.REFERENCE for one in raised]
         marks = ["▲ " if one else "" for one in raised]
-        names = [mark + str(name) for mark, name in zip(marks, shown["source"], strict=True)]
+        names = [m + name_source(str(s)) for m, s in zip(marks, shown["source"], strict=True)]
         axes.barh(names, shown["share"].clip(upper=MOST_SHOWN), color=colours, height=0.6)
         axes.axvline(1.0, color=theme.INK, linestyle="--", linewidth=1.2)
         axes.annotate(
