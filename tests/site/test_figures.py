@@ -221,6 +221,28 @@ FIGURES: dict[str, Callable[[], Picture]] = {
     "performance": lambda: decision.draw_performance(performance_table()),
     "decomposition": lambda: decision.draw_causes(parts(), "brier"),
     "gains": lambda: decision.draw_gains(candidates(), 0.005, "brier"),
+    "alarms": lambda: decision.draw_alarms(
+        pd.DataFrame(
+            {
+                "source": ["(joint)", "(newer models)", "speed", "(loss)"],
+                "share": [1.4, 0.6, 0.3, 0.0],
+                "raised": [True, False, False, False],
+            }
+        )
+    ),
+    "story": lambda: decision.draw_story(
+        pd.DataFrame(
+            {
+                "window": [f"2024-{month:02d}" for month in range(1, 8)],
+                "loss": [0.2, 0.21, np.nan, 0.25, 0.3, 0.22, 0.21],
+                "baseline": [0.2] * 5 + [0.21] * 2,
+                "newer": [np.nan, 0.2, np.nan, 0.22, 0.2, np.nan, 0.21],
+                "action": ["hold", "hold", None, "monitor", "retrain", "hold", "investigate"],
+                "promoted": [False] * 4 + [True] + [False] * 2,
+                "acknowledged": [False] * 6 + [True],
+            }
+        )
+    ),
     "over-time": lambda: decision.draw_over_time(record(), SERIES, "Brier loss"),
     "excess": lambda: backtest.draw_excess(policies(), 5),
     "cost-by-retrains": lambda: backtest.draw_cost_by_retrains(policies()),
@@ -457,3 +479,19 @@ def test_a_bad_cell_among_numbers_is_not_drawn() -> None:
     feature = Feature("x", "numeric")
     whole = model.draw_distributions(rows, [feature], rows.drop(index=7))
     assert model.draw_distributions(rows, [feature], odd).width == whole.width
+
+
+def test_no_word_of_a_figure_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    cut: dict[str, float] = {}
+    save = theme.Figure.savefig
+
+    def measure(figure: theme.Figure, *args: object, **options: object) -> None:
+        save(figure, *args, **options)  # type: ignore[arg-type]
+        box, (width, height) = figure.get_tightbbox(), figure.get_size_inches()
+        over = max(-box.x0, -box.y0, box.x1 - width, box.y1 - height)
+        cut[name] = max(cut.get(name, 0.0), over)
+
+    monkeypatch.setattr(theme.Figure, "savefig", measure)
+    for name, draw in FIGURES.items():
+        draw()
+    assert {name: over for name, over in cut.items() if over > 0.03} == {}

@@ -120,7 +120,8 @@ def draw_causes(parts: pd.DataFrame, loss: str) -> theme.Picture:
             axes.axhline(0.5, color=theme.FAINT, linewidth=0.8)
         axes.set_xlabel(
             f"rise of mean {name_metric(loss)} a row   (◆ beyond chance, ● not)\n"
-            f"n = {format_number(shown['n'].max())} rows now"
+            f"n = {format_number(shown['n'].max())} rows now",
+            loc="right",
         )
     return page.picture
 
@@ -160,7 +161,8 @@ def draw_gains(
         axes.set_xlabel(
             f"fall of mean {name_metric(loss)} a row against the champion\n"
             "▲ surely above break-even, ● not; "
-            f"n = {format_number(shown['n_gate'].max())} unseen rows"
+            f"n = {format_number(shown['n_gate'].max())} unseen rows",
+            loc="right",
         )
     return page.picture
 
@@ -193,7 +195,7 @@ def draw_alarms(alarms: pd.DataFrame) -> theme.Picture:
             textcoords="offset points", fontsize=9,
         )  # fmt: skip
         axes.set_xlim(0.0, max(1.3, 1.05 * min(MOST_SHOWN, float(shown["share"].max()))))
-        axes.set_xlabel("evidence, on a scale of logarithms: 1 is proof; ▲ proven")
+        axes.set_xlabel("evidence, on a scale of logarithms: 1 is proof; ▲ proven", loc="right")
     return page.picture
 
 
@@ -236,7 +238,7 @@ def draw_story(story: pd.DataFrame) -> theme.Picture:
     if story.empty or story["loss"].isna().all():
         return theme.draw_nothing("No window could be judged yet; the line starts with the first.")
     text = "Loss of the model in use, window by window"
-    with theme.open_sheet(text, 3.6) as page:
+    with theme.open_sheet(text, 4.0) as page:
         axes, x = page.axes[0], np.arange(len(story))
         axes.step(x, story["baseline"], where="mid", color=theme.FAINT, linewidth=1.6,
                   linestyle="--", label="when it was made")  # fmt: skip
@@ -252,7 +254,7 @@ def draw_story(story: pd.DataFrame) -> theme.Picture:
                 axes.scatter(*spots, s=60, c=colour, zorder=3, marker=marker, label=words)
         _mark_events(axes, story)
         axes.margins(x=0.06, y=0.15)
-        axes.set_ylabel("size of its mistakes (lower is better)")
+        axes.set_ylabel("mistakes (lower is better)")
         page.figure.legend(loc="outside upper left", ncols=2)
         name_windows(axes, list(story["window"].astype(str)))
         axes.set_xlabel("")
