@@ -20,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -73,7 +73,9 @@ class Seen:
     def key(self) -> str:
         """Return what tells windows apart: equal rows judged again are the same window."""
         values = {name: r.value for name, r in self.readings.items() if name != LOSS}
-        text = json.dumps([self.rows, values, dict(self.pvalues)], sort_keys=True)
+        # Which pairs the dependence is read from changes with what is accepted.
+        pvalues = {name: p for name, p in self.pvalues.items() if name != "(joint)"}
+        text = json.dumps([self.rows, values, pvalues], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def moved(self, alpha: float) -> set[str]:
@@ -174,21 +176,24 @@ def find_alarms(
     settings: Settings,
     shares: Mapping[str, tuple[float, bool]],
     loss: float,
+    accepted: Collection[str] = (),
 ) -> tuple[Alarm, ...]:
     """Return an alarm, raised or not, for each source of evidence of the newest window.
 
     ``past``: what earlier windows since the reference showed, in order. ``shares``: importance of
     each column and whether it is beyond noise: a change that matters little to the model is no
     alarm. ``loss``: the baseline's, which sets the scale of changes that are looked for.
+    ``accepted``: columns that raise no alarm any more; the others keep their shares of the budget,
+    so that no threshold moves amid what has been counted.
     """
     year, budget = count_windows(settings), settings.policy.false_alarms
     windows = [*drop_repeated(past, now, year), now]
     kinds = [name for name in now.pvalues if not name.startswith("(")]
     found = []
-    for name in now.pvalues:
+    for name in (name for name in now.pvalues if name not in accepted):
         level = SPENT["one window's drift"] * budget / year
         found.append(_judge_single(name, windows, level, settings))
-    for name in kinds:
+    for name in (name for name in kinds if name not in accepted):
         aspects = [key for key in now.readings if key.rpartition(": ")[0] == name]
         parts = {key: ASPECT_SHARES.get(_aspect(key), 0.0) for key in aspects}
         levels = [key for key, share in parts.items() if not share]

@@ -94,7 +94,7 @@ def try_recipes(
 
     ``fresh``: labelled rows since the champion's reference. The gates are the labelled rows of
     ``current``; where it has none (labels mature later) they are the newest rows of ``fresh``, as
-    many as ``current`` has. ``without``: columns that are broken.
+    many as ``current`` has. ``without``: columns that are broken, or accepted as changed.
     """
     window = len(gather_labelled(model, current, None)) or min(len(current), len(fresh))
     needed = {*model.feature_names} - without
@@ -116,7 +116,8 @@ def weigh_challenger(
     The gain is that of the recipe chosen before the window began; the challenger is made by the
     recipe chosen after it, and keeps what all trials taught for the champions after it. In a
     ``calm`` window, where nothing has ever proven a change, a champion must be more surely stale
-    to be called so. ``without``: columns that are broken, which the challenger does without.
+    to be called so. ``without``: columns that are broken, or accepted as changed, which the
+    challenger does without.
     """
     confidence = settings.policy.confidence
     before = gap.parse_evidence(model.origin.get("lessons"))
@@ -124,8 +125,9 @@ def weigh_challenger(
     measured = gap.measure_gap(found, earlier) or gap.measure_gap(found, recipes.BASE_RECIPE)
     lasting, motion = gap.expect_gap(found, earlier, before)
     known = replace(before + gap.learn_from_trial(found), motion=motion)
+    chosen = gap.choose_recipe(known, () if not without else found.losses)
     order = retraining.RetrainOrder(
-        model, fresh, gap.choose_recipe(known), found.window, settings, known.to_text(), without
+        model, fresh, chosen, found.window, settings, known.to_text(), without
     )
     n_train = retraining.count_rows_used(order)
     if measured is None or n_train is None:

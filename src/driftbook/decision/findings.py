@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -42,8 +42,9 @@ class WindowFindings:
     of challengers, None where none was looked at. With fewer rows than ``min_rows`` only the
     quality is judged; the drift is shown with nothing flagged, and all else is empty. ``without``:
     broken columns that a challenger may do without, because they matter little or their fault is
-    ``lasting``: it was there in the window before. ``passing``: too few days in a row were worse
-    for a retrain to rest on.
+    ``lasting``: it was there in the window before. ``accepted``: columns whose change is known and
+    agreed to: no fault, no alarm, and no feature of a challenger. ``passing``: too few days in a
+    row were worse for a retrain to rest on.
     """
 
     rows: int
@@ -59,6 +60,7 @@ class WindowFindings:
     lasting: bool = False
     passing: bool = False
     without: frozenset[str] = frozenset()
+    accepted: frozenset[str] = frozenset()
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
     season: Season | None = None
@@ -68,6 +70,11 @@ class WindowFindings:
     def too_few(self) -> bool:
         """Return whether there are too few rows to judge at all."""
         return self.rows < self.min_rows
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """Return the columns that a challenger does without."""
+        return self.without | self.accepted
 
     @property
     def broken(self) -> pd.DataFrame:
@@ -142,6 +149,7 @@ def examine_window(
     past: Sequence[Seen] = (),
     memo: FitMemo | None = None,
     earlier: pd.DataFrame | None = None,
+    accepted: Collection[str] = (),
 ) -> WindowFindings:
     """Return the evidence of one window; a trial of challengers where it may matter.
 
@@ -149,9 +157,10 @@ def examine_window(
     window show whether the champion has gone stale all the same. ``past``: what earlier windows
     since the reference showed, in order, for the alarms. ``memo``: fits of earlier trials of a
     replay, so that none is made twice. ``earlier``: rows before the window, of which the same
-    season of earlier years is taken.
+    season of earlier years is taken. ``accepted``: columns whose lasting change somebody has
+    accepted; what is no feature of the model is left aside.
     """
-    look = _look_at(model, current, settings, history, earlier)
+    look = _look_at(model, current, settings, history, earlier, accepted)
     found, current = look.found, look.current
     if found.too_few:
         return found
@@ -169,7 +178,7 @@ def examine_window(
         return found
     learning = settings.for_learning()
     rows = current, found.fresh, learning, memo
-    tried = challenger.try_recipes(model.learner, *rows, found.calm, found.without)
+    tried = challenger.try_recipes(model.learner, *rows, found.calm, found.left_out)
     return replace(found, trial=tried)
 
 
@@ -180,9 +189,10 @@ def see_window(
     settings: Settings,
     history: pd.DataFrame | None = None,
     earlier: pd.DataFrame | None = None,
+    accepted: Collection[str] = (),
 ) -> Seen:
     """Return a window's evidence in a few numbers, as :func:`examine_window` would keep it."""
-    return _look_at(model, current, settings, history, earlier).found.seen
+    return _look_at(model, current, settings, history, earlier, accepted).found.seen
 
 
 def _look_at(
@@ -191,19 +201,27 @@ def _look_at(
     settings: Settings,
     history: pd.DataFrame | None,
     earlier: pd.DataFrame | None,
+    accepted: Collection[str],
 ) -> _Look:
     """Return the quality, drift and performance of one window by itself."""
+    agreed = frozenset(accepted) & {*model.feature_names}
     profiles = find_reference(model).profile_window(current)
-    quality = check_quality(model, current, settings, profiles)
+    quality = check_quality(model, current, settings, profiles, agreed)
+    if not agreed <= {*current.columns}:
+        # One that is gone for good is to the champion as if all its values were missing.
+        current = _fill_gone(current, agreed)
+        history = None if history is None else _fill_gone(history, agreed)
+        earlier = None if earlier is None else _fill_gone(earlier, agreed)
+        profiles = find_reference(model).profile_window(current)
     predicted = model.keep_predicted(current)
     if len(predicted) < len(current):
         profiles, current = find_reference(model).profile_window(predicted), predicted
-    drift = report.report_drift(model, current, settings, profiles)
+    drift = report.report_drift(model, current, settings, profiles, accepted=agreed)
     season = find_season(current, earlier, settings)
     side = None if season is None else SeasonSide(model, season)
     beside = None
     if side is not None and side.is_whole and {*profiles} == {*side.profiles}:
-        beside = report.report_drift(model, current, settings, profiles, side)
+        beside = report.report_drift(model, current, settings, profiles, side, agreed)
         drift = report.add_season(drift, beside)
     rows = len(current)
     current, history = sample_rows(current, history, settings.data.sample_rows)
@@ -218,6 +236,7 @@ def _look_at(
         segments=pd.DataFrame(columns=list(SEGMENT_COLUMNS)),
         fresh=current.iloc[:0],
         first="lessons" not in model.origin,
+        accepted=agreed,
         seen=Seen(rows),
         season=season if beside is not None else None,
     )
@@ -233,6 +252,10 @@ def _look_at(
     seen = replace(seen, broken=tuple(few.broken["feature"]))
     found = replace(few, drift=drift, performance=performance, seen=seen)
     return _Look(found, current, history, scored)
+
+
+def _fill_gone(rows: pd.DataFrame, columns: frozenset[str]) -> pd.DataFrame:
+    return rows.reindex(columns=rows.columns.union(sorted(columns), sort=False))
 
 
 def _sum_up(
@@ -286,7 +309,8 @@ def _with_alarms(
 ) -> WindowFindings:
     """Return the findings with what all windows prove, told in the tables of both."""
     base = find_baseline(model).baselines[found.loss].score.value
-    raised = alarms.find_alarms(past, found.seen, settings, report.share_importance(model), base)
+    shares = report.share_importance(model)
+    raised = alarms.find_alarms(past, found.seen, settings, shares, base, found.accepted)
     names = {alarm.source for alarm in raised if alarm.raised}
     performance = found.performance
     decides = performance["metric"] == found.loss

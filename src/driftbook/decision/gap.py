@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import astuple, dataclass, field
 from itertools import pairwise
 
@@ -172,18 +172,20 @@ def _measure_ageing(found: Trial, gates: bool) -> RowSum:
     return row_sums.sum_rows(np.concatenate(rises)) if rises else RowSum()
 
 
-def choose_recipe(known: TrialEvidence) -> str:
+def choose_recipe(known: TrialEvidence, among: Collection[str] = ()) -> str:
     """Return the recipe that the evidence speaks for.
 
     The sliding block stays unless another recipe's lead is positive with a confidence of 90%, or
     99% where the recipe leans on old evidence (conventions of this project); of several the one
-    with the largest assured lead is taken.
+    with the largest assured lead is taken. ``among``: the only recipes to choose from, where some
+    cannot be had: no new calibration makes a model do without a column.
 
     Source: in the spirit of the one-standard-error rule, Breiman et al. (1984), CART, §3.4.3.
     """
     assured = {BASE_RECIPE: 0.0} | {
         name: lead.low(SURER_LEVELS.get(name, LEAD_CONFIDENCE))
         for name, lead in known.leads.items()
+        if not among or name in among
     }
     return max(assured, key=assured.__getitem__)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -47,6 +47,7 @@ class Assessment:
     seen: Seen = field(default_factory=Seen)
     alarms: tuple[Alarm, ...] = ()
     plain: PlainWords | None = None
+    acknowledged: tuple[Mapping[str, str], ...] = ()  # by column: why, by whom and when if known
 
     @property
     def drifted_features(self) -> list[str]:
@@ -85,6 +86,7 @@ class Assessment:
                     "economics": self._economics(),
                 },
                 "reverses": self.reverses,
+                "acknowledged": [dict(one) for one in self.acknowledged],
             }
         )
         return document
@@ -119,6 +121,7 @@ def assess(
     history: pd.DataFrame | None = None,
     past: Sequence[Seen] = (),
     earlier: pd.DataFrame | None = None,
+    accepted: Collection[str] = (),
 ) -> Assessment:
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
@@ -129,12 +132,16 @@ def assess(
     ``past``: what earlier windows since the reference showed, ``assessment.seen`` of each, in
     order; without it the window stands alone, and only what it proves by itself is an alarm.
     ``earlier``: rows before the window, labelled or not, with ``data.timestamp``: where they reach
-    back a year, what the same season of earlier years shows too is no alarm. Odd
+    back a year, what the same season of earlier years shows too is no alarm.
+    ``accepted``: features whose lasting change somebody has accepted: their faults are shown as
+    such and are none any more, their drift raises no alarm, and a challenger does without them. Odd
     data (a column gone, all missing, constant, one class) is a finding, never an exception. Pure:
     the same arguments give the same assessment.
     """
     model = price_model(model, settings.policy)
-    found = examine_window(model, current, settings, history, past, earlier=earlier)
+    found = examine_window(
+        model, current, settings, history, past, earlier=earlier, accepted=accepted
+    )
     return conclude_decision(model, found, settings)
 
 
@@ -145,7 +152,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
     if found.trial is not None:
         learning = settings.for_learning()
         evidence = model.learner, found.fresh, found.trial, learning
-        challenger = weigh_challenger(*evidence, found.calm, found.without)
+        challenger = weigh_challenger(*evidence, found.calm, found.left_out)
     action: Action = "monitor"
     if not found.too_few:
         broken, moved, worse = (len(each) > 0 for each in (found.broken, found.moved, found.worse))
@@ -167,6 +174,7 @@ def conclude_decision(model: Model, found: WindowFindings, settings: Settings) -
         plain=explain_decision(action, found, challenger, settings),
         reverses=reasons.phrase_reversals(action, found, challenger, settings.policy),
         seen=found.seen,
+        acknowledged=tuple({"column": name} for name in sorted(found.accepted)),
         alarms=(*found.alarms, *(() if challenger is None else (challenger.alarm,))),
     )
 

@@ -99,7 +99,7 @@ def run_trial(
     of them are the gates, cut so that each holds at least ``policy.min_rows``. A first version's
     own reference is tried too, a later one's was tried before it was trained. ``memo`` saves
     fitting the same rows again in a replay; ``calm``: nothing else speaks of a change;
-    ``without``: columns that are broken, which no new fit learns from.
+    ``without``: columns that are broken or accepted, which no new fit learns from.
     """
     linear = settings.model.estimator == "linear"
     gates = min(GATES if linear else SLOW_GATES, window // settings.policy.min_rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -67,6 +67,13 @@ class RankScores:
         rows, squares = self.present.sum(axis=0), self.values**2
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.asarray((squares**2).sum(axis=0) * rows / squares.sum(axis=0) ** 2)
+
+    def leave_out(self, owners: Sequence[int]) -> RankScores:
+        """Return the scores without those of some features, by their positions."""
+        kept = ~np.isin(self.owner, owners)
+        labels = tuple(label for label, here in zip(self.label, kept, strict=True) if here)
+        columns = self.values[:, kept], self.present[:, kept], self.owner[kept]
+        return RankScores(*columns, self.curved[kept], labels)
 
     def since(self, start: int) -> RankScores:
         """Return the columns from ``start`` on."""

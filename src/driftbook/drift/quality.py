@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import astuple, dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -27,7 +27,7 @@ CHANCE = 1e-6
 NOTED, BROKEN, REPLACED = 0.05, 0.1, 0.5
 DUPLICATES_BROKEN = 0.3
 
-Severity = Literal["broken", "note"]
+Severity = Literal["broken", "note", "accepted"]
 
 
 @dataclass(frozen=True)
@@ -66,13 +66,15 @@ def check_quality(
     current: pd.DataFrame,
     settings: Settings,
     profiles: Mapping[str, ColumnProfile] | None = None,
+    accepted: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return the faults of the rows of one window, a row each; empty when there are none.
 
-    ``severity``: ``broken`` stops every other conclusion, ``note`` does not. A fault needs a size
-    that no ordinary drift has (the cut-offs are conventions of this project) and a chance below one
-    in a million under the reference. ``profiles``: of the columns of ``current``, where they are
-    counted already. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
+    ``severity``: ``broken`` stops every other conclusion, ``note`` does not, and ``accepted`` is
+    what would be broken in a column of ``accepted``, whose change is known and agreed to. A fault
+    needs a size that no ordinary drift has (the cut-offs are conventions of this project) and a
+    chance below one in a million under the reference. ``profiles``: of the columns of ``current``,
+    where they are counted already. Faults: ``absent``, ``text``, ``all_missing``, ``missing``,
     ``constant``, ``infinite``, ``unit``, ``sentinel``, ``range``, ``unseen``, ``duplicates``.
     """
     reference = find_reference(model)
@@ -91,7 +93,16 @@ def check_quality(
     findings += _find_unknown_classes(model, current)
     if len(current) >= settings.policy.min_rows:
         findings += _duplicates(model, current)
-    return pd.DataFrame([astuple(finding) for finding in findings], columns=list(QUALITY_COLUMNS))
+    return pd.DataFrame(
+        [astuple(_accept(finding, accepted)) for finding in findings],
+        columns=list(QUALITY_COLUMNS),
+    )
+
+
+def _accept(finding: QualityFinding, accepted: Collection[str]) -> QualityFinding:
+    """Return a finding, no fault any more where it breaks a column that is accepted."""
+    agreed = finding.severity == "broken" and finding.feature in accepted
+    return replace(finding, severity="accepted") if agreed else finding
 
 
 def _find_unpredicted(model: Model, current: pd.DataFrame) -> Iterator[QualityFinding]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -46,6 +46,7 @@ def report_drift(
     settings: Settings,
     profiles: Mapping[str, ColumnProfile] | None = None,
     against: SeasonSide | None = None,
+    accepted: Collection[str] = (),
 ) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
 
@@ -60,6 +61,8 @@ def report_drift(
     model's, ``impact`` that share times the size of the shift; ``matters``: flagged, with an
     impact of at least 0.02 (a convention of this project) by an importance beyond noise.
     ``against``: the same season of earlier years, where the window is compared with that instead.
+    ``accepted``: columns whose change is known and agreed to: it is shown, matters no more, and
+    their pairs with others are left out of ``(joint)``.
     ``season_effect`` and ``seasonal`` stay empty until :func:`add_season` fills them.
 
     Source: Holm (1979) with weights; those of the statistics stand beside each of them.
@@ -76,8 +79,9 @@ def report_drift(
         size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
         row |= {"importance": share, "impact": share * size, "noted": sure}
     rows += _prediction_rows(model, window, reference, settings.drift)
-    rows.append(_joint_row(model, window, reference, settings.drift, shares))
-    return _judged(rows, settings.drift)
+    rows.append(_joint_row(model, window, reference, settings.drift, shares, accepted))
+    report = _judged(rows, settings.drift)
+    return report.assign(matters=report["matters"] & ~report["feature"].isin(accepted))
 
 
 def add_season(report: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
@@ -196,6 +200,7 @@ def _joint_row(
     reference: ReferenceSide | SeasonSide,
     settings: DriftSettings,
     shares: Mapping[str, tuple[float, bool]],
+    accepted: Collection[str],
 ) -> dict[str, Any]:
     """Return the row of the dependence between columns; its impact counts pairs the model uses."""
     row: dict[str, Any] = {"feature": "(joint)", "kind": "joint", **_NO_IMPORTANCE}
@@ -204,7 +209,11 @@ def _joint_row(
     if window.empty:
         return row | vars(change)
     now = joint.score_ranks(window, model.features, reference.score_rules)
-    pairs, compared = joint.find_pair_changes(reference.rank_scores, now, settings.min_effect)
+    before = reference.rank_scores
+    if accepted:
+        owners = [place for place, f in enumerate(model.features) if f.name in accepted]
+        before, now = before.leave_out(owners), now.leave_out(owners)
+    pairs, compared = joint.find_pair_changes(before, now, settings.min_effect)
     if not pairs:
         return row | vars(change)
     weights = [_pair_impact(pair, model, shares) for pair in pairs if pair.pvalue < settings.alpha]

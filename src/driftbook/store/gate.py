@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import DriftbookError, UsageError
 from driftbook.store import files, registry
+from driftbook.store.acknowledgements import find_changed_since
 
 
 class GateError(DriftbookError):
@@ -30,9 +32,10 @@ def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
 
     Raises:
         GateError: there is no recommendation, it is not the one in the manifest, it says something
-            other than ``retrain``, or it is about another champion or another challenger.
+            other than ``retrain``, it is about another champion or another challenger, or what is
+            accepted of the champion's columns has changed since.
     """
-    recommendation, digest = _read_evidence(artifacts)
+    recommendation, digest = read_evidence(artifacts)
     run = recommendation.get("run_id")
     if recommendation.get("served_elsewhere"):
         raise GateError(
@@ -45,10 +48,12 @@ def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
             f"({recommendation['reason']}); wait, or override with --force --why TEXT"
         )
     champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
-    if recommendation["model_version"] != champion:
+    require_judged(recommendation, champion)
+    changed = find_changed_since(artifacts, str(run))
+    if changed:
         raise GateError(
-            f"run {run} judged model {recommendation['model_version']}, but the champion is "
-            f"{champion}; judge it first with 'driftbook run --from drift'"
+            f"since run {run} somebody accepted, or withdrew, a change of {', '.join(changed)}; "
+            "judge it again with 'driftbook run --from drift'"
         )
     challenger = recommendation.get("challenger_version")
     if challenger is None or version not in (None, challenger):
@@ -57,6 +62,19 @@ def check_gate(artifacts: Path, version: str | None = None) -> Promotable:
             "that one, or override with --force --why TEXT"
         )
     return Promotable(challenger, recommendation["reason"], digest)
+
+
+def require_judged(recommendation: Mapping[str, Any], champion: str | None) -> None:
+    """Return nothing where the recommendation is about the champion in force.
+
+    Raises:
+        GateError: it is about another one.
+    """
+    if recommendation["model_version"] != champion:
+        raise GateError(
+            f"run {recommendation.get('run_id')} judged model {recommendation['model_version']}, "
+            f"but the champion is {champion}; judge it first with 'driftbook run --from drift'"
+        )
 
 
 def force_promotion(artifacts: Path, version: str | None, why: str | None) -> Promotable:
@@ -71,13 +89,18 @@ def force_promotion(artifacts: Path, version: str | None, why: str | None) -> Pr
     if chosen is None:
         raise UsageError("there is no challenger to promote; name a version with --to VERSION")
     try:
-        digest: str | None = _read_evidence(artifacts)[1]
+        digest: str | None = read_evidence(artifacts)[1]
     except GateError:
         digest = None
     return Promotable(chosen, why, digest)
 
 
-def _read_evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
+def read_evidence(artifacts: Path) -> tuple[dict[str, Any], str]:
+    """Return the published recommendation and the SHA-256 of its file.
+
+    Raises:
+        GateError: there is none, or it is not the one in the manifest.
+    """
     try:
         content = (artifacts / paths.RECOMMENDATION).read_bytes()
         listed = files.read_json_object(artifacts / paths.MANIFEST)["files"]

@@ -1,11 +1,11 @@
-"""The ledger of champions: a line for each promotion and rollback, only ever appended to."""
+"""The ledger: a line for each move of the champion and each acknowledgement, only appended to."""
 
 from __future__ import annotations
 
 import getpass
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,6 +14,14 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import IntegrityError, UsageError
 from driftbook.store import files
+
+# Events that leave the champion where it is; all others move it. Their lines name a column.
+ACKNOWLEDGE, WITHDRAW = "acknowledge", "withdraw"
+_NAMES = {
+    "first": "promotion",
+    ACKNOWLEDGE: "acknowledgement",
+    WITHDRAW: "withdrawal of the acknowledgement",
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +73,11 @@ def append_ledger(
     why: str,
     evidence_sha256: str | None,
     forced: bool,
+    about: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Add a line and return it; the caller holds the registry's lock.
+
+    ``about``: keys of this kind of event alone, such as the column of an acknowledgement.
 
     Raises:
         IntegrityError: the lines so far are not in order.
@@ -83,11 +94,29 @@ def append_ledger(
         "why": why,
         "evidence_sha256": evidence_sha256,
         "forced": forced,
+        **(about or {}),
         "previous_sha256": files.hash_bytes(before[-1].encode()) if before else "",
     }
     lines = [*before, json.dumps(line, sort_keys=True)]
     files.write_whole(models / paths.LEDGER, "\n".join(lines) + "\n")
     return line
+
+
+def list_moves(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the lines that moved the champion, without those that accept a change of the data."""
+    return [line for line in lines if line.get("event") not in (ACKNOWLEDGE, WITHDRAW)]
+
+
+def name_event(line: Mapping[str, Any]) -> str:
+    """Return what a line did, in words.
+
+    >>> name_event({"event": "first", "to": "m1"})
+    'promotion of m1'
+    >>> name_event({"event": "acknowledge", "to": "m1", "column": "temp"})
+    'acknowledgement of temp'
+    """
+    event = str(line.get("event"))
+    return f"{_NAMES.get(event, event)} of {line.get('column', line.get('to'))}"
 
 
 def find_previous_champion(lines: Sequence[dict[str, Any]], champion: str) -> str:
@@ -96,7 +125,7 @@ def find_previous_champion(lines: Sequence[dict[str, Any]], champion: str) -> st
     Raises:
         UsageError: it replaced nobody.
     """
-    for line in reversed(lines):
+    for line in reversed(list_moves(lines)):
         if line["to"] == champion and line["event"] != "rollback" and line["from"]:
             return str(line["from"])
     raise UsageError(f"model {champion} was the first champion; name another with --to")

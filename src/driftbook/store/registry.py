@@ -229,8 +229,26 @@ def roll_back(models: Path, to: str | None, why: str) -> dict[str, Any]:
         return _move_champion(models, known, chosen, "rollback", why)
 
 
+def record_event(
+    models: Path,
+    known: RegistryIndex,
+    event: str,
+    why: str,
+    evidence_sha256: str | None,
+    about: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Write an event that leaves the champion where it is and return its line; the lock is held.
+
+    A stop between ledger and index is finished by settle, as one of a move.
+    """
+    now = known.resolve("champion")
+    line = ledger.append_ledger(models, event, now, now, why, evidence_sha256, False, about)
+    _write_index(models, replace(known, head=ledger.read_head(models)))
+    return line
+
+
 def settle_promotion(models: Path) -> str | None:
-    """Finish a promotion that stopped between ledger and index; return a message if it did."""
+    """Finish an event that stopped between ledger and index; return a message if one did."""
     if not models.exists():
         return None
     with lock_registry(models) as known:
@@ -238,8 +256,7 @@ def settle_promotion(models: Path) -> str | None:
         if line is None:
             return None
         _write_index(models, _with_champion(models, known, line["to"]))
-    event = "promotion" if line["event"] == "first" else line["event"]
-    return f"finished the {event} of {line['to']} that had stopped half-way"
+    return f"finished the {ledger.name_event(line)} that had stopped half-way"
 
 
 def find_unsettled(models: Path, known: RegistryIndex) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ from typing import Literal
 from driftbook import paths
 from driftbook.errors import BusyError
 from driftbook.settings import Settings
-from driftbook.store import files, manifest, registry
+from driftbook.store import files, ledger, manifest, registry
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ def stage_run(
         "window": window,
         "notes": notes,
         "champion": registry.read_index(artifacts / paths.MODELS).aliases["champion"],
+        "ledger_lines": ledger.read_head(artifacts / paths.MODELS).lines,
     }
     files.write_whole(folder / paths.RUN_NOTE, files.format_json(note))
     return StagedRun(run_id, folder)

@@ -9,7 +9,7 @@ from typing import Any
 
 from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.store import files, ledger, registry
+from driftbook.store import acknowledgements, files, ledger, registry
 from driftbook.store.manifest import find_unlisted, list_unpublished_runs, read_manifest
 
 
@@ -83,7 +83,14 @@ def _check_lineage(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
             if found != [document.get(key)]:
                 told = ", ".join(found) or "none"
                 problems.append(f"{name} names {key} {told}, the manifest {document.get(key)}")
-    return problems
+    try:
+        unsigned = acknowledgements.find_unknown(
+            artifacts / paths.MODELS, named["recommendation"][0]
+        )
+    except DriftbookError:
+        return problems  # told with the registry's
+    told = "the recommendation calls {} accepted, which no line of the ledger does"
+    return problems + [told.format(column) for column in unsigned]
 
 
 def _read_rows(path: Path) -> list[dict[str, Any]]:
@@ -101,9 +108,9 @@ def _check_registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     except DriftbookError as error:
         return [str(error)]
     if waiting is not None:
-        event = f"{waiting.get('event')} of {waiting.get('to')}"
+        event = ledger.name_event(waiting)
         return [f"the {event} stopped half-way; the next run or report finishes it"]
-    last = ledger.read_ledger(models)[-1]
+    last = ledger.list_moves(ledger.read_ledger(models))[-1]
     evidence = document["files"].get(paths.RECOMMENDATION.as_posix(), {}).get("sha256")
     rests_on = last.get("from"), last.get("evidence_sha256")
     if champion == judged or rests_on == (judged, evidence):
