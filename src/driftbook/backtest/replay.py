@@ -12,6 +12,7 @@ from driftbook.backtest import hindsight, policies
 from driftbook.backtest.policies import PolicyStep, RetrainRule
 from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data.windows import Dataset
+from driftbook.decision.accepted import AcceptedSince
 from driftbook.errors import UsageError
 from driftbook.settings import PolicySettings, Settings
 
@@ -49,6 +50,7 @@ def replay_policies(
     settings: Settings,
     progress: Callable[[int, int], None] | None = None,
     rules: Mapping[str, RetrainRule] | None = None,
+    accepted: AcceptedSince | None = None,
 ) -> BacktestResult:
     """Return every policy's record on the windows of ``dataset`` after the first reference.
 
@@ -58,7 +60,8 @@ def replay_policies(
     recipe`` beside it chooses both, for linear models, which train fast). A policy pays the
     sum over windows of mean Brier loss times ``error_cost``, plus its retrains times
     ``retrain_cost``. ``progress`` is called with steps done and steps in all. ``rules``: policies
-    of the caller's own by name, each a function of the moment before a window.
+    of the caller's own by name, each a function of the moment before a window. ``accepted``: by
+    version, columns whose lasting change somebody has accepted, as live runs know them.
 
     Raises:
         UsageError: fewer than two complete windows after the reference, or a rule has the name of
@@ -75,7 +78,7 @@ def replay_policies(
 
     after = [w for w in dataset.windows[settings.data.reference :] if w.complete]
     total = 2 * len(after) + len(MULTIPLES)
-    timeline = Timeline.build(dataset, settings, step)
+    timeline = Timeline.build(dataset, settings, step, accepted)
     made = timeline.train_recipes(step)
     fixed = follow_unpriced(timeline)
     own = rules or {}

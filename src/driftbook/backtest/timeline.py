@@ -11,6 +11,7 @@ import pandas as pd
 from driftbook.data.arrays import Floats
 from driftbook.data.windows import Dataset, Window, find_reference_windows
 from driftbook.decision import policy, recipes, retraining
+from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows
 from driftbook.decision.findings import WindowFindings, examine_window, see_window
 from driftbook.decision.trial import FitMemo
@@ -40,12 +41,14 @@ class Timeline:
     At step t the model for window t is chosen, from what is known at the end of window t - 1:
     its features, and labels ``data.label_delay`` windows older. ``losses[s, t]`` is the mean
     loss on window t of the sliding-block model trained before window s, NaN for t < s.
+    ``accepted``: by version, columns whose lasting change somebody has accepted.
     """
 
     dataset: Dataset
     settings: Settings
     windows: tuple[Window, ...]
     champions: list[Tenure] = field(default_factory=list)
+    accepted: AcceptedSince = field(default_factory=dict)
     losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
     _evidence: dict[tuple[str, int], WindowFindings] = field(default_factory=dict)
     _seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
@@ -60,6 +63,7 @@ class Timeline:
         dataset: Dataset,
         settings: Settings,
         step: Callable[[int], None] = lambda _: None,
+        accepted: AcceptedSince | None = None,
     ) -> Timeline:
         """Return the timeline with one sliding-block model a window, each trained once.
 
@@ -73,7 +77,7 @@ class Timeline:
                 f"a backtest needs two complete windows after the reference, found {len(windows)}; "
                 "give more rows, a smaller data.window or a smaller data.reference"
             )
-        found = cls(dataset, settings, windows)
+        found = cls(dataset, settings, windows, accepted=accepted or {})
         first = train(dataset.frame.iloc[: reference[-1].stop], settings)
         first = price_model(first, settings.policy)
         found.champions = [Tenure(first, "first", 0, reference[-1].stop)]
@@ -160,6 +164,7 @@ class Timeline:
                 past,
                 self._memo(champion),
                 self.dataset.frame.iloc[: self.windows[t - 1].start],
+                self._find_accepted(champion, t),
             )
         return policy.conclude_decision(champion.model, self._evidence[key], settings)
 
@@ -180,8 +185,14 @@ class Timeline:
         if key not in self._seen:
             earlier = self.dataset.frame.iloc[: self.windows[t - 1].start]
             rows = self._current(t), settings, self._history(champion, t), earlier
-            self._seen[key] = see_window(champion.model, *rows)
+            accepted = self._find_accepted(champion, t)
+            self._seen[key] = see_window(champion.model, *rows, accepted)
         return self._seen[key]
+
+    def _find_accepted(self, champion: Tenure, t: int) -> tuple[str, ...]:
+        """Return the champion's columns whose change is accepted in the window that step t sees."""
+        since = self.accepted.get(champion.model.version, {})
+        return find_accepted(since, self.dataset.windows, self.windows[t - 1].name)
 
     def promote(self, champion: Tenure, t: int, assessment: policy.Assessment) -> Tenure:
         """Return the champion that takes over before window t."""

@@ -87,6 +87,13 @@ class WindowFindings:
         return self.drift[self.drift["alarm"].astype(bool)]
 
     @property
+    def agreed(self) -> list[str]:
+        """Return the accepted columns that this window shows to be other than in the reference."""
+        faulty = self.quality.loc[self.quality["severity"] == "accepted", "feature"]
+        moved = self.drift["accepted"].astype(bool) & self.drift["drift_flag"].astype(bool)
+        return sorted({*map(str, faulty), *map(str, self.drift.loc[moved, "feature"])})
+
+    @property
     def seen_only(self) -> list[str]:
         """Return what this window shows to have moved, without an alarm: chance may explain it."""
         seen = self.drift["matters"].astype(bool) & ~self.drift["alarm"].astype(bool)

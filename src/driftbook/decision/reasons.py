@@ -40,6 +40,7 @@ def phrase_reason(
         moved=found.moved["feature"].tolist(),
         seen=found.seen_only,
         seasonal=found.seasonal,
+        agreed=found.agreed,
         season=found.season,
         lasting=found.lasting,
         worse=next(iter(worse.to_dict("records")), None),

@@ -27,7 +27,7 @@ DRIFT_COLUMNS = (
     "test", "statistic", "pvalue", "effect", "effect_low", "effect_high", "effect_unit",
     "direction", "importance", "impact", "matters", "psi_expected", "psi_low", "psi_high",
     "n_reference", "n_current", "missing_reference", "missing_current", "season_effect",
-    "seasonal",
+    "seasonal", "accepted",
 )  # fmt: skip
 # Shares of the false-alarm budget: the columns together, the prediction, the joint distribution.
 BUDGETS = {"column": 0.94, "prediction": 0.03, "joint": 0.03}
@@ -81,7 +81,8 @@ def report_drift(
     rows += _prediction_rows(model, window, reference, settings.drift)
     rows.append(_joint_row(model, window, reference, settings.drift, shares, accepted))
     report = _judged(rows, settings.drift)
-    return report.assign(matters=report["matters"] & ~report["feature"].isin(accepted))
+    agreed = report["feature"].isin(accepted)
+    return report.assign(matters=report["matters"] & ~agreed, accepted=agreed)
 
 
 def add_season(report: pd.DataFrame, beside: pd.DataFrame) -> pd.DataFrame:
@@ -169,7 +170,7 @@ def _judged(rows: list[dict[str, Any]], settings: DriftSettings) -> pd.DataFrame
         # An impact that cannot be had (a model without any importance) is no reason for silence.
         enough = math.isnan(row["impact"]) or (row["impact"] >= MIN_IMPACT and row["noted"])
         row["matters"] = row["drift_flag"] and enough
-        row |= {"season_effect": math.nan, "seasonal": False}
+        row |= {"season_effect": math.nan, "seasonal": False, "accepted": False}
     return pd.DataFrame(rows, columns=list(DRIFT_COLUMNS))
 
 

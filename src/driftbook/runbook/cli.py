@@ -235,6 +235,35 @@ def rollback_command(project: Project, terminal: Terminal, version: str | None, 
     _finish_move(project, line, terminal)
 
 
+@main.command("acknowledge")
+@click.argument("column")
+@click.option("--why", metavar="TEXT", help="Your reason, kept in the ledger.")
+@click.option("--undo", is_flag=True, help="Take back what was accepted of that column.")
+@reporting
+@on_project
+def acknowledge_command(
+    project: Project, terminal: Terminal, column: str, why: str | None, undo: bool
+) -> None:
+    r"""Accept a lasting change of one column, as the last run shows it.
+
+    From the next run on the column is no fault any more, its drift raises no alarm, and the next
+    challenger does without it: until --undo, or until another champion takes over.
+
+    \b
+    Examples
+      driftbook acknowledge temp --why "new sensor since March, in Celsius"
+      driftbook acknowledge temp --undo
+    """
+    from driftbook.runbook import summary
+    from driftbook.store import acknowledging
+
+    act = acknowledging.withdraw_acknowledgement if undo else acknowledging.acknowledge_column
+    with project.hold_artifacts(terminal.say):
+        line = act(project.artifacts, column, why)
+    found = {**line, "next": f"driftbook run --from drift{project.options}"}
+    terminal.print_result(found, summary.write_acknowledgement_lines)
+
+
 @main.command("serve")
 @click.option("--host", help="Address to listen on.  [default: serving.host, 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65535), help="[default: serving.port, 8000]")

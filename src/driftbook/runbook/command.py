@@ -16,7 +16,7 @@ from driftbook.errors import DriftbookError
 
 SECTIONS = {
     "Judge": ("run", "backtest"),
-    "Decide": ("promote", "rollback"),
+    "Decide": ("promote", "rollback", "acknowledge"),
     "Serve": ("serve",),
     "Read and check": ("report", "open", "track", "verify"),
 }

@@ -17,6 +17,7 @@ from driftbook.runbook.command import skip_iri_grammar
 from driftbook.runbook.kernel import WarmKernel
 from driftbook.runbook.project import Project
 from driftbook.runbook.terminal import Terminal
+from driftbook.words import render_words
 
 if TYPE_CHECKING:
     from driftbook.store.transaction import StagedRun
@@ -76,6 +77,7 @@ def perform_job(
     if job.first != paths.FIRST_STEP and not (project.artifacts / paths.MANIFEST).exists():
         terminal.say(f"nothing is published yet, so this run starts with {paths.FIRST_STEP}")
         job = replace(job, first=paths.FIRST_STEP)
+    job = _start_with_what_changed(project, job, terminal)
     chosen = job.find_notebooks(project)
     with WarmKernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
@@ -103,6 +105,17 @@ def perform_job(
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
             page = _render(project, terminal) if render else None
     return FinishedJob(staged.run_id, page, perf_counter() - started)
+
+
+def _start_with_what_changed(project: Project, job: RunbookJob, terminal: Terminal) -> RunbookJob:
+    """Return a job that judges the data again where another column is accepted now."""
+    from driftbook.runbook import resume
+
+    changed = resume.find_accepted_since(project.artifacts, job.first)
+    if not changed:
+        return job
+    terminal.say(render_words("starts_with_drift.j2", columns=changed))
+    return replace(job, first="drift")
 
 
 @contextmanager

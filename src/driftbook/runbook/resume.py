@@ -12,7 +12,7 @@ from typing import Any
 
 from driftbook import paths
 from driftbook.errors import UsageError
-from driftbook.store import manifest, registry
+from driftbook.store import acknowledgements, manifest, registry
 
 
 def check_resume(
@@ -44,6 +44,14 @@ def check_resume(
             f"--from {first} needs what run {before['run_id']} published, but since then "
             f"{' and '.join(changed)} changed; use --from drift"
         )
+
+
+def find_accepted_since(artifacts: Path, first: str) -> list[str]:
+    """Return the columns that were accepted or withdrawn since what ``first`` would carry over."""
+    if not _list_carried(first) or not (artifacts / paths.MANIFEST).exists():
+        return []
+    run_id = manifest.read_manifest(artifacts / paths.MANIFEST)["run_id"]
+    return acknowledgements.find_changed_since(artifacts, str(run_id))
 
 
 def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> None:

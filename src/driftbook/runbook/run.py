@@ -7,7 +7,7 @@ Whatever several notebooks show is made once: the notebooks of one run share a k
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from driftbook.data import windows
 from driftbook.data.plain_json import to_plain_json
 from driftbook.data.windows import Dataset, Window, WindowSplit
 from driftbook.decision import policy
+from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows, parse_seen
 from driftbook.decision.findings import see_window
 from driftbook.decision.policy import Assessment
@@ -30,6 +31,7 @@ from driftbook.model.priced import price_model
 from driftbook.model.training import Model
 from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
+from driftbook.store.acknowledgements import Acknowledgement, read_acknowledgements
 from driftbook.store.registry import RegistryIndex
 
 SCRATCH_RUN = "scratch"
@@ -49,6 +51,7 @@ class Run:
     folder: Path
     window: str | None = None
     pinned_champion: str | None = None
+    ledger_lines: int | None = None  # what was signed when it began; None: whatever is signed now
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -134,38 +137,68 @@ class Run:
         split, settings = self.split, self.settings
         past = [one for _, one in self.past]
         found = policy.assess(
-            self.champion, split.current, settings, split.history, past, split.earlier
+            self.champion,
+            split.current,
+            settings,
+            split.history,
+            past,
+            split.earlier,
+            self._find_accepted(split.window.name),
         )
-        return replace(found, window=split.window.name)
+        agreed = tuple(one.to_dict() for one in self.acknowledged)
+        return replace(found, window=split.window.name, acknowledged=agreed)
+
+    @cached_property
+    def _signed(self) -> Mapping[str, tuple[Acknowledgement, ...]]:
+        """Return by version what is accepted of its columns, from whichever window on."""
+        return read_acknowledgements(self.artifacts / paths.MODELS, self.ledger_lines)
+
+    @cached_property
+    def acknowledged(self) -> tuple[Acknowledgement, ...]:
+        """Return which lasting changes of the champion's columns are accepted in this window."""
+        accepted = self._find_accepted(self.split.window.name)
+        signed = self._signed.get(self.champion.version, ())
+        return tuple(one for one in signed if one.column in accepted)
+
+    @property
+    def accepted_since(self) -> AcceptedSince:
+        """Return by version the columns that are accepted, and from which window on."""
+        return {
+            version: {one.column: one.window for one in signed}
+            for version, signed in self._signed.items()
+        }
+
+    def _find_accepted(self, window: str) -> tuple[str, ...]:
+        since = self.accepted_since.get(self.champion.version, {})
+        return find_accepted(since, self.dataset.windows, window)
 
     @cached_property
     def past(self) -> list[tuple[str, Seen]]:
         """Return what earlier windows since the champion's reference showed, by name, in order.
 
-        Those that the published run saw are taken from it as long as the rows and the settings are
-        the same, or where the data holds them no more; all others are judged from the data, so
-        that the order of runs does not matter.
+        Those that the published run saw are taken from it as long as rows, settings and what is
+        accepted are the same, or where the data holds them no more; all others are judged from the
+        data, so that the order of runs does not matter.
         """
         after, judged = self.reference_end, self.split.window
         known = {w.name: w for w in self.dataset.windows if after <= w.start < judged.start}
         kept, every = self._kept_windows(), {w.name for w in self.dataset.windows}
         found = [(name, seen) for name, (_, seen) in kept.items() if name not in every]
         for name, window in list(known.items())[-count_windows(self.settings) :]:
-            if name in kept and kept[name][0] == self._hash_window(window):
+            accepted = self._find_accepted(name)
+            if name in kept and kept[name][0] == self._key_window(window, accepted):
                 found.append((name, kept[name][1]))
                 continue
             split = windows.split_at_window(self.dataset, self.settings, name, after)
-            seen = see_window(
-                self.champion, split.current, self.settings, split.history, split.earlier
-            )
-            found.append((name, seen))
+            rows = split.current, self.settings, split.history, split.earlier
+            found.append((name, see_window(self.champion, *rows, accepted)))
         return found
 
-    def _hash_window(self, window: Window) -> str:
-        return windows.hash_frame(self.dataset.rows(window))
+    def _key_window(self, window: Window, accepted: Sequence[str]) -> tuple[str, list[str]]:
+        return windows.hash_frame(self.dataset.rows(window)), list(accepted)
 
-    def _kept_windows(self) -> dict[str, tuple[str, Seen]]:
-        """Return by window the hash of its rows and what the published run saw in them.
+    def _kept_windows(self) -> dict[str, tuple[tuple[str, list[str]], Seen]]:
+        """Return by window its rows' hash with what was accepted, and what the last run saw there.
 
         Nothing where that run judged another champion, or by other settings.
         """
@@ -173,7 +206,10 @@ class Run:
         kept = files.read_json_object(path) if path.is_file() else {}
         if any(kept.get(key) != value for key, value in self._judged_by().items()):
             return {}
-        return {one["window"]: (one["sha256"], parse_seen(one)) for one in kept["windows"]}
+        return {
+            one["window"]: ((one["sha256"], one.get("accepted", [])), parse_seen(one))
+            for one in kept["windows"]
+        }
 
     def _judged_by(self) -> dict[str, Any]:
         """Return what a window's few numbers depend on, besides its rows."""
@@ -188,14 +224,15 @@ class Run:
     def describe_past(self) -> dict[str, Any]:
         """Return what the next run is told: each window in a few numbers, this one last."""
         every = [*self.past, (self.split.window.name, self.assessment.seen)]
-        hashes = {w.name: self._hash_window(w) for w in self.dataset.windows}
-        return {
-            **self._judged_by(),
-            "windows": [
-                {"window": name, "sha256": hashes.get(name, ""), **seen.to_dict()}
-                for name, seen in every
-            ],
+        keys = {
+            w.name: self._key_window(w, self._find_accepted(w.name)) for w in self.dataset.windows
         }
+        kept = {name: key for name, (key, _) in self._kept_windows().items()}
+        found = []
+        for name, seen in every:
+            digest, accepted = keys.get(name) or kept.get(name, ("", []))
+            found.append({"window": name, "sha256": digest, "accepted": accepted, **seen.to_dict()})
+        return {**self._judged_by(), "windows": found}
 
     def save_challenger(self, model: Model) -> str | None:
         """Store a challenger trained on the labels known by now; return its version.
@@ -321,7 +358,8 @@ def _open_staged(artifacts: Path, run_id: str) -> Run:
 def _open_folder(artifacts: Path, folder: Path) -> Run:
     note = files.read_json_object(folder / paths.RUN_NOTE)
     settings = Settings.load(folder / paths.RUN_SETTINGS).based(*map(Path, note["bases"]))
-    return Run(folder.name, settings, artifacts, folder, note["window"], note["champion"])
+    pinned = note["champion"], note.get("ledger_lines", 0)
+    return Run(folder.name, settings, artifacts, folder, note["window"], *pinned)
 
 
 def _write(path: Path, text: str) -> Path:

@@ -128,5 +128,18 @@ def write_move_lines(line: Mapping[str, Any]) -> list[str]:
     )
 
 
+def write_acknowledgement_lines(line: Mapping[str, Any]) -> list[str]:
+    """Return what is accepted of a column, or no more, from its line in the ledger."""
+    done = render_words("acknowledged.j2", event=line["event"], column=line["column"])
+    return _facts(
+        {
+            "accepted" if line["event"] == "acknowledge" else "withdrawn": done,
+            "why": line["why"],
+            "signed": f"{line['who']}, {line['when']} (ledger line {line['seq']})",
+            "next": line["next"],
+        }
+    )
+
+
 def _facts(facts: Mapping[str, Any]) -> list[str]:
     return [f"{name:<11}{text}" for name, text in facts.items()]

@@ -83,7 +83,7 @@ def summarise_drift(report: pd.DataFrame) -> dict[str, Any]:
     """Return what sentences on drift need: how many features, the flagged ones, what matters."""
     if report.empty:
         nothing: dict[str, Any] = {key: [] for key in ("flagged", "largest", "matters", "proven")}
-        nothing |= {"seasonal": [], "has_season": False}
+        nothing |= {"accepted": [], "seasonal": [], "has_season": False}
         return {"drift_judged": False, "features": 0, **nothing}
     own = report[~report["kind"].isin(["prediction", "joint"])]
     flagged = _flagged(own)
@@ -95,6 +95,7 @@ def summarise_drift(report: pd.DataFrame) -> dict[str, Any]:
         "largest": _largest_first(flagged).to_dict("records"),
         "matters": list(report.loc[matters, "feature"]),
         "proven": list(report.loc[_proven(report), "feature"]),
+        "accepted": list(report.loc[_read_flags(report, "accepted"), "feature"]),
         "seasonal": list(report.loc[_read_flags(report, "seasonal"), "feature"]),
         "has_season": "season_effect" in report and bool(report["season_effect"].notna().any()),
     }

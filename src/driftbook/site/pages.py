@@ -61,7 +61,7 @@ def _tabulate_ledger(run: PublishedRun) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "when": str(line["when"]).replace("T", " ")[:19],
-            "event": line["event"] + (" (forced)" if line.get("forced") else ""),
+            "event": _name_event(line),
             "from": format_code(line.get("from")),
             "to": format_code(line["to"]),
             "who": line.get("who") or "–",
@@ -70,6 +70,11 @@ def _tabulate_ledger(run: PublishedRun) -> pd.DataFrame:
         }
         for line in reversed(run.ledger)
     )
+
+
+def _name_event(line: Mapping[str, Any]) -> str:
+    column = f" {line['column']}" if "column" in line else ""
+    return f"{line['event']}{column}" + (" (forced)" if line.get("forced") else "")
 
 
 def _link_evidence(digest: str | None, pages: Mapping[str, str]) -> str:
@@ -152,6 +157,7 @@ def compose_run_page(past: PastRun) -> str:
         drift=notebook_words.describe_drift(drift),
         report=drift,
         faults=faults,
+        acknowledged=document.get("acknowledged") or [],
     )
 
 
