@@ -16,6 +16,7 @@ from driftbook.backtest import policies
 from driftbook.backtest.timeline import Tenure, Timeline
 from driftbook.data import synthetic
 from driftbook.data import windows as data
+from driftbook.decision.accepted import AcceptedSince
 from driftbook.model.training import train
 from driftbook.runbook.run import Run, find_reference_end
 from driftbook.settings import Settings
@@ -47,6 +48,14 @@ def _rows(stream: str) -> pd.DataFrame:
     if stream == "years":
         span = pd.Timestamp("2026-01-01") - pd.Timestamp("2024-01-01")
         frame.insert(0, "at", pd.Timestamp("2024-01-01") + span / len(frame) * frame.index)
+    return frame
+
+
+@cache
+def _outage() -> pd.DataFrame:
+    """Return a stream in which a column that matters stands still from the fifth window on."""
+    frame = synthetic.make_scenario("none", rows=WINDOWS * ROWS, seed=4)
+    frame.loc[frame.index >= 4 * ROWS, "f0"] = 3.0
     return frame
 
 
@@ -87,13 +96,13 @@ def _live(folder: Path, settings: Settings) -> list[tuple[Any, ...]]:
     return decided
 
 
-def _replayed(settings: Settings) -> list[tuple[Any, ...]]:
+def _replayed(settings: Settings, accepted: AcceptedSince | None = None) -> list[tuple[Any, ...]]:
     dataset = data.load_dataset(settings)
     stop = data.find_reference_windows(dataset, settings)[-1].stop
     first = Tenure(train(dataset.frame.iloc[:stop], settings), "first", 0, stop)
     windows = dataset.windows[settings.data.reference :]
     steps = policies.follow_driftbook(
-        Timeline(dataset, settings, windows, [first]), settings.policy
+        Timeline(dataset, settings, windows, [first], accepted or {}), settings.policy
     )
     return [
         (windows[step.window - 1].name, before.champion.model.version, *_said(step.reason))
@@ -114,6 +123,31 @@ def test_runs_decide_what_the_backtest_replays(tmp_path: Path, stream: str, dela
     assert live[: len(replayed)] == replayed
     assert [action for _, _, action, _ in replayed].count("retrain") >= 1
     assert len({version for _, version, _, _ in live}) >= 2
+
+
+def test_what_is_accepted_is_accepted_alike_in_runs_and_in_the_backtest(tmp_path: Path) -> None:
+    """Rows of one window judged before and after it was accepted differ, in both ways alike."""
+    settings = _settings(tmp_path, "rows without time", 0)
+    _outage().to_parquet(tmp_path / "rows.parquet")
+    before = _live(tmp_path, settings)
+    assert before == [*_replayed(settings), before[-1]]
+    first, version = before[2], before[0][1]
+    assert first[:3] == ("rows-0005", version, "investigate")
+    models = tmp_path / "artifacts" / "models"
+    registry.roll_back(models, version, "start again")
+    with registry.lock_registry(models) as known:
+        about = {"column": "f0", "run_id": "run-2", "window": first[0]}
+        registry.record_event(models, known, "acknowledge", "gone for good", None, about)
+    live = _live(tmp_path, settings)
+    registry.roll_back(models, version, "to look again")
+    run = Run("run", settings, models.parent, models.parent / "runs" / "run", "rows-0004")
+    replayed = _replayed(settings, run.accepted_since)
+    assert live[: len(replayed)] == replayed
+    assert live[:2] == before[:2] and run.acknowledged == ()
+    assert "a lasting change of f0 is accepted" in live[2][3]
+    assert live[2][2] == "retrain" and "investigate" not in {action for _, _, action, _ in live}
+    promoted = registry_models.load_model(models, live[3][1])
+    assert promoted.feature_names == [f"f{k}" for k in range(1, 8)]
 
 
 @pytest.mark.parametrize("delay", [0, 1, 2])

@@ -78,7 +78,7 @@ def leftovers(artifacts: Path) -> list[str]:
 class TestHelp:
     def test_lists_the_commands_in_the_order_of_the_flow(self) -> None:
         text = invoke("--help").output
-        names = ["run", "backtest", "promote", "rollback", "serve"]
+        names = ["run", "backtest", "promote", "rollback", "acknowledge", "serve"]
         names += ["report", "open", "track", "verify"]
         found = re.findall(r"^  (\w+)  ", text, flags=re.MULTILINE)
         assert [name for name in found if name in main.commands] == names
@@ -127,6 +127,7 @@ class TestWrongUse:
             (["run", "--cell-timeout", "0"], "0 is not in the range x>=1"),
             (["serve", "--port", "70000"], "70000 is not in the range 0<=x<=65535"),
             (["open"], "Missing argument 'RUN_ID'"),
+            (["acknowledge", "f0", "f0"], "Got unexpected extra argument (f0)"),
             (["run", "--settings", "gone.yaml"], "gone.yaml cannot be read (No such file"),
             (
                 ["verify", "--artifacts", "gone"],

@@ -21,7 +21,17 @@ import staged_runs
 
 from driftbook import paths
 from driftbook.model import training
-from driftbook.store import gate, ledger, manifest, registry, registry_models, transaction, verify
+from driftbook.store import (
+    acknowledgements,
+    acknowledging,
+    gate,
+    ledger,
+    manifest,
+    registry,
+    registry_models,
+    transaction,
+    verify,
+)
 
 CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
@@ -173,6 +183,20 @@ def roll_back(root: Path) -> None:
     registry.roll_back(root / paths.MODELS, None, "test")
 
 
+def acknowledge(root: Path) -> None:
+    acknowledging.acknowledge_column(root, "f0", "a new sensor")
+
+
+def withdraw(root: Path) -> None:
+    acknowledging.withdraw_acknowledgement(root, "f0", None)
+
+
+def accepted_in(root: Path) -> list[str]:
+    """Return the columns whose change is accepted for the champion."""
+    found = acknowledgements.read_acknowledgements(root / paths.MODELS)
+    return [one.column for one in found.get(str(champion_of(root)), ())]
+
+
 def stops(
     before: Path, operation: Operation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[str, Path]]:
@@ -299,6 +323,36 @@ def test_a_stop_while_the_champion_moves_leaves_the_old_or_the_new_one(
             operation(root)
             assert champion_of(root) != old, at
         outcomes.append(moved)
+    assert set(outcomes) == {0, 1}
+
+
+@pytest.mark.parametrize("operation", [acknowledge, withdraw])
+def test_a_stop_while_a_change_is_accepted_leaves_it_accepted_or_not(
+    trees: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, operation: Operation
+) -> None:
+    """Once its line is in the ledger it counts, and the next command brings the index after it."""
+    start = copy(trees.published, tmp_path / "start")
+    if operation is withdraw:
+        acknowledge(start)
+    old, lines = accepted_in(start), len(ledger.read_ledger(start / paths.MODELS))
+    outcomes = []
+    for at, root in stops(start, operation, tmp_path, monkeypatch):
+        written = len(ledger.read_ledger(root / paths.MODELS)) - lines
+        assert (accepted_in(root) != old) == (written == 1), at
+        told = verify.verify_artifacts(root)
+        assert [("stopped half-way" in one, "of f0" in one) for one in told] == (
+            [(True, True)] * written
+        ), at
+        messages = transaction.recover_artifacts(root)
+        assert len(messages) == written, at
+        assert all("of f0 that had stopped half-way" in message for message in messages), at
+        assert champion_of(root) == champion_of(start), at
+        assert verify.verify_artifacts(root) == [], at
+        assert tree(root) == tree(start), at
+        if not written:
+            operation(root)
+            assert accepted_in(root) != old, at
+        outcomes.append(written)
     assert set(outcomes) == {0, 1}
 
 
