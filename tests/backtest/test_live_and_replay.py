@@ -102,7 +102,7 @@ def _replayed(settings: Settings, accepted: AcceptedSince | None = None) -> list
     first = Tenure(train(dataset.frame.iloc[:stop], settings), "first", 0, stop)
     windows = dataset.windows[settings.data.reference :]
     steps = policies.follow_driftbook(
-        Timeline(dataset, settings, windows, [first], accepted or {}), settings.policy
+        Timeline(dataset, settings, windows, [first], accepted=accepted or {}), settings.policy
     )
     return [
         (windows[step.window - 1].name, before.champion.model.version, *_said(step.reason))

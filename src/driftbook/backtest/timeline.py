@@ -48,8 +48,8 @@ class Timeline:
     settings: Settings
     windows: tuple[Window, ...]
     champions: list[Tenure] = field(default_factory=list)
-    accepted: AcceptedSince = field(default_factory=dict)
     losses: Floats = field(default_factory=lambda: np.empty((0, 0)))
+    accepted: AcceptedSince = field(default_factory=dict)
     _evidence: dict[tuple[str, int], WindowFindings] = field(default_factory=dict)
     _seen: dict[tuple[str, int], Seen] = field(default_factory=dict)
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)

@@ -89,9 +89,11 @@ class WindowFindings:
     @property
     def agreed(self) -> list[str]:
         """Return the accepted columns that this window shows to be other than in the reference."""
+        if not self.accepted:
+            return []
         faulty = self.quality.loc[self.quality["severity"] == "accepted", "feature"]
-        moved = self.drift["accepted"].astype(bool) & self.drift["drift_flag"].astype(bool)
-        return sorted({*map(str, faulty), *map(str, self.drift.loc[moved, "feature"])})
+        moved = self.drift.loc[self.drift["drift_flag"].astype(bool), "feature"]
+        return sorted({*faulty, *moved} & self.accepted)
 
     @property
     def seen_only(self) -> list[str]:
