@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from driftbook.api.log import ids, retention, rows
-from driftbook.api.log.rows import FeedbackResult, PredictionRow
+from driftbook.api.log.rows import FeedbackResult, GivenLabel, PredictionRow
 from driftbook.api.log.writer import LogWriter
 from driftbook.api.process import running_server
 from driftbook.data import prediction_log
@@ -103,9 +103,10 @@ def store(engine: Engine, *entries: PredictionRow) -> None:
         rows.insert_predictions(connection, entries)
 
 
-def label(engine: Engine, *labels: tuple[str, int]) -> FeedbackResult:
+def label(engine: Engine, *labels: tuple[str, int], own: bool = False) -> FeedbackResult:
+    given = [GivenLabel(one, f"{value}", own) for one, value in labels]
     with engine.connect() as connection:
-        result = rows.insert_feedback(connection, labels)
+        result = rows.insert_feedback(connection, given, "small")
         if result.refused:
             connection.rollback()
         else:
@@ -348,10 +349,10 @@ def test_a_refused_label_harms_no_other_request(url: str, engine: Engine) -> Non
     async def go() -> tuple[FeedbackResult, None, FeedbackResult, FeedbackResult]:
         await writer.store([known])
         return await asyncio.gather(
-            writer.add_feedback([("nobody", "1")]),
+            writer.add_feedback([GivenLabel("nobody", "1")], "small"),
             writer.store([entry(2)]),
-            writer.add_feedback([(known.id, "1")]),
-            writer.add_feedback([(known.id, "0")]),
+            writer.add_feedback([GivenLabel(known.id, "1")], "small"),
+            writer.add_feedback([GivenLabel(known.id, "0")], "small"),
         )
 
     refused, _, stored, contradicting = asyncio.run(go())
@@ -372,8 +373,8 @@ def test_one_bad_row_harms_no_other_request(url: str, engine: Engine) -> None:
             writer.store([entry(2)]),
             writer.store([known]),  # its id is taken
             writer.store([entry(3), entry(4)._replace(model_name="\ud800")]),  # no UTF-8 text
-            writer.add_feedback([("\ud800", "1")]),
-            writer.add_feedback([(known.id, "1")]),
+            writer.add_feedback([GivenLabel("\ud800", "1")], "small"),
+            writer.add_feedback([GivenLabel(known.id, "1")], "small"),
             return_exceptions=True,
         )
 
@@ -415,7 +416,7 @@ def test_a_nul_in_one_request_harms_no_other_on_postgresql(postgres: str) -> Non
         return await asyncio.gather(
             writer.store([entry(1)]),
             writer.store([entry(2)._replace(model_version="m\x00")]),
-            writer.add_feedback([("a\x00b", "1")]),
+            writer.add_feedback([GivenLabel("a\x00b", "1")], "small"),
             return_exceptions=True,
         )
 

@@ -28,6 +28,14 @@ class Ready(Answer):
     model_version: str
 
 
+class ValueWarning(Answer):
+    """What a row holds that the reference never showed; its prediction is a guess beyond it."""
+
+    feature: str
+    kind: Literal["outside_range", "unseen_category"]
+    detail: str
+
+
 class Prediction(Answer):
     """One row's prediction: 0 or 1, a class, or a value, and the chances behind it."""
 
@@ -37,6 +45,8 @@ class Prediction(Answer):
     value: float | None = Field(None, description="The predicted number.")
     model_version: str
     prediction_id: str = Field(json_schema_extra={"format": "uuid"})
+    id: str | int | None = Field(None, description="The caller's own id of the row, as it came.")
+    warnings: list[ValueWarning] = Field(description="Empty where the reference knows such rows.")
 
 
 class Predictions(Answer):

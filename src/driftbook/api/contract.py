@@ -26,9 +26,17 @@ DEFAULT_FEATURES: Features = tuple(
 CONTRACT_INTRODUCTION = """\
 Serves the champion of a Driftbook registry. Every answered prediction is in the prediction log
 before its answer is sent. null is a missing value and is imputed as in training; a category that
-training never saw counts as none of the known ones. Batches hold at most `serving.max_batch` rows
-and bodies at most `serving.max_body_bytes` bytes (413). Errors are problem documents (RFC 9457).
-Every response carries `X-Request-Id`: the request's own, or a new one.
+training never saw counts as none of the known ones. `warnings` of an answer name values outside the
+reference's range and categories that are not in it.
+
+A row may carry an `id` of your own (in a record under the key `record_id` where a feature is named
+`id`); it comes back in the answer, and `/feedback` takes it in place of the `prediction_id`. No two
+rows of one request may have the same (422). A row that is sent again with its id, as in a retry, is
+another prediction, and its feedback goes to the newest one.
+
+Batches hold at most `serving.max_batch` rows and bodies at most `serving.max_body_bytes` bytes
+(413). Errors are problem documents (RFC 9457). Every response carries `X-Request-Id`: the request's
+own, or a new one.
 """
 
 

@@ -6,14 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from driftbook.api.problems import ProblemError, WrongField, describe_value, invalid_request
-from driftbook.api.requests import BATCH, EXPECTED_VALUES, ONE, RequestModels
+from driftbook.api.requests import BATCH, EXPECTED_VALUES, ONE, OWN, RequestModels
 
 # What is expected at a place that names its type by no ``Expected``; ``[]`` stands for an item.
 _EXPECTED: Mapping[str, str] = {
     "body": "a JSON object",
     "records": "a list of at least one object",
     "feedback": "a list of at least one object",
-    "feedback[]": "an object with prediction_id and label",
+    "feedback[]": "an object with label and either prediction_id or id",
     "inputs": "a list of at least one tensor",
     "inputs[]": "an object with name, shape, datatype and data",
     "outputs": "a list of at least one output",
@@ -37,7 +37,7 @@ def explain_errors(
         names, keys = requests.names, ", ".join(requests.names)
         expected |= {name: EXPECTED_VALUES[kind] for name, kind in requests.features}
         expected["features"] = f"a list of {len(names)} values ({keys})"
-        expected["records[]"] = f"an object with the keys {keys}"
+        expected["records[]"] = f"an object with the keys {keys}, and if you like {requests.id_key}"
     # A tuple that is too short is an error a missing value.
     found = {one.field: one for one in (_explain(error, expected, names) for error in errors)}
     return invalid_request([*found.values()])
@@ -47,7 +47,7 @@ def _explain(
     error: Mapping[str, Any], expected: Mapping[str, str], names: Sequence[str]
 ) -> WrongField:
     kind, value = error["type"], error["input"]
-    place = [part for part in error["loc"] if part not in ("body", ONE, BATCH)]
+    place = [part for part in error["loc"] if part not in ("body", ONE, OWN, BATCH)]
     if kind == "json_invalid" or (kind == "missing" and not place):
         found = "an empty body" if value in (b"", "", None) else "text that is no valid JSON"
         return WrongField(field="body", expected=expected["body"], found=found)
@@ -98,7 +98,7 @@ def _explain_form(body: Any) -> WrongField:
         return WrongField(field="body", expected=expected, found=describe_value(body))
     expected = "exactly one of features and records"
     for key in body:
-        if key not in ("features", "records"):
+        if key not in ("features", "records", "id"):
             return WrongField(field=key[:80], expected=expected, found="an unknown key")
-    found = "both" if body else "an empty object"
+    found = "both" if len(body) > 1 else "neither" if body else "an empty object"
     return WrongField(field="body", expected=expected, found=found)

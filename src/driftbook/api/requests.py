@@ -22,6 +22,7 @@ from pydantic import (
 )
 from pydantic_core import CoreSchema, core_schema
 
+from driftbook.api.log.rows import GivenLabel
 from driftbook.api.served_task import ServedTask
 from driftbook.settings import LARGEST_NUMBER
 
@@ -73,8 +74,17 @@ def _row_type(features: Features) -> Any:
     return tuple.__class_getitem__(tuple(VALUE_TYPES[kind] for kind in kinds))
 
 
-# The two forms of a request; they stand in the place of an error and are left out of its field.
-ONE, BATCH = "(one)", "(batch)"
+# The forms of a request; they stand in the place of an error and are left out of its field.
+ONE, OWN, BATCH = "(one)", "(own)", "(batch)"
+
+# The id that a caller gives a row: no control characters, and what PostgreSQL stores as text.
+ID_EXPECTED = "text of 1 to 128 characters without control characters, or a whole number"
+_IdText = Annotated[StrictStr, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
+_IdNumber = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+RowId = Annotated[_IdText | _IdNumber, Expected(ID_EXPECTED)]
+GivenRowId = Annotated[_IdText | _IdNumber | None, Expected(f"{ID_EXPECTED}, or null")]
+# The key of that id in a record: the first that is no feature's name.
+_ID_KEYS = ("id", "record_id", "row_id", "caller_id")
 
 
 class OneRow(BaseModel):
@@ -82,10 +92,11 @@ class OneRow(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     features: Any
+    id: GivenRowId = Field(None, description="Your own id of the row; it comes back.")
 
 
 class Rows(BaseModel):
-    """A batch of rows; a key a feature."""
+    """A batch of rows; a key a feature, and your own id of the row if you like."""
 
     model_config = ConfigDict(extra="forbid")
     records: list[Any] = Field(min_length=1)
@@ -97,6 +108,7 @@ class RequestModels:
 
     features: Features
     names: list[str]
+    id_key: str
     predict: type[RootModel[Any]]
     rows: TypeAdapter[list[Any]]
     feedback: type[RootModel[Any]]
@@ -114,6 +126,9 @@ def build_request_models(features: Features, task: ServedTask) -> RequestModels:
         f"column_{position}": (VALUE_TYPES[kind], Field(alias=name))
         for position, (name, kind) in enumerate(features)
     }
+    id_key = name_id_key(names)
+    own = Field(None, alias=id_key, description="Your own id of the row; it comes back.")
+    columns["own_id"] = (GivenRowId, own)
     record = create_model("Record", __config__=ConfigDict(extra="forbid"), **columns)
     records: Any = Annotated[list[record], Field(min_length=1)]  # type: ignore[valid-type]
     batch = create_model("Rows", __base__=Rows, records=(records, ...))
@@ -124,28 +139,63 @@ def build_request_models(features: Features, task: ServedTask) -> RequestModels:
     return RequestModels(
         features=features,
         names=names,
+        id_key=id_key,
         predict=create_model("PredictRequest", __base__=RootModel[either]),
         rows=TypeAdapter(table),
         feedback=build_feedback_request(task),
     )
 
 
+def name_id_key(names: Sequence[str]) -> str:
+    """Return the key of the caller's own id in a record of features with these names.
+
+    >>> name_id_key(["age"]), name_id_key(["id", "age"])
+    ('id', 'record_id')
+    """
+    free = (key for key in _ID_KEYS if key not in names)
+    return next(free, "_".join([*_ID_KEYS, *names]))
+
+
 def _form_of(body: Any) -> str | None:
-    if not isinstance(body, dict) or len(body) != 1:
+    if not isinstance(body, dict) or len(body.keys() - {"id"}) != 1:
         return None
     return ONE if "features" in body else BATCH if "records" in body else None
 
 
-def list_rows(request: RootModel[Any]) -> tuple[bool, list[Any]]:
-    """Return whether one row was asked for as ``features``, and the rows in order of features."""
+@dataclass(frozen=True)
+class GivenRows:
+    """The rows of a request in order of features, and the caller's own ids of them."""
+
+    rows: list[Any]
+    ids: list[str | int | None]
+    single: bool  # asked for as ``features``
+
+
+def list_rows(request: RootModel[Any]) -> GivenRows:
+    """Return the rows that a request holds."""
     if isinstance(request.root, OneRow):
-        return True, [request.root.features]
-    # Pydantic keeps a model's values in the order of its fields.
-    return False, [list(vars(record).values()) for record in request.root.records]
+        return GivenRows([request.root.features], [request.root.id], True)
+    # Pydantic keeps a model's values in the order of its fields; the id is the last of them.
+    every = [list(vars(record).values()) for record in request.root.records]
+    ids = [values.pop() for values in every]
+    return GivenRows(every, ids, False)
+
+
+def find_repeated_id(ids: Sequence[str | int | None]) -> tuple[int, int] | None:
+    """Return the places of the first two rows with one id; 7 and "7" are the same.
+
+    >>> find_repeated_id(["a", None, "b", None, "a"])
+    (0, 4)
+    """
+    known: dict[str, int] = {}
+    for place, one in enumerate(ids):
+        if one is not None and known.setdefault(f"{one}", place) != place:
+            return known[f"{one}"], place
+    return None
 
 
 class TrueLabel(BaseModel):
-    """The true label of an answered prediction."""
+    """The true label of an answered prediction, by the id that it was answered with."""
 
     model_config = ConfigDict(extra="forbid")
     # PostgreSQL stores no NUL in text.
@@ -157,11 +207,19 @@ class TrueLabel(BaseModel):
     label: Any
 
 
+class OwnLabel(BaseModel):
+    """The true label of an answered prediction, by the caller's own id: of its newest one."""
+
+    model_config = ConfigDict(extra="forbid")
+    id: RowId
+    label: Any
+
+
 class TrueLabels(BaseModel):
     """A batch of true labels."""
 
     model_config = ConfigDict(extra="forbid")
-    feedback: list[TrueLabel] = Field(min_length=1)
+    feedback: list[TrueLabel | OwnLabel] = Field(min_length=1)
 
 
 def _label_type(task: ServedTask) -> Any:
@@ -179,22 +237,32 @@ def build_feedback_request(task: ServedTask) -> type[RootModel[Any]]:
     """Return the model of true labels for a task: one label, or a batch."""
     label: Any = (_label_type(task), ...)
     one = create_model("TrueLabel", __base__=TrueLabel, label=label)
-    batch: Any = (list.__class_getitem__(one), Field(min_length=1))
+    own = create_model("OwnLabel", __base__=OwnLabel, label=label)
+    by_id: Any = Annotated[one, Tag(ONE)] | Annotated[own, Tag(OWN)]
+    item: Any = Annotated[by_id, Discriminator(_label_form_of)]
+    batch: Any = (list.__class_getitem__(item), Field(min_length=1))
     many = create_model("TrueLabels", __base__=TrueLabels, feedback=batch)
-    either: Any = Annotated[
-        Annotated[one, Tag(ONE)] | Annotated[many, Tag(BATCH)], Discriminator(_label_form_of)
-    ]
+    either: Any = Annotated[by_id | Annotated[many, Tag(BATCH)], Discriminator(_label_form_of)]
     return create_model("FeedbackRequest", __base__=RootModel[either])
 
 
 def _label_form_of(body: Any) -> str:
-    return BATCH if isinstance(body, dict) and "feedback" in body else ONE
+    if not isinstance(body, dict):
+        return ONE
+    if "feedback" in body:
+        return BATCH
+    return OWN if "id" in body and "prediction_id" not in body else ONE
 
 
-def list_labels(request: RootModel[Any]) -> list[tuple[str, str]]:
-    """Return the labels as pairs of prediction id and label, as the log keeps it."""
+def list_labels(request: RootModel[Any]) -> list[GivenLabel]:
+    """Return the labels by the id that each was given with, as the log keeps them."""
     found = request.root.feedback if isinstance(request.root, TrueLabels) else [request.root]
-    return [(one.prediction_id, f"{one.label}") for one in found]
+    return [
+        GivenLabel(f"{one.id}", f"{one.label}", True)
+        if isinstance(one, OwnLabel)
+        else GivenLabel(one.prediction_id, f"{one.label}")
+        for one in found
+    ]
 
 
 # What feedback is read by while nothing is served.

@@ -1,12 +1,21 @@
 """The API's own endpoints: health, readiness, card, predictions and feedback."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 from fastapi.responses import PlainTextResponse, RedirectResponse, Response
 from pydantic import BaseModel
 
-from driftbook.api.answers import FeedbackStored, Health, ModelCard, Prediction, Predictions, Ready
+from driftbook.api.answers import (
+    FeedbackStored,
+    Health,
+    ModelCard,
+    Prediction,
+    Predictions,
+    Ready,
+    ValueWarning,
+)
 from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
@@ -16,12 +25,14 @@ from driftbook.api.dependencies import (
     require_ready,
     validate_for_model,
 )
+from driftbook.api.log.rows import GivenLabel
 from driftbook.api.metrics import METRICS_MEDIA_TYPE
 from driftbook.api.output import note_prediction
-from driftbook.api.problems import ProblemError, WrongField, document_answers
-from driftbook.api.requests import UNSERVED_REQUESTS, list_labels, list_rows
+from driftbook.api.problems import ProblemError, WrongField, document_answers, invalid_request
+from driftbook.api.requests import UNSERVED_REQUESTS, find_repeated_id, list_labels, list_rows
 from driftbook.api.served import ServedModel
 from driftbook.api.service import Scored, Service, log_problem
+from driftbook.api.value_limits import find_value_warnings
 from driftbook.data.prediction_log import LogUnavailableError
 
 api_router = APIRouter()
@@ -67,22 +78,44 @@ async def predict_rows(request: Request) -> Response:
     body = validate_for_model(
         served.requests.predict.model_validate_json, await request.body(), served.requests
     )
-    single, rows = list_rows(body)
+    given = list_rows(body)
+    rows = given.rows
     check_batch_size(service, len(rows), "records")
-    scored = await service.score_rows(served, rows)
+    _check_ids(given.ids, served.requests.id_key)
+    scored = await service.score_rows(served, rows, given.ids)
     note_prediction(request.scope, served, rows, scored, service.settings.serving.log_features)
-    if single:
-        return send_json(_prediction(scored[0], served))
-    predictions = [_prediction(one, served) for one in scored]
+    warned = find_value_warnings(served.limits, rows)
+    predictions = [
+        _prediction(one, served, warnings) for one, warnings in zip(scored, warned, strict=True)
+    ]
+    if given.single:
+        return send_json(predictions[0])
     return send_json(Predictions(model_version=served.version, predictions=predictions))
 
 
-def _prediction(scored: Scored, served: ServedModel) -> Prediction:
+def _check_ids(ids: Sequence[str | int | None], key: str) -> None:
+    """Return if no two rows of a request have one id.
+
+    Raises:
+        ProblemError: 422, feedback could not tell the rows apart.
+    """
+    if found := find_repeated_id(ids):
+        first, again = found
+        expected = "an id that no other row of the request has"
+        told = f"{ids[again]!r} as in records[{first}]"
+        raise invalid_request(
+            [WrongField(field=f"records[{again}].{key}", expected=expected, found=told)]
+        )
+
+
+def _prediction(scored: Scored, served: ServedModel, warnings: list[ValueWarning]) -> Prediction:
     return Prediction(
         prediction=scored.prediction,
         **served.task.describe(scored.score),
         model_version=served.version,
         prediction_id=scored.prediction_id,
+        id=scored.own_id,
+        warnings=warnings,
     )
 
 
@@ -94,16 +127,18 @@ def _prediction(scored: Scored, served: ServedModel) -> Prediction:
     openapi_extra=document_body("FeedbackRequest"),
 )
 async def store_feedback(request: Request, service: CurrentService) -> FeedbackStored:
-    """Store true labels by prediction id: all labels of a request or none.
+    """Store true labels: all labels of a request or none.
 
-    The same label again changes nothing; another one is refused.
+    A label comes with the ``prediction_id`` of the answer or with your own ``id`` of the row. Where
+    rows with that id were sent several times, as in a retry, it is the label of the newest
+    prediction. The same label again changes nothing; another one is refused.
     """
     models = UNSERVED_REQUESTS if service.served is None else service.served.requests
     body = validate_for_model(models.feedback.model_validate_json, await request.body(), models)
     labels = list_labels(body)
     check_batch_size(service, len(labels), "feedback", "labels")
     try:
-        result = await service.log.add_feedback(labels)
+        result = await service.log.add_feedback(labels, service.model_name)
     except LogUnavailableError as error:
         raise log_problem() from error
     service.metrics.count_feedback(result, len(labels))
@@ -111,20 +146,26 @@ async def store_feedback(request: Request, service: CurrentService) -> FeedbackS
         raise ProblemError(
             "not-found",
             "no prediction of that id was answered here, or it is past its retention",
-            _by_id(result.unknown_ids, "the id of an answered prediction", "an unknown id"),
+            _by_id(labels, result.unknown_ids, "an answered prediction's id", "an unknown id"),
         )
     if result.contradicting_ids:
         raise ProblemError(
             "contradicting-label",
             "the first label stands; nothing of this request was stored",
-            _by_id(result.contradicting_ids, "the label that is known", "the other label"),
+            _by_id(labels, result.contradicting_ids, "the label that is known", "another label"),
         )
     return FeedbackStored(stored=result.stored, known=result.known)
 
 
-def _by_id(ids: tuple[str, ...], expected: str, found: str) -> list[WrongField]:
+def _by_id(
+    labels: Sequence[GivenLabel], ids: Sequence[str], expected: str, found: str
+) -> list[WrongField]:
+    own = {label.id for label in labels if label.own}
     return [
-        WrongField(field=f"prediction_id {one}", expected=expected, found=found) for one in ids[:20]
+        WrongField(
+            field=f"{'id' if one in own else 'prediction_id'} {one}", expected=expected, found=found
+        )
+        for one in ids[:20]
     ]
 
 

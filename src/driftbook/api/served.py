@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from driftbook.api.requests import RequestModels, build_request_models
 from driftbook.api.served_task import ServedTask, read_served_task
 from driftbook.api.tensors import InferRequest, build_infer_request
+from driftbook.api.value_limits import ValueLimits, read_limits
 from driftbook.errors import UsageError
 from driftbook.model import scoring
 from driftbook.model.scoring import Scorer, WireRow, WireScore
@@ -39,6 +40,7 @@ class ServedModel:
     scorer: Scorer
     requests: RequestModels
     infer_request: type[InferRequest]
+    limits: tuple[ValueLimits, ...]
     loaded_at: float
     load_s: float
 
@@ -93,7 +95,8 @@ def load_served_model(
             f"model {version} is served elsewhere: its predictions are columns of the data, and "
             "there is nothing here to serve"
         )
-    scorer = _compiled(json.loads(contents["scorer.json"]), version)
+    compiled = json.loads(contents["scorer.json"])
+    scorer = _compiled(compiled, version)
     features = tuple((feature["name"], feature["kind"]) for feature in card["features"])
     task = read_served_task(card)
     return ServedModel(
@@ -104,6 +107,7 @@ def load_served_model(
         task=task,
         requests=build_request_models(features, task),
         infer_request=build_infer_request(features, task),
+        limits=read_limits(compiled, features),
         loaded_at=time.time(),
         scorer=scorer or _load_model_scorer(models, version, settings or ModelSettings()),
         load_s=time.perf_counter() - started,

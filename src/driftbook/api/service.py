@@ -42,6 +42,7 @@ class Scored:
     prediction_id: str
     prediction: int | float | str
     score: WireScore
+    own_id: str | int | None = None
 
 
 class Service:
@@ -106,6 +107,11 @@ class Service:
             if self.log.failure is not None:
                 await asyncio.to_thread(self.log.open)
 
+    @property
+    def model_name(self) -> str:
+        """Return the name that predictions are logged under."""
+        return self.settings.model_name if self.served is None else self.served.name
+
     def require_model(self) -> ServedModel:
         """Return what is being served.
 
@@ -128,8 +134,15 @@ class Service:
             raise log_problem()
         return served
 
-    async def score_rows(self, served: ServedModel, rows: Sequence[WireRow]) -> list[Scored]:
+    async def score_rows(
+        self,
+        served: ServedModel,
+        rows: Sequence[WireRow],
+        own_ids: Sequence[str | int | None] | None = None,
+    ) -> list[Scored]:
         """Return one scored row a row, after all of them are in the prediction log.
+
+        ``own_ids``: the caller's ids of the rows, which feedback may name.
 
         Raises:
             ProblemError: 503, the log cannot be written.
@@ -140,16 +153,19 @@ class Service:
         threshold = self.settings.serving.threshold
         now_us = time.time_ns() // 1000
         scored, logged = [], []
-        for row, score in zip(rows, scores, strict=True):
+        given = own_ids or [None] * len(rows)
+        for row, score, own in zip(rows, scores, given, strict=True):
             prediction_id = new_prediction_id()
             features = to_json(dict(zip(names, row, strict=True))).decode()
             logged.append(
                 PredictionRow(
                     prediction_id, now_us, served.name, served.version, features,
                     max(score) if isinstance(score, list) else score,
+                    None if own is None else f"{own}",
                 )
             )  # fmt: skip
-            scored.append(Scored(prediction_id, served.task.choose(score, threshold), score))
+            chosen = served.task.choose(score, threshold)
+            scored.append(Scored(prediction_id, chosen, score, own))
         try:
             await self.log.store(logged)
         except LogUnavailableError as error:

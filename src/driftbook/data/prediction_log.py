@@ -41,6 +41,7 @@ predictions_table = sa.Table(
     sa.Column("model_version", sa.Text, nullable=False),
     sa.Column("features", sa.Text, nullable=False),
     sa.Column("probability", sa.Double, nullable=False),
+    sa.Column("record_id", sa.Text),  # the caller's own id of the row, where it gave one
     sqlite_with_rowid=False,
 )
 feedback_table = sa.Table(
@@ -55,6 +56,12 @@ feedback_table = sa.Table(
 
 class LogUnavailableError(DriftbookError):
     """The prediction log cannot be written or read now."""
+
+
+def has_record_ids(engine: Engine) -> bool:
+    """Return whether the log keeps the callers' own ids: one of an earlier release does not yet."""
+    columns = sa.inspect(engine).get_columns(predictions_table.name)
+    return any(column["name"] == "record_id" for column in columns)
 
 
 def prediction_log_url(settings: Settings, artifacts: Path) -> str:
@@ -126,7 +133,8 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
     """Return the served traffic of this model, oldest first, for ``data.source: predictions``.
 
     One column a feature, the target (NaN where no feedback came) and, where the settings name
-    a timestamp, the time of the answer (naive UTC) under that name.
+    a timestamp, the time of the answer (naive UTC) under that name; likewise the callers' own ids
+    where they name ``data.record_id``.
 
     Raises:
         UsageError: there is no log yet, or it holds no prediction of this model.
@@ -142,7 +150,7 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
             "or name the log with log.url"
         )
     try:
-        columns, times_us, labels = _read_columns(engine, settings.model_name)
+        columns, times_us, labels, own_ids = _read_columns(engine, settings.model_name)
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
     finally:
@@ -155,6 +163,8 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
     frame = pd.DataFrame(columns)
     if settings.data.timestamp is not None:
         frame[settings.data.timestamp] = pd.to_datetime(pd.Series(times_us), unit="us")
+    if settings.data.record_id is not None:
+        frame[settings.data.record_id] = pd.Series(own_ids, dtype=object)
     told = pd.Series(labels, dtype=object)
     numbers = pd.to_numeric(told, errors="coerce").astype("float64")
     named = bool(numbers.isna().gt(told.isna()).any())
@@ -164,10 +174,12 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
 
 def _read_columns(
     engine: Engine, model_name: str
-) -> tuple[dict[str, list[Any]], list[int], list[str | int | None]]:
-    """Return the features by name, the times of the answers in microseconds, and the labels."""
+) -> tuple[dict[str, list[Any]], list[int], list[str | int | None], list[str | None]]:
+    """Return features by name, times of the answers in microseconds, labels and callers' ids."""
+    known = predictions_table.c
+    own: Any = known.record_id if has_record_ids(engine) else sa.null()
     query = (
-        sa.select(predictions_table.c.features, predictions_table.c.time_us, feedback_table.c.label)
+        sa.select(known.features, known.time_us, feedback_table.c.label, own)
         .outerjoin_from(
             predictions_table,
             feedback_table,
@@ -179,10 +191,11 @@ def _read_columns(
     columns: dict[str, list[Any]] = {}
     times_us: list[int] = []
     labels: list[str | int | None] = []
+    own_ids: list[str | None] = []
     with engine.connect() as connection:
         # The texts are many times larger than the numbers in them: never all of them at once.
         rows = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
-        for text, time_us, label in rows:
+        for text, time_us, label, own_id in rows:
             values = from_json(text)
             # A feature that a version did not have is missing in its rows.
             for name in (name for name in values if name not in columns):
@@ -191,4 +204,5 @@ def _read_columns(
                 column.append(values.get(name))
             times_us.append(time_us)
             labels.append(label)
-    return columns, times_us, labels
+            own_ids.append(own_id)
+    return columns, times_us, labels, own_ids

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SCORER_TOLERANCE = 1e-6
 PROBE_ROWS = 256
+# Of a column with more different texts no list is kept: a new one is no news there.
+MOST_LEVELS = 10_000
 _LARGEST = 1.7976931348623157e308
 
 
@@ -33,6 +35,7 @@ def compile_model(model: Model) -> dict[str, Any]:
     The document carries a probe (reference rows with scikit-learn's probabilities), so that a
     server can prove it again where scikit-learn is not loaded. Where compiling fails the
     document's ``kind`` is ``none`` and ``reason`` says why; the probe is there all the same.
+    ``seen``: what the reference holds of each feature, see :func:`list_seen_values`.
     """
     if model.prediction:
         reason = "the model is served elsewhere"
@@ -41,6 +44,7 @@ def compile_model(model: Model) -> dict[str, Any]:
     expected = model.predict(model.reference)
     chosen = np.unique(np.linspace(0, len(rows) - 1, min(PROBE_ROWS, len(rows))).astype(int))
     probe = {"rows": [rows[i] for i in chosen], "probabilities": expected[chosen].tolist()}
+    known = {"probe": probe, "seen": list_seen_values(rows, model.features)}
     try:
         document = _document(model)
         scorer = scoring.build_scorer(document)
@@ -49,9 +53,34 @@ def compile_model(model: Model) -> dict[str, Any]:
             raise NotCompiledError(f"differs from scikit-learn by {difference:.1e}")
     except NotCompiledError as error:
         document = {"format": scoring.SCORER_FORMAT, "kind": "none", "reason": str(error)}
-        return {**document, "probe": probe}
+        return {**document, **known}
     proof = {"rows": len(rows), "largest_difference": difference}
-    return {**document, "proof": proof, "probe": probe}
+    return {**document, "proof": proof, **known}
+
+
+def list_seen_values(
+    rows: Sequence[WireRow], features: Sequence[Feature]
+) -> list[list[float] | list[str] | None]:
+    """Return by feature its least and largest number, or its categories in order.
+
+    None where nothing can be said: of booleans, of a column without any value, and of more
+    different texts than ``MOST_LEVELS``.
+
+    >>> from driftbook.data.columns import Feature
+    >>> features = [Feature("x", "numeric"), Feature("y", "categorical")]
+    >>> list_seen_values([[1.5, "b"], [None, "a"]], features)
+    [[1.5, 1.5], ['a', 'b']]
+    """
+    found: list[list[float] | list[str] | None] = []
+    for feature, column in zip(features, zip(*rows, strict=True), strict=True):
+        values = {value for value in column if value is not None}
+        if not values or feature.kind == "boolean":
+            found.append(None)
+        elif feature.kind == "categorical":
+            found.append(sorted(values) if len(values) <= MOST_LEVELS else None)
+        else:
+            found.append([float(min(values)), float(max(values))])
+    return found
 
 
 def measure_largest_difference(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
 
 from driftbook.api.log import retention, rows
-from driftbook.api.log.rows import FeedbackResult, PredictionRow
+from driftbook.api.log.rows import FeedbackResult, GivenLabel, PredictionRow
 from driftbook.data.prediction_log import (
     LogUnavailableError,
     connect_prediction_log,
@@ -38,7 +38,8 @@ class _Job(NamedTuple):
 
     done: asyncio.Future[FeedbackResult]
     predictions: Sequence[PredictionRow]
-    labels: Sequence[tuple[str, str]]
+    labels: Sequence[GivenLabel]
+    model_name: str
 
 
 _Results = list[FeedbackResult | LogUnavailableError]
@@ -92,25 +93,28 @@ class LogWriter:
         Raises:
             LogUnavailableError: they are not, and must not be answered.
         """
-        await self._submit(predictions, ())
+        await self._submit(predictions, (), "")
 
-    async def add_feedback(self, labels: Sequence[tuple[str, str]]) -> FeedbackResult:
-        """Return what became of the labels, once that is committed.
+    async def add_feedback(self, labels: Sequence[GivenLabel], model_name: str) -> FeedbackResult:
+        """Return what became of the labels of a model's predictions, once that is committed.
 
         Raises:
             LogUnavailableError: the log cannot be written.
         """
-        return await self._submit((), labels)
+        return await self._submit((), labels, model_name)
 
     def _submit(
-        self, predictions: Sequence[PredictionRow], labels: Sequence[tuple[str, str]]
+        self,
+        predictions: Sequence[PredictionRow],
+        labels: Sequence[GivenLabel],
+        model_name: str,
     ) -> asyncio.Future[FeedbackResult]:
         if self.pending >= MAX_PENDING:
             raise LogUnavailableError(
                 f"the prediction log is behind by {self.pending} requests; try again later"
             )
         loop = asyncio.get_running_loop()
-        job = _Job(loop.create_future(), predictions, labels)
+        job = _Job(loop.create_future(), predictions, labels, model_name)
         self._waiting.append(job)
         self.pending += 1
         if self._writing_since is None:
@@ -151,7 +155,7 @@ class LogWriter:
             connection = self._connection = self._connection or self._engine.connect()
             refused = self._insert_predictions(jobs, connection)
             results = [
-                refused.get(number) or self._insert_labels(job.labels, connection)
+                refused.get(number) or self._insert_labels(job.labels, job.model_name, connection)
                 for number, job in enumerate(jobs)
             ]
         except (SQLAlchemyError, LogUnavailableError) as error:
@@ -193,12 +197,12 @@ class LogWriter:
         return {}
 
     def _insert_labels(
-        self, labels: Sequence[tuple[str, str]], connection: Connection
+        self, labels: Sequence[GivenLabel], model_name: str, connection: Connection
     ) -> FeedbackResult | LogUnavailableError:
         if not labels:
             return FeedbackResult()
         try:
-            result = rows.insert_feedback(connection, labels)
+            result = rows.insert_feedback(connection, labels, model_name)
         except _BAD_VALUES as error:
             connection.rollback()
             return self._refuse(error)
