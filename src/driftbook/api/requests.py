@@ -80,7 +80,7 @@ ONE, OWN, BATCH = "(one)", "(own)", "(batch)"
 # The id that a caller gives a row: no control characters, and what PostgreSQL stores as text.
 ID_EXPECTED = "text of 1 to 128 characters without control characters, or a whole number"
 _IdText = Annotated[StrictStr, Field(min_length=1, max_length=128, pattern=r"^[^\x00-\x1f\x7f]+$")]
-_IdNumber = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63)]
+_IdNumber = Annotated[int, Field(strict=True, ge=-(2**63), lt=2**63), BeforeValidator(round_whole)]
 RowId = Annotated[_IdText | _IdNumber, Expected(ID_EXPECTED)]
 GivenRowId = Annotated[_IdText | _IdNumber | None, Expected(f"{ID_EXPECTED}, or null")]
 # The key of that id in a record: the first that is no feature's name.
