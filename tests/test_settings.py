@@ -87,6 +87,36 @@ def test_model_name_falls_back_to_the_target() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("data/churn.csv.gz", "churn"),
+        ("/srv/Flow 7/", "Flow-7"),
+        ("data/churn/part-*.parquet", "churn"),
+        ("s3://bucket/churn/year=2024/*.parquet?region=x", "churn"),
+        ("rows.v2.PARQUET", "rows.v2"),
+        ("*.csv", "target"),
+        ("synthetic:none", "target"),
+        ("predictions", "target"),
+    ],
+)
+def test_a_target_that_says_nothing_gives_no_name(source: str, name: str) -> None:
+    data = {"source": source, "target": "target"}
+    found = Settings.parse({"data": data})
+    assert found.model_name == name
+    assert Settings.parse({"data": data | {"target": "y"}}).model_name == "y"
+    assert Settings.parse({"data": data, "model": {"name": "mine"}}).model_name == "mine"
+
+
+def test_a_model_keeps_the_name_that_it_is_served_by() -> None:
+    file = Settings.parse({"data": {"source": "churn.csv"}})
+    assert file.served_as("target").model_name == "target"
+    assert file.served_as("another").model_name == "churn"
+    log = Settings.parse({"data": {"source": "predictions", "target": "target"}})
+    assert log.served_as("churn").model_name == "churn"
+    assert log.served_as("churn").model_dump() == log.model_dump()
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32])
 def test_a_seed_that_numpy_does_not_take_is_refused(seed: int) -> None:
     with pytest.raises(UsageError, match=rf"model\.seed.*{seed}"):

@@ -33,6 +33,7 @@ ESTIMATORS = ("linear", "hist_gradient_boosting", "external")
 _FLIGHTS = {"target": "delayed", "timestamp": "time_hour", "window": "month"}
 _SYNTHETIC = {"target": "target", "timestamp": None, "window": 1200}
 _FILES = {"target": "target", "timestamp": None, "window": 1000}
+_FILE_ENDINGS = r"(\.(csv|tsv|txt|parquet|pq|gz|bz2|xz|zip|zst))+$"
 
 
 def parse_scenario(source: str) -> tuple[str, str]:
@@ -302,6 +303,7 @@ class Settings(Section):
     card: CardSettings = CardSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())
+    _served_as: str | None = PrivateAttr(default=None)
 
     @model_validator(mode="after")
     def _has_predictions(self) -> Settings:
@@ -349,12 +351,34 @@ class Settings(Section):
 
     @property
     def model_name(self) -> str:
-        """Return the name the model is served under: ``model.name``, or the target's name."""
+        """Return the name the model is served under: ``model.name``, or the target's name.
+
+        A target that is called just ``target`` says nothing: then the source's file or folder does.
+        """
+        said_nothing = self.data.target == "target"
         return (
             self.model.name
-            or re.sub(r"[^A-Za-z0-9._-]+", "-", self.data.target).strip("-.")
-            or "model"
+            or self._served_as
+            or (name_source(self.data.source) if said_nothing else "")
+            or self.target_name
         )
+
+    def served_as(self, name: str) -> Settings:
+        """Return the same settings about a model that goes by a name already.
+
+        It counts where they name none and find none but the target's or the source's: a model that
+        an earlier release named, or one whose own predictions are the source.
+        """
+        if name != self.target_name and self.data.source != "predictions":
+            return self
+        other = self.model_copy()
+        other._served_as = name  # noqa: SLF001
+        return other
+
+    @property
+    def target_name(self) -> str:
+        """Return the target's name as that of a model; earlier releases named all models so."""
+        return _plain_name(self.data.target) or "model"
 
     @classmethod
     def load(cls, path: str | Path) -> Settings:
@@ -397,6 +421,27 @@ class Settings(Section):
     def to_yaml(self) -> str:
         """Return the settings as YAML that :meth:`load` reads back to an equal record."""
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+
+def name_source(source: str) -> str:
+    """Return the name of the source's file, or of its folder for a glob; empty where it has none.
+
+    >>> name_source("data/churn.csv.gz"), name_source("s3://bucket/churn/part-*.parquet?x=1")
+    ('churn', 'churn')
+    >>> name_source("flights"), name_source("synthetic:none"), name_source("./*.csv")
+    ('', '', '')
+    """
+    if source in ("flights", "predictions") or source.startswith("synthetic:"):
+        return ""
+    if "://" in source:
+        source = source.rpartition("://")[2].partition("?")[0]
+    parts = [part for part in re.split(r"[/\\\\]", source) if part.strip(".")]
+    fixed = [part for part in parts if not re.search(r"[*?\[=]", part)]
+    return _plain_name(re.sub(_FILE_ENDINGS, "", fixed[-1], flags=re.IGNORECASE)) if fixed else ""
+
+
+def _plain_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
 
 
 def _explain(error: ValidationError) -> str:

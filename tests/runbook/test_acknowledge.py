@@ -13,8 +13,10 @@ from click.testing import CliRunner, Result
 from driftbook.data import synthetic
 from driftbook.runbook import run as runs
 from driftbook.runbook.cli import main
+from driftbook.runbook.project import locate_project
 from driftbook.site import pages
 from driftbook.store import evidence, registry, registry_models
+from serving_models import numeric_model
 
 BREAKS = "rows-0005"  # the first window in which f0 stands still
 SETTINGS = "data: {source: rows.csv, target: target, window: 240, reference: 2}\n"
@@ -51,6 +53,19 @@ def test_before_the_first_run_there_is_nothing_to_accept(tmp_path: Path) -> None
     early = driftbook(tmp_path, "acknowledge", "f0", "--why", "x")
     assert early.exit_code == 1 and "run 'driftbook run' first" in early.stderr
     assert not (tmp_path / "artifacts").exists()
+
+
+def test_the_model_has_the_name_of_its_file(project: Path, tmp_path: Path) -> None:
+    plain = locate_project(project / "runbook.yaml", tmp_path)
+    assert plain.settings.model_name == "rows"
+    registry_models.save_model(tmp_path / "models", numeric_model())
+    registry.set_first_champion(tmp_path / "models", numeric_model().version)
+    for source, name in (("rows.csv", "rows"), ("predictions", "small")):
+        file = tmp_path / "runbook.yaml"
+        file.write_text(SETTINGS.replace("rows.csv", source), encoding="utf-8")
+        assert locate_project(file, tmp_path).settings.model_name == name
+    (tmp_path / "models" / numeric_model().version / "card.json").write_text("{")
+    assert locate_project(file, tmp_path).settings.model_name == "target"
 
 
 def test_a_lasting_change_is_accepted_and_taken_back(project: Path) -> None:

@@ -17,6 +17,7 @@ from driftbook.settings import Settings
 from driftbook.site import notebook_words, pages
 from driftbook.site.cells import split_front_matter
 from driftbook.site.decision_page import CommandLine, compose_decision_page
+from driftbook.site.figures.decision import TREND
 from driftbook.site.render_without_quarto import Page, convert_markdown
 from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
 from driftbook.words import render_words
@@ -191,7 +192,8 @@ def test_pages_of_every_task_name_its_loss_and_no_other(of_task: PublishedRun) -
     wanted = TASKS[of_task.task]
     front = compose_front(of_task)
     texts = [front, pages.compose_performance_page(of_task)[0]]
-    texts += [pages.compose_history_page(of_task)[0], pages.compose_run_page(of_task.history[0])]
+    twice = replace(of_task, history=of_task.history * 2)
+    texts += [pages.compose_history_page(twice)[0], pages.compose_run_page(of_task.history[0])]
     for text in texts:
         assert wanted in text or wanted.capitalize() in text
         assert all(name not in text for name in {"Brier loss", "squared error"} - {wanted})
@@ -221,6 +223,60 @@ def test_runs_of_another_loss_leave_no_number_in_the_history(
     table = tabulate_past_runs(both, "squared_error")
     assert table["realised"].notna().tolist() == [False, of_task.task == "regression"]
     assert pages.compose_history_page(mixed)[1]["history.png"].png
+
+
+def test_what_is_accepted_is_no_broken_column_on_any_page(
+    published: dict[str, PublishedRun],
+) -> None:
+    run = published["investigate"]
+    faults = run.quality.assign(severity="accepted")
+    keys = {"who": "ann", "when": "2026-01-02T03:04:05+00:00", "window": "rows-0007"}
+    signed = [{"column": "f0", "why": "a <new> sensor", **keys}]
+    drift = run.drift.assign(accepted=True, matters=False, alarm=False)
+    text = compose_decision_page(replace(run, quality=faults, drift=drift), CommandLine())
+    assert "• 3 accepted" in text and "Accepted as changed for good: f0, f1, f2." in text
+    assert "Nothing is broken." in text and "✗ 3 broken" not in text
+    assert "Only what is accepted as changed has moved." in text
+    html = convert_markdown(
+        render_words("quality.md.j2", faults=faults, acknowledged=signed), Page("page", {})
+    )
+    assert "<code>f0</code> is accepted as changed for good</strong> by ann, on 2026-01-02" in html
+    assert "a &lt;new&gt; sensor" in html and "is accepted" not in render_words(
+        "quality.md.j2", faults=faults
+    )
+    assert "raises no alarm" in notebook_words.describe_drift(drift)
+    past = PastRun({**run.recommendation, "acknowledged": signed}, "0" * 64)
+    assert "is accepted as changed for good" in pages.compose_run_page(past)
+
+
+def test_the_ledger_on_the_history_page_names_the_column(
+    published: dict[str, PublishedRun],
+) -> None:
+    line = {"when": "2026-01-02T03:04:05+00:00", "from": "m1", "to": "m1", "who": "ann"}
+    ledger = [
+        {**line, "event": "acknowledge", "column": "f0", "why": "new | sensor"},
+        {**line, "event": "withdraw", "column": "f0", "why": "mended"},
+    ]
+    body, _ = pages.compose_history_page(replace(published["hold"], ledger=ledger))
+    told = [one for one in body.splitlines() if " f0 " in one]
+    assert ["withdraw f0" in told[0], "acknowledge f0" in told[1]] == [True, True]
+    assert "new \\| sensor" in told[1]
+
+
+def test_one_run_shows_what_the_data_tell_of_windows_before_it(
+    published: dict[str, PublishedRun],
+) -> None:
+    one = published["monitor"]
+    body, pictures = pages.compose_history_page(one)
+    assert "it judged window `rows-0007`, and its answer is monitor" in body
+    assert not pictures and "fig-" not in body and "1 finished run." in body
+    names = [name for columns in TREND.values() for name in columns if name]
+    rows = [{"window": f"rows-{n}", **dict.fromkeys(names, 0.2)} for n in range(4)]
+    shown, drawn = pages.compose_history_page(replace(one, trend=pd.DataFrame(rows)))
+    assert "in each of the 4 windows since its reference" in shown and drawn["history.png"].png
+    again = replace(one, history=(*one.history, *one.history))
+    later, marks = pages.compose_history_page(again)
+    assert "Every decision by window" in later and "is no history" not in later and marks
 
 
 def test_drift_of_no_single_feature_is_not_called_calm(published: dict[str, PublishedRun]) -> None:

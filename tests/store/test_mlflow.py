@@ -126,7 +126,7 @@ def check_run(client: Any, model: training.Model) -> None:
     experiment = client.get_experiment_by_name("demo")
     (run,) = client.search_runs([experiment.experiment_id])
     assert run.info.status == "FINISHED"
-    assert run.info.run_name == "demo"
+    assert run.info.run_name == "demo rows-0007"
     assert run.info.start_time == 1767225600000
     assert run.data.params["data.source"] == "synthetic:none"
     assert run.data.params["model.name"] == "demo"

@@ -20,6 +20,7 @@ from driftbook.runbook.terminal import Terminal
 from driftbook.words import render_words
 
 if TYPE_CHECKING:
+    from driftbook.settings import Settings
     from driftbook.store.transaction import StagedRun
 
 
@@ -123,7 +124,7 @@ def _published(project: Project, job: RunbookJob, new: bool) -> Iterator[StagedR
     """Give a staged run and publish it at the end; leave no trace of one that stops before."""
     from driftbook.store import transaction
 
-    _refuse_another_model(project.settings.model_name, project.artifacts)
+    _refuse_another_model(project.settings, project.artifacts)
     staged = transaction.stage_run(
         project.settings, project.artifacts, job.window, job.notes, job.kind
     )
@@ -161,7 +162,7 @@ def _carry_over(
     return str(data["window"])
 
 
-def _refuse_another_model(name: str, artifacts: Path) -> None:
+def _refuse_another_model(settings: Settings, artifacts: Path) -> None:
     from driftbook.store import registry
 
     models = artifacts / paths.MODELS
@@ -169,10 +170,12 @@ def _refuse_another_model(name: str, artifacts: Path) -> None:
     if champion is None:
         return
     found = json.loads(registry.read_verified_files(models, champion)["card.json"])["name"]
+    name = settings.model_name
     if found != name:
         raise UsageError(
             f"{artifacts} holds the model {found!r}, the settings are about {name!r}; give each "
-            "model a folder of its own with --artifacts"
+            f"model a folder of its own with --artifacts, or set model.name to {found} if it is "
+            "the same"
         )
 
 

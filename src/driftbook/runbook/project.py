@@ -32,7 +32,7 @@ class Project:
         Raises:
             UsageError: what is wrong with them, and where.
         """
-        found = Settings.load(self.settings_file)
+        found = name_as_served(Settings.load(self.settings_file), self.artifacts)
         if not self.quick:
             return found
         # As many windows as ever: those of a number of rows shrink with them.
@@ -91,6 +91,21 @@ class Project:
             for message in transaction.recover_artifacts(self.artifacts):
                 say(message)
             yield
+
+
+def name_as_served(settings: Settings, artifacts: Path) -> Settings:
+    """Return the settings about the champion in ``artifacts`` by its name, where they give none."""
+    from driftbook.store import registry
+
+    if settings.model.name is not None:
+        return settings
+    models = artifacts / paths.MODELS
+    try:
+        champion = registry.read_index(models).aliases.get("champion")
+        card = {} if champion is None else registry.read_card(champion, models)
+    except (DriftbookError, OSError, ValueError):
+        return settings  # whoever loads the champion tells what is wrong
+    return settings.served_as(str(card["name"])) if "name" in card else settings
 
 
 def locate_project(settings_file: Path | None = None, artifacts: Path | None = None) -> Project:

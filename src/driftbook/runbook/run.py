@@ -29,6 +29,7 @@ from driftbook.model import training
 from driftbook.model.importing import import_from
 from driftbook.model.priced import price_model
 from driftbook.model.training import Model
+from driftbook.runbook.project import name_as_served
 from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
 from driftbook.store.acknowledgements import Acknowledgement, read_acknowledgements
@@ -337,7 +338,7 @@ def open_run(
     """
     artifacts = paths.resolve_path(artifacts_dir)
     if run_id is None:
-        settings = Settings.load(paths.resolve_path(settings_file))
+        settings = name_as_served(Settings.load(paths.resolve_path(settings_file)), artifacts)
         return Run(SCRATCH_RUN, settings, artifacts, artifacts / paths.SCRATCH, window)
     if (artifacts / paths.STAGING / run_id / paths.RUN_NOTE).exists():
         return _open_staged(artifacts, run_id)
@@ -358,6 +359,7 @@ def _open_staged(artifacts: Path, run_id: str) -> Run:
 def _open_folder(artifacts: Path, folder: Path) -> Run:
     note = files.read_json_object(folder / paths.RUN_NOTE)
     settings = Settings.load(folder / paths.RUN_SETTINGS).based(*map(Path, note["bases"]))
+    settings = name_as_served(settings, artifacts)
     pinned = note["champion"], note.get("ledger_lines", 0)
     return Run(folder.name, settings, artifacts, folder, note["window"], *pinned)
 

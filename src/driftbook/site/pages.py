@@ -45,15 +45,25 @@ def compose_history_page(run: PublishedRun) -> tuple[str, Pictures]:
     """Return the history page's body after its listing, and its pictures."""
     past = tabulate_past_runs(run.history, run.loss)
     past = past.sort_values("window", kind="stable", ignore_index=True)
+    several = len(past) > 1
+    pictures = {}
+    if several:
+        pictures["history.png"] = draw_past_decisions(past, run.loss)
+    elif len(run.trend) > 1:  # what the data tell of windows that no run has judged
+        pictures["history.png"] = draw_over_time(run.trend, TREND, name_metric(run.loss))
     body = render_words(
         "history_page.md.j2",
+        several=several,
+        windows=len(run.trend) if pictures else 0,
+        window=run.window,
+        action=str(run.recommendation["action"]),
         runs=len(run.history),
         run_id=run.run_id,
         older=list(reversed(run.history[:-MOST_RUN_PAGES])),
         ledger=_tabulate_ledger(run),
         loss=run.loss,
     )
-    return body, {"history.png": draw_past_decisions(past, run.loss)}
+    return body, pictures
 
 
 def _tabulate_ledger(run: PublishedRun) -> pd.DataFrame:

@@ -26,7 +26,7 @@ def describe_tracked_run(artifacts: Path, folder: Path) -> dict[str, Any]:
     started = started if started.tzinfo else started.replace(tzinfo=UTC)
     return {
         "run_id": note["run_id"],
-        "run_name": settings.model_name,
+        "run_name": f"{settings.model_name} {decision['window']}",
         "experiment": settings.tracking.experiment or settings.model_name,
         "started_ms": round(started.timestamp() * 1000),
         "params": dict(flatten_settings(settings.model_dump(mode="json"))),
