@@ -359,7 +359,7 @@ class Settings(Section):
         return (
             self.model.name
             or self._served_as
-            or (name_source(self.data.source) if said_nothing else "")
+            or (derive_source_name(self.data.source) if said_nothing else "")
             or self.target_name
         )
 
@@ -423,12 +423,12 @@ class Settings(Section):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
 
-def name_source(source: str) -> str:
+def derive_source_name(source: str) -> str:
     """Return the name of the source's file, or of its folder for a glob; empty where it has none.
 
-    >>> name_source("data/churn.csv.gz"), name_source("s3://bucket/churn/part-*.parquet?x=1")
+    >>> derive_source_name("data/churn.csv.gz"), derive_source_name("s3://bucket/churn/part-*.parquet?x=1")
     ('churn', 'churn')
-    >>> name_source("flights"), name_source("synthetic:none"), name_source("./*.csv")
+    >>> derive_source_name("flights"), derive_source_name("synthetic:none"), derive_source_name("./*.csv")
     ('', '', '')
     """
     if source in ("flights", "predictions") or source.startswith("synthetic:"):

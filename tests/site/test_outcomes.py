@@ -233,10 +233,10 @@ def test_what_is_accepted_is_no_broken_column_on_any_page(
     keys = {"who": "ann", "when": "2026-01-02T03:04:05+00:00", "window": "rows-0007"}
     signed = [{"column": "f0", "why": "a <new> sensor", **keys}]
     drift = run.drift.assign(accepted=True, matters=False, alarm=False)
-    text = compose_decision_page(replace(run, quality=faults, drift=drift), CommandLine())
+    text, _ = compose_decision_page(replace(run, quality=faults, drift=drift), CommandLine())
     assert "• 3 accepted" in text and "Accepted as changed for good: f0, f1, f2." in text
     assert "Nothing is broken." in text and "✗ 3 broken" not in text
-    assert "Only what is accepted as changed has moved." in text
+    assert "Only what is accepted has changed." in text
     html = convert_markdown(
         render_words("quality.md.j2", faults=faults, acknowledged=signed), Page("page", {})
     )
