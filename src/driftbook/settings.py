@@ -426,10 +426,10 @@ class Settings(Section):
 def derive_source_name(source: str) -> str:
     """Return the name of the source's file, or of its folder for a glob; empty where it has none.
 
-    >>> derive_source_name("data/churn.csv.gz"), derive_source_name("s3://bucket/churn/part-*.parquet?x=1")
+    >>> derive_source_name("data/churn.csv.gz"), derive_source_name("s3://bucket/churn/a*.pq?x=1")
     ('churn', 'churn')
-    >>> derive_source_name("flights"), derive_source_name("synthetic:none"), derive_source_name("./*.csv")
-    ('', '', '')
+    >>> [derive_source_name(source) for source in ("flights", "synthetic:none", "./*.csv")]
+    ['', '', '']
     """
     if source in ("flights", "predictions") or source.startswith("synthetic:"):
         return ""
