@@ -62,8 +62,10 @@ POLICIES = Path("backtest", "policies.csv")
 RUNS_TABLE = Path("tracking", "runs.csv")
 MANIFEST = Path("manifest.json")
 REQUIRED_FILES = (TRAIN_EVAL_SUMMARY, DRIFT_REPORT, RECOMMENDATION, API_CHECKS, RUNS_TABLE)
+# What notebooks of the owner's write.
+OWN_PART = "own"
 # The folders that a run or a backtest replaces as a whole, where it wrote to them.
-PUBLISHED_PARTS = (*STEP_PARTS.values(), "tracking", "backtest")
+PUBLISHED_PARTS = (*STEP_PARTS.values(), OWN_PART, "tracking", "backtest")
 
 # What the artifacts folder keeps beside them.
 MODELS = Path("models")
@@ -74,8 +76,11 @@ STAGING = Path(".staging")
 SCRATCH = Path("scratch")
 FAILED = Path("failed")
 LOG = Path("log")
+ALERTS = Path("alerts.json")  # which decisions were told, and to whom
 MLFLOW_STORE = Path("tracking", "mlflow.db")
 MLFLOW_FILES = Path("tracking", "mlflow-files")
+# Within the folder of the pages.
+FIRST_CHART = Path("figures", "story.png")
 # Within the folder of a run.
 RUN_NOTE = Path("run.json")
 RUN_SETTINGS = Path("settings.yaml")
@@ -96,6 +101,16 @@ def find_project_root(start: Path | None = None) -> Path:
     start = (start or Path.cwd()).resolve()
     holding = (folder for folder in walk_upward(start) if (folder / SETTINGS_FILE).is_file())
     return next(holding, start)
+
+
+def find_layout() -> Path:
+    """Return the folder of the runbook's own notebooks, hand-written pages and settings.
+
+    A wheel carries them inside the package; otherwise they are those of the checkout.
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / "layout"
+    return inside if inside.is_dir() else package.parents[1]
 
 
 def resolve_path(path: str | Path) -> Path:

@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from driftbook import paths
-from driftbook.errors import UsageError
+from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook.command import skip_iri_grammar
 from driftbook.runbook.kernel import WarmKernel
 from driftbook.runbook.project import Project
@@ -80,13 +80,16 @@ def perform_job(
         job = replace(job, first=paths.FIRST_STEP)
     job = _start_with_what_changed(project, job, terminal)
     chosen = job.find_notebooks(project)
+    own = project.find_own_notebooks() if job.kind == "run" else []
     with WarmKernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
         skip_iri_grammar()
-        from driftbook.runbook import notebooks
+        from driftbook.runbook import alerts, notebooks
         from driftbook.store import runs_table
 
         notebooks.check_parameters(chosen, job.fill_parameters(project))
+        for notebook in own:
+            notebooks.read_parameters(notebook)
         made = not project.artifacts.exists()
         with project.hold_artifacts(terminal.say, create=True):
             # Another first run may have published here since; nothing of it is this one's.
@@ -101,10 +104,16 @@ def perform_job(
                     kernel=kernel,
                     terminal=terminal,
                     cell_timeout_s=cell_timeout,
+                    own=own,
                 )
                 if job.kind == "run":
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
-            page = _render(project, terminal) if render else None
+            page, broken = _render(project, terminal) if render else (None, None)
+    # Not before the folder is free: a slow server keeps no other command waiting.
+    if job.kind == "run":
+        alerts.send_alerts(project, staged.run_id, page, terminal)
+    if broken is not None:
+        raise broken
     return FinishedJob(staged.run_id, page, perf_counter() - started)
 
 
@@ -179,11 +188,15 @@ def _refuse_another_model(settings: Settings, artifacts: Path) -> None:
         )
 
 
-def _render(project: Project, terminal: Terminal) -> Path | None:
+def _render(project: Project, terminal: Terminal) -> tuple[Path | None, DriftbookError | None]:
+    """Return the first page, or why there is none: the run is published, and told, all the same."""
     # The pages are about a decision; a backtest in an empty folder has none to show.
     if not (project.artifacts / paths.RECOMMENDATION).is_file():
-        return None
+        return None, None
     from driftbook.site.render import render_site
 
-    with terminal.step("pages"):
-        return render_site(project.artifacts, options=project.options)
+    try:
+        with terminal.step("pages"):
+            return render_site(project.artifacts, options=project.options), None
+    except DriftbookError as error:
+        return None, error

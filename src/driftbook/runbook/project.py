@@ -50,21 +50,41 @@ class Project:
 
     @cached_property
     def notebooks(self) -> Path:
-        """Return the folder of the notebooks: near the settings, near here, or in the checkout.
+        """Return the folder of the notebooks: near the settings, near here, or our own.
 
         Raises:
             UsageError: there is none.
         """
         first = paths.NOTEBOOKS / paths.STEPS[paths.FIRST_STEP]
         near, here = self.settings_file.parent, Path.cwd()
-        checkout = Path(__file__).resolve().parents[3]
-        for folder in (*paths.walk_upward(near), *paths.walk_upward(here), checkout):
+        own = paths.find_layout()
+        for folder in (*paths.walk_upward(near), *paths.walk_upward(here), own):
             if (folder / first).is_file():
                 return folder / paths.NOTEBOOKS
         raise UsageError(
             f"no folder {first.parent}/ with {first.name} above {near} or {here}; run from inside "
             "the project"
         )
+
+    def find_own_notebooks(self) -> list[Path]:
+        """Return the owner's notebooks, which stand beside the settings or where these say.
+
+        Raises:
+            UsageError: the site has a page of such a name already.
+        """
+        given = self.settings.runbook.notebooks
+        if not given:
+            return []
+        from driftbook.site.render import list_page_names
+
+        pages = list_page_names()
+        for notebook in map(Path, given):
+            if notebook.stem.lower() in pages or notebook.stem.lower().startswith("run-"):
+                raise UsageError(
+                    f"runbook.notebooks names {notebook}, but the page {notebook.stem}.html is the "
+                    "runbook's own; give the notebook another name"
+                )
+        return [self.settings_file.parent / notebook for notebook in given]
 
     def require_artifacts(self) -> Path:
         """Return the artifacts folder, which another command may be at work on.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,17 @@ class PublishedRun:
         """Return what a version's card says; empty where it is no longer kept."""
         return _json(self.artifacts / paths.MODELS / version / "card.json")
 
+    @property
+    def own_notebooks(self) -> list[Path]:
+        """Return the owner's notebooks as the run that decided executed them, in their order."""
+        folder = self.artifacts / paths.RUNS / self.run_id
+        settings = self.manifest["settings"]
+        if (folder / paths.MANIFEST).is_file():  # a backtest since may have had other settings
+            settings = files.read_json_object(folder / paths.MANIFEST)["settings"]
+        named = settings.get("runbook", {}).get("notebooks", [])
+        found = [folder / paths.EXECUTED / Path(name).name for name in named]
+        return [path for path in found if path.is_file()]
+
     def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
         run_id = self.manifest.get("parts", {}).get(NOTEBOOK_PARTS[notebook])
@@ -123,6 +135,20 @@ def load_published_run(artifacts: Path) -> PublishedRun:
         ledger=champions.read_ledger(models),
         champion=registry.read_index(models).aliases.get("champion"),
     )
+
+
+def read_two_sentences(recommendation: Mapping[str, Any]) -> list[str]:
+    """Return why a decision was taken, in two sentences: in plain words, else the reason's first.
+
+    >>> read_two_sentences({"reason": "Loss rose to 0.2. So did AUC. A third."})
+    ['Loss rose to 0.2.', 'So did AUC.']
+    """
+    plain = recommendation.get("plain")
+    if isinstance(plain, Mapping) and plain.get("why"):
+        why = plain["why"]
+        return [why] if isinstance(why, str) else [str(sentence) for sentence in why]
+    reason = " ".join(str(recommendation["reason"]).split())
+    return re.split(r"(?<=[.!?])\s+(?=[^a-z\s])", reason)[:2]
 
 
 def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
