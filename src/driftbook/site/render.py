@@ -93,7 +93,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
     _write(build, "artifacts", pages.compose_artifacts_page(found))
     _write(build, "settings", pages.compose_settings(found))
     for past in found.history[-pages.MOST_RUN_PAGES :]:
-        text = pages.compose_run_page(past) + "\n"
+        text = pages.compose_run_page(past, past.run_id == found.run_id) + "\n"
         (build / pages.name_run_page(past)).write_text(text, encoding="utf-8")
     for name in NOTEBOOK_PARTS:
         cells.write_cells(build / f"{name}.ipynb", _notebook(found, name))
@@ -139,7 +139,9 @@ def _notebook(found: PublishedRun, name: str) -> list[Cell]:
     path = found.executed_notebook(name)
     if path is None:
         return _placeholder(name)
-    clean = [{**cell, "metadata": {}} for cell in cells.select_shown(cells.read_cells(path))]
+    shown = cells.select_shown(cells.read_cells(path))
+    lifted = cells.lift_title(shown)
+    clean = [{**cells.caption_figure(cell), "metadata": {}} for cell in lifted]
     for cell in clean:
         if cell["cell_type"] == "markdown":
             cell["source"] = _LEVEL_UP.sub("](", cell["source"])
