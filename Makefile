@@ -70,8 +70,8 @@ sync-quarto: $(ON)core ## try to install Quarto again
 run-tracking: $(ON)tracking ## a run that is also logged to MLflow
 	@$(COMMAND) run --tracking $(AT) $(OPTIONS)
 
-lab: $(ON)lab ## JupyterLab on the notebooks
-	@.venv/bin/jupyter lab notebooks $(ARGS)
+lab: $(ON)lab ## JupyterLab on copies of the notebooks, yours to change
+	@$(COMMAND) lab $(OPTIONS)
 
 ##@ Development
 test: $(ON)dev ## tests, on all cores, with their coverage

@@ -193,7 +193,8 @@ def escape_markup(text: str) -> str:
     >>> escape_markup("a*b | <$5> _x_ retrain_cost")
     'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost'
     """
-    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+    # No-break spaces stay: they hold an interval together.
+    return _MARKUP.sub(r"\\\g<0>", re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" "))
 
 
 def format_code(text: object) -> str:

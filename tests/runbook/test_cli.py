@@ -79,7 +79,7 @@ class TestHelp:
     def test_lists_the_commands_in_the_order_of_the_flow(self) -> None:
         text = invoke("--help").output
         names = ["new", "run", "backtest", "promote", "rollback", "acknowledge", "serve"]
-        names += ["report", "open", "track", "verify"]
+        names += ["report", "lab", "open", "track", "verify"]
         found = re.findall(r"^  (\w+)  ", text, flags=re.MULTILINE)
         assert [name for name in found if name in main.commands] == names
         assert sorted(names) == sorted(main.commands)
@@ -557,7 +557,7 @@ class TestFinishedRun:
         before = (copied / "artifacts" / "manifest.json").read_bytes()
         done = driftbook("run", "--from", "drift", "--quiet", cwd=copied)
         assert done.returncode == 1
-        assert re.search(r"02-drift\.ipynb, cell \[4\] \S+: AttributeError", done.stderr)
+        assert re.search(r"02-drift\.ipynb, cell \[6\] \S+: AttributeError", done.stderr)
         assert (copied / "artifacts" / "manifest.json").read_bytes() == before
         assert invoke("verify", *here(copied)).exit_code == 0
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from driftbook.runbook.notebooks import read_parameters
+from driftbook.runbook.run import open_run
 from driftbook.site import cells
 
 FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
@@ -61,13 +62,51 @@ def test_parameters_are_the_agreed_literals(path: Path) -> None:
 
 
 @each
-def test_opens_with_front_matter_and_a_question(path: Path) -> None:
-    first, second = cells.read_cells(path)[:2]
-    assert first["cell_type"] == "raw"
-    front, rest = cells.split_front_matter(first["source"] + "\n")
-    assert set(front) == {"title", "subtitle"}
-    assert not rest.strip()
+def test_opens_with_prose_from_which_pages_take_their_title(path: Path) -> None:
+    first, *rest = cells.read_cells(path)
+    assert first["cell_type"] == "markdown"
+    assert first["source"].startswith("# ")
+    front, second, *others = cells.lift_title([first, *rest])
+    assert front["cell_type"] == "raw"
+    assert set(cells.split_front_matter(front["source"] + "\n")[0]) == {"title", "subtitle"}
     assert second["source"].startswith("**The question.**")
+    assert others == rest
+
+
+@each
+def test_one_place_lists_windows_and_three_variations_for_jupyterlab_alone(path: Path) -> None:
+    found = cells.read_cells(path)
+    shown = "\n".join(cell["source"] for cell in cells.select_shown(found))
+    assert "try it" not in shown.lower() and "run.vary" not in shown
+    labels = [cells.split_options(cell["source"])[0].get("label") for cell in code(path)]
+    assert labels.count("windows") == labels.count("try") == 1
+    variations = list_variations(path)
+    assert len(variations) == 3
+    for line in variations:
+        call = ast.parse(line).body[0]
+        assert isinstance(call, ast.Assign) and isinstance(call.value, ast.Call)
+        assert call.value.args or call.value.keywords
+
+
+def list_variations(path: Path) -> list[str]:
+    labelled = {cells.split_options(c["source"])[0].get("label"): c["source"] for c in code(path)}
+    return re.findall(r"^# (run = .+)$", labelled["try"], re.MULTILINE)
+
+
+@each
+def test_each_variation_gives_a_scratch_run_of_its_own(path: Path, finished_run: Path) -> None:
+    artifacts = finished_run
+    given = str(artifacts.parent / "runbook.yaml"), str(artifacts)
+    for line in list_variations(path):
+        run = open_run(*given, None, None)
+        names = {
+            "run": run, "open_run": open_run, "settings_file": given[0], "artifacts_dir": given[1]
+        }  # fmt: skip
+        exec(line, names)
+        varied: Any = names["run"]
+        assert varied.folder == artifacts / "scratch"
+        assert varied.dataset.fingerprint == run.dataset.fingerprint
+        assert (varied.settings, varied.window) != (run.settings, run.window), line
 
 
 @each
@@ -90,8 +129,10 @@ def test_cells_are_labelled_and_figures_described(path: Path) -> None:
             continue
         labels.append(options["label"])
         if options["label"].startswith("fig-"):
-            assert options["fig-cap"].endswith(".")
-            assert len(options["fig-alt"]) > 40
+            # A figure that depends on the task brings its own caption.
+            assert ("fig-cap" in options) == ("fig-alt" in options)
+            assert options.get("fig-cap", ".").endswith(".")
+            assert len(options.get("fig-alt", "its own")) > (40 if "fig-alt" in options else 0)
         if options["label"].startswith("tbl-"):
             assert options["tbl-cap"].endswith(".")
     assert len(set(labels)) == len(labels)
@@ -123,13 +164,13 @@ def test_executed_copies_hold_results_and_no_html(finished_run: Path) -> None:
     assert len(executed) == 7  # 01 to 04, then 02 to 04
     for path in executed:
         text = path.read_text(encoding="utf-8")
-        assert "text/html" not in text
+        assert text.count("text/html") == (1 if path.stem == "02-drift" else 0)  # the folds
         assert all(isinstance(cell["source"], list) for cell in json.loads(text)["cells"])
         for cell in code(path):
             assert cell["execution_count"] is not None
             for output in cell["outputs"]:
                 assert output["output_type"] in {"execute_result", "display_data"}, path.name
-                shown = set(output["data"]) & {"image/png", "text/markdown"}
+                shown = set(output["data"]) & {"image/png", "text/markdown", "text/html"}
                 assert shown, f"{path.name}: {cell['id']} shows a bare value"
 
 

@@ -14,7 +14,7 @@ from driftbook.data import synthetic
 from driftbook.decision import policy
 from driftbook.model.training import Model, train
 from driftbook.settings import Settings
-from driftbook.site import notebook_words, pages
+from driftbook.site import notebook_words, pages, table_words
 from driftbook.site.cells import split_front_matter
 from driftbook.site.decision_page import CommandLine, compose_decision_page
 from driftbook.site.figures.decision import TREND
@@ -160,7 +160,7 @@ def test_too_few_rows_is_not_a_number(published: dict[str, PublishedRun]) -> Non
     assert "insufficient_data" in text
     assert "not judged" in text
     assert (
-        notebook_words.describe_performance(published["few"].performance)
+        table_words.describe_performance(published["few"].performance)
         == "Performance was not judged."
     )
 
@@ -322,10 +322,10 @@ def test_a_loss_that_may_be_worse_is_not_called_no_worse(unsure: PublishedRun) -
     assert "no worse" not in card
     row = next(
         line
-        for line in notebook_words.describe_performance(unsure.performance).splitlines()
-        if line.startswith("| Brier loss | realised")
+        for line in table_words.describe_performance(unsure.performance).splitlines()
+        if line.startswith("| Brier loss ")
     )
-    assert row.split("|")[3].strip() == "can't tell yet"
+    assert row.split("|")[2].strip() == "can't tell yet"
 
 
 def test_a_loss_below_the_baseline_is_no_worse(unsure: PublishedRun) -> None:
@@ -408,7 +408,7 @@ def test_performance_says_which_method_estimates_and_why(
     table = published["unlabelled"].performance
     chosen = table["basis"] == "estimated"
     table = table.assign(method=table["method"].where(~chosen, method))
-    text = notebook_words.describe_performance(table)
+    text = table_words.describe_performance(table)
     assert f"The estimate that counts is **{method}**: the columns say" in text
     assert all(part in text for part in words)
     assert ("newer than the reference" in text) == ("recent" in method)

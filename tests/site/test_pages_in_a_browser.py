@@ -259,6 +259,121 @@ def test_tables_sort_by_number_and_by_text(browser: Any, site: Path) -> None:
         assert texts == sorted(texts, key=str.casefold)
 
 
+# Every fold opened, because a table in a closed one has no width.
+OVERFLOWS = """() => {
+  document.querySelectorAll('main details').forEach(d => { d.open = true; });
+  return [...document.querySelectorAll('main table')].map(table => {
+    const frame = table.closest('.table-frame');
+    return { head: table.tHead.innerText, over: frame.scrollWidth - frame.clientWidth };
+  });
+}"""
+
+
+def test_tables_fit_at_1280_and_scroll_in_their_own_frame_at_375(browser: Any, site: Path) -> None:
+    for path in sorted(site.glob("*.html")):
+        with Visit(browser, path, WIDE) as visit:
+            for table in visit.page.evaluate(OVERFLOWS):
+                assert table["over"] <= 0, f"{path.name}: {table}"
+            visit.page.set_viewport_size(NARROW)
+            assert visit.page.evaluate("document.documentElement.scrollWidth") <= NARROW["width"]
+
+
+def test_a_table_filters_as_one_types(browser: Any, site: Path) -> None:
+    with Visit(browser, site / "02-drift.html", WIDE) as visit:
+        frame = visit.page.locator("#tbl-drift")
+        field = frame.get_by_label("Filter rows").first
+        rows = frame.locator("tbody").first.locator("tr")
+        every = rows.count()
+        field.fill("f3")
+        assert rows.locator("visible=true").count() == 1
+        assert frame.locator(".db-filter [role=status]").first.text_content() == f"1 of {every}"
+        field.press("Tab")  # the next stop is a heading, which sorts
+        visit.page.keyboard.press("Enter")
+        assert frame.locator("th[aria-sort=ascending]").count() == 1
+        field.fill("")
+        assert rows.locator("visible=true").count() == every
+
+
+def test_every_feature_opens_to_its_shapes(browser: Any, site: Path) -> None:
+    with Visit(browser, site / "02-drift.html", WIDE) as visit:
+        links = visit.page.locator("#tbl-drift tbody").first.locator("a")
+        folds = visit.page.locator("details.db-fold")
+        assert links.count() == folds.count() == 9
+        links.nth(4).click()
+        target = visit.page.url.partition("#")[2]
+        fold = visit.page.locator(f"#{target}[open]")
+        fold.wait_for()
+        assert fold.locator("svg").count() in (2, 3)  # a text column has no line of predictions
+        assert fold.locator("svg").first.bounding_box()["width"] > 150
+        assert "mean prediction" in fold.inner_text()
+        closed = folds.nth(1)
+        closed.locator("summary").focus()
+        visit.page.keyboard.press("Enter")
+        assert closed.get_attribute("open") is not None
+
+
+def test_one_switch_shows_all_code(browser: Any, site: Path) -> None:
+    with Visit(browser, site / "02-drift.html", WIDE) as visit:
+        code = visit.page.locator("details.code")
+        assert code.count() > 3
+        visit.page.click(".code-button")
+        assert visit.page.locator("details.code[open]").count() == code.count()
+        assert visit.page.get_attribute(".code-button", "aria-pressed") == "true"
+        visit.page.click(".code-button")
+        assert visit.page.locator("details.code[open]").count() == 0
+    with Visit(browser, site / "index.html", WIDE) as visit:
+        assert visit.page.locator(".code-button").count() == 0
+
+
+def test_colours_follow_the_system_until_the_reader_chooses(browser: Any, site: Path) -> None:
+    with Visit(browser, site / "index.html", WIDE) as visit:
+        dark = "document.documentElement.classList.contains('dark')"
+        assert not visit.page.evaluate(dark)
+        visit.page.emulate_media(color_scheme="dark")
+        visit.page.wait_for_function(dark)
+        visit.page.reload()
+        assert visit.page.evaluate(dark)
+        visit.page.click(".theme-button")
+        visit.page.reload()
+        assert not visit.page.evaluate(dark)
+
+
+def test_search_works_from_the_keyboard_and_from_a_file(browser: Any, site: Path) -> None:
+    with Visit(browser, site / "index.html", WIDE) as visit:
+        field = visit.page.get_by_label("Search")
+        field.focus()
+        visit.page.wait_for_function("window.driftbookSections")
+        field.press_sequentially("population stability")
+        found = visit.page.locator("#search-found li")
+        found.first.wait_for()
+        assert visit.page.locator(".search-status").text_content().endswith(" found")
+        visit.page.keyboard.press("ArrowDown")
+        focused = "document.activeElement.getAttribute('href')"
+        assert visit.page.evaluate(focused) == found.first.locator("a").get_attribute("href")
+        visit.page.keyboard.press("Enter")
+        visit.page.wait_for_url("**/statistics.html*")
+        field = visit.page.get_by_label("Search")
+        field.press_sequentially("zzzz")
+        visit.page.wait_for_function("window.driftbookSections")
+        field.press("Escape")
+        assert not visit.page.locator("#search-found").is_visible()
+        assert visit.complaints == []
+        assert all(url.startswith(("file:", "data:")) for url in visit.requests)
+
+
+def test_what_search_found_is_accessible(browser: Any, site: Path, axe: str | None) -> None:
+    if axe is None:
+        pytest.skip(f"axe-core {AXE} is not here and npm could not fetch it")
+    for scheme in ("light", "dark"):
+        with Visit(browser, site / "02-drift.html", WIDE) as visit:
+            visit.page.emulate_media(color_scheme=scheme)
+            visit.page.get_by_label("Search").focus()
+            visit.page.wait_for_function("window.driftbookSections")
+            visit.page.get_by_label("Search").press_sequentially("drift")
+            visit.page.locator("#search-found li").first.wait_for()
+            assert violations(visit.page, axe) == []
+
+
 def test_next_step_can_be_copied(browser: Any, site: Path) -> None:
     with Visit(browser, site / "index.html", WIDE) as visit:
         visit.context.grant_permissions(["clipboard-read", "clipboard-write"])
@@ -270,3 +385,35 @@ def test_next_step_can_be_copied(browser: Any, site: Path) -> None:
         copied = visit.page.evaluate("navigator.clipboard.readText()")
         assert copied == shown.strip()
         assert copied.startswith(("make ", ".venv/bin/driftbook "))
+
+
+QUARTO_HEADINGS = (
+    "[...document.querySelectorAll('h1,h2,h3')].map(h => h.tagName + ' ' + h.innerText)"
+)
+
+
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_quartos_frame_is_accessible(
+    browser: Any, axe: str | None, tmp_path: Path, mode: str
+) -> None:
+    """Quarto is not everywhere; its frame is: names for landmarks, no heading before the first."""
+    page = render.TEMPLATES / "page"
+    frame = (Path(__file__).parent / "quarto_frame.html").read_text(encoding="utf-8")
+    for mark, text in {
+        "MODE": mode,
+        "CSS": (page / "driftbook.css").read_text(encoding="utf-8"),
+        "CONTENT": "<table><thead><tr><th>a</th></tr></thead><tbody></tbody></table>",
+        "SCRIPT": (page / "after-body.html").read_text(encoding="utf-8"),
+    }.items():
+        frame = frame.replace(mark, text, 1)
+    (tmp_path / "page.html").write_text(frame, encoding="utf-8")
+    with Visit(browser, tmp_path / "page.html", WIDE) as visit:
+        assert visit.complaints == []
+        assert visit.page.evaluate(QUARTO_HEADINGS) == ["H1 Drift", "H2 First"]
+        names = visit.page.locator("nav").evaluate_all("all => all.map(n => n.ariaLabel)")
+        assert len(set(names)) == len(names) == 6
+        assert visit.page.locator("a[role=navigation]").count() == 0
+        assert visit.page.locator("[aria-labelelledby]").count() == 0
+        assert visit.page.locator("#quarto-code-tools-menu").is_hidden()  # no code, no switch
+        if axe is not None:
+            assert violations(visit.page, axe) == []

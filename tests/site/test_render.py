@@ -106,7 +106,7 @@ def test_a_notebooks_figures_tables_and_references(site: Path, artifacts: Path) 
     page = soup(site, "02-drift")
     figure = page.find("figure", id="fig-effects")
     assert figure is not None
-    assert figure.get_text(strip=True).startswith("Figure 1: Drift effect of every column")
+    assert figure.get_text(strip=True).startswith("Figure 1: How far every column has moved")
     image = figure.find("img")
     assert image is not None
     assert str(image["alt"]).startswith("A dot and an interval for each column")
@@ -115,10 +115,11 @@ def test_a_notebooks_figures_tables_and_references(site: Path, artifacts: Path) 
     assert picture.startswith(b"\x89PNG")
     table = page.find(id="tbl-drift")
     assert table is not None
-    assert table.get_text().strip().startswith("Table 1: The drift report")
+    assert table.get_text().strip().startswith("Table 1: Every column with its verdict")
     report = pd.read_csv(artifacts / "drift" / "drift_report.csv")
-    first = [row.td.get_text() for row in table.select("tbody tr") if row.td]
-    assert first == list(report["feature"])
+    first = [row.td.get_text() for row in table.select("tbody")[0].select("tr") if row.td]
+    largest = report.sort_values("effect", key=abs, ascending=False, kind="stable")
+    assert first == list(largest["feature"])
     heading = page.find("h2")
     assert heading is not None
     assert heading["id"] == "are-the-columns-sound"
@@ -215,7 +216,10 @@ def test_executed_sources_carry_no_tools_metadata(site: Path, artifacts: Path) -
         notebook = json.loads(path.read_text(encoding="utf-8"))
         assert all(cell["metadata"] == {} for cell in notebook["cells"])
         assert set(notebook["metadata"]) == {"kernelspec"}
-        assert "text/html" not in path.read_text(encoding="utf-8")
+        # No table of pandas: HTML is what a fold needs, and nothing else.
+        pages = path.read_text(encoding="utf-8").count("text/html")
+        assert pages == (1 if path.stem == "02-drift" else 0)
+        assert "Try it here" not in path.read_text(encoding="utf-8")
         assert notebook["cells"][0]["cell_type"] == "raw"
 
 
@@ -368,6 +372,55 @@ def test_quarto_settings_name_files_that_are_there(site: Path, root: Path) -> No
     assert html["html-math-method"] == "mathml"
     assert html["theme"]["light"] == "default"
     assert html["theme"]["dark"][0] == "default"
+
+
+def test_quarto_follows_the_system_and_has_one_switch_for_all_code(root: Path) -> None:
+    html = yaml.safe_load((root / "_quarto.yml").read_text(encoding="utf-8"))["format"]["html"]
+    assert html["respect-user-color-scheme"] is True
+    assert html["code-fold"] is True
+    assert html["code-tools"] == {"source": False, "toggle": True, "caption": "Code"}
+
+
+def luminance(colour: str) -> float:
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (
+        part / 12.92 if part <= 0.03928 else ((part + 0.055) / 1.055) ** 2.4 for part in parts
+    )
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+@pytest.mark.parametrize(
+    ("ink", "paper"),
+    [
+        ("body-color", "body-bg"),
+        ("link-color", "body-bg"),
+        ("text-muted", "body-bg"),
+        ("table-color", "body-bg"),
+        ("code-color", "code-bg"),
+        ("pre-color", "body-bg"),
+        ("sidebar-fg", "sidebar-bg"),
+        ("link-color", "sidebar-bg"),
+        ("dropdown-link-color", "dropdown-bg"),
+        ("dropdown-link-hover-color", "dropdown-link-hover-bg"),
+        ("input-placeholder-color", "body-bg"),
+    ],
+)
+def test_quartos_dark_theme_is_dark_and_has_contrast(ink: str, paper: str) -> None:
+    text = (render.TEMPLATES / "page" / "dark.scss").read_text(encoding="utf-8")
+    colours = dict(re.findall(r"^\$([\w-]+): (#[0-9a-f]{6});$", text, re.MULTILINE))
+    light, dark = luminance(colours[ink]), luminance(colours[paper])
+    assert dark < 0.05
+    assert (light + 0.05) / (dark + 0.05) >= 4.5
+
+
+def test_quarto_is_pinned_in_one_version(root: Path) -> None:
+    project = (root / "pyproject.toml").read_text(encoding="utf-8")
+    pins = re.findall(r"quarto-cli==([\d.]+)", project)
+    declared = re.findall(r'name = "quarto-cli"\nversion = "([\d.]+)"', project)
+    lock = (root / "requirements.lock").read_text(encoding="utf-8")
+    assert len(pins) == 1 and pins == declared
+    assert re.findall(r"^quarto-cli==([\d.]+)", lock, re.MULTILINE) == pins
+    assert tuple(map(int, pins[0].split(".")[:2])) >= (1, 7)
 
 
 def test_sources_keep_to_what_both_renderers_read(site: Path) -> None:

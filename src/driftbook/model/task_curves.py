@@ -36,10 +36,15 @@ def add_no_skill(task: Task, metrics: pd.DataFrame, usual: Floats, y: Floats) ->
     ``usual``: of the training rows, see :func:`find_usual_outcome`; ``y``: the holdout's outcomes.
     Rows that are no metric of the task, and undefined values, are NaN.
     """
+    found = score_no_skill(task, usual, y)
+    return metrics.assign(no_skill=metrics["metric"].map(found).astype(float))
+
+
+def score_no_skill(task: Task, usual: Floats, y: Floats) -> dict[str, float]:
+    """Return by metric what always saying ``usual`` would score on outcomes ``y`` (n,)."""
     constant = np.tile(usual, (len(y), 1))
     p = constant if task.name == "multiclass" else constant[:, 0]
-    found = {name: task.score_metric(name, y, p).value for name in task.metrics}
-    return metrics.assign(no_skill=metrics["metric"].map(found).astype(float))
+    return {name: task.score_metric(name, y, p).value for name in task.metrics}
 
 
 def measure_honesty(task: Task, y: Floats, p: Floats) -> pd.DataFrame:

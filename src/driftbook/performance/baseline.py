@@ -12,6 +12,7 @@ from driftbook.data.arrays import Floats
 from driftbook.drift.reference import find_reference
 from driftbook.model import design
 from driftbook.model.model_side import ModelSide, keep_while_model_lives
+from driftbook.model.task_curves import find_usual_outcome
 from driftbook.model.training import Model
 from driftbook.performance import outcome_chance
 from driftbook.performance.metric_rows import HoldoutBaseline, measure_baselines
@@ -33,6 +34,12 @@ class BaselineSide(ModelSide):
         """Return by metric how the champion did on its holdout."""
         model = self.model
         return measure_baselines(model.task, model.holdout_outcomes, model.holdout_scores)
+
+    @cached_property
+    def usual_outcome(self) -> Floats:
+        """Return what a model without any skill, taught by the training rows, would always say."""
+        known = self.model.outcomes(self.model.training_rows)
+        return find_usual_outcome(self.model.task, known[~np.isnan(known)])
 
     @cached_property
     def bends(self) -> Floats:

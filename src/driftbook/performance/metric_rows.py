@@ -17,7 +17,7 @@ from driftbook.performance.verdicts import INTERVAL
 PERFORMANCE_COLUMNS = (
     "metric", "basis", "method", "status", "n", "value", "ci_low", "ci_high",
     "baseline", "baseline_low", "baseline_high", "change", "change_low", "change_high",
-    "verdict", "worse",
+    "verdict", "worse", "no_skill",
 )  # fmt: skip
 MetricRow = dict[str, object]
 

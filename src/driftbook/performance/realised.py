@@ -18,6 +18,7 @@ from driftbook.model.row_sums import (
     find_worse_confidence,
     window_standard_errors,
 )
+from driftbook.model.task_curves import score_no_skill
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.performance import estimated
@@ -62,6 +63,7 @@ def judge_performance(
 
     ``value``, ``baseline`` (the champion's temporal holdout) and ``change`` come with 95%
     intervals, two-sided; that of an estimated value holds for what comes true in the window.
+    ``no_skill``: what always saying what is usual in the training rows would score on the labels.
     ``verdict``: ``worse`` (the interval of the change lies wholly on the bad side), ``no worse``
     (it excludes a change that matters: ``policy.tolerance``), or ``can't tell yet``. ``worse``:
     sure enough to act on, where the loss is: at most 1% of windows without any change are, and 1%
@@ -130,11 +132,13 @@ def judge_realised(
 
     ``slack``: by output how far harmless moves of the columns may move the mean prediction.
     """
-    baselines = find_baseline(model).baselines
+    side = find_baseline(model)
     table = [
         _judge_metric(model.task, metric, base, rows, min_rows)
-        for metric, base in baselines.items()
+        for metric, base in side.baselines.items()
     ]
+    no_skill = score_no_skill(model.task, side.usual_outcome, rows.y)
+    table = [row | {"no_skill": no_skill[str(row["metric"])]} for row in table]
     table.append(_judge_calibration(model, rows, min_rows, slack))
     return tabulate_metric_rows(table)
 

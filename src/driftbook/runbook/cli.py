@@ -342,6 +342,22 @@ def open_command(project: Project, run_id: str, only_print: bool) -> None:
         reopen.become_lab(folder)
 
 
+@main.command("lab")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- JUPYTER OPTIONS]")
+@click.option("--print", "only_print", is_flag=True, help="Print the folder; start nothing.")
+@on_project
+def lab_command(project: Project, words: tuple[str, ...], only_print: bool) -> None:
+    """Open copies of the notebooks in JupyterLab; yours to change, and kept once changed."""
+    from driftbook.runbook import lab, reopen
+
+    folder, told = lab.copy_notebooks(project, project.notebooks)
+    for line in told:
+        click.echo(line, err=True)
+    click.echo(str(folder))
+    if not only_print:
+        reopen.become_lab(folder, *words)
+
+
 @main.command("track")
 @click.argument("run_id")
 @reporting

@@ -19,7 +19,7 @@ SECTIONS = {
     "Judge": ("run", "backtest"),
     "Decide": ("promote", "rollback", "acknowledge"),
     "Serve": ("serve",),
-    "Read and check": ("report", "open", "track", "verify"),
+    "Read and check": ("report", "lab", "open", "track", "verify"),
 }
 INTERRUPTED = 130
 # jsonschema, which nbformat imports, compiles a grammar of IRIs where this optional package is

@@ -33,8 +33,8 @@ def copy_run(artifacts: Path, run_id: str) -> Path:
     return folder
 
 
-def become_lab(folder: Path) -> NoReturn:
-    """Replace this process by JupyterLab on ``folder``.
+def become_lab(folder: Path, *words: str) -> NoReturn:
+    """Replace this process by JupyterLab on ``folder``, with ``words`` as its options.
 
     Raises:
         DriftbookError: JupyterLab is not installed.
@@ -44,4 +44,4 @@ def become_lab(folder: Path) -> NoReturn:
             f"JupyterLab is not installed; open {folder} with any notebook program, or run "
             "'make lab' once"
         )
-    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder)])  # noqa: S606
+    os.execv(sys.executable, [sys.executable, "-m", "jupyterlab", str(folder), *words])  # noqa: S606

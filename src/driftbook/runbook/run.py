@@ -60,6 +60,27 @@ class Run:
         return windows.load_dataset(self.settings, self.artifacts)
 
     @property
+    def window_names(self) -> list[str]:
+        """Return the names of all windows of the data, in order."""
+        return [window.name for window in self.dataset.windows]
+
+    def vary(self, **changes: Mapping[str, Any]) -> Run:
+        """Return a scratch run like this one with some settings changed, by section.
+
+        ``run.vary(drift={"min_effect": 0.2})`` changes one setting and keeps all others; the run
+        itself and its artifacts stay as they are.
+
+        Raises:
+            UsageError: a setting that does not exist, or a value that it cannot have.
+        """
+        plain = self.settings.model_dump(mode="json")
+        for section, chosen in changes.items():
+            plain[section] = {**plain.get(section, {}), **chosen}
+        settings = Settings.parse(plain).based(*self.settings.bases)
+        folder = self.artifacts / paths.SCRATCH
+        return Run(SCRATCH_RUN, settings, self.artifacts, folder, self.window, self.pinned_champion)
+
+    @property
     def models(self) -> Path:
         """Return the run's own registry, which holds what the published one does not."""
         return self.folder / paths.MODELS
@@ -195,6 +216,11 @@ class Run:
             found.append((name, see_window(self.champion, *rows, accepted)))
         return found
 
+    @property
+    def seen(self) -> list[tuple[str, Seen]]:
+        """Return what each window since the reference showed, by name, the one judged last."""
+        return [*self.past, (self.split.window.name, self.assessment.seen)]
+
     def _key_window(self, window: Window, accepted: Sequence[str]) -> tuple[str, list[str]]:
         return windows.hash_frame(self.dataset.rows(window)), list(accepted)
 
@@ -224,13 +250,12 @@ class Run:
 
     def describe_past(self) -> dict[str, Any]:
         """Return what the next run is told: each window in a few numbers, this one last."""
-        every = [*self.past, (self.split.window.name, self.assessment.seen)]
         keys = {
             w.name: self._key_window(w, self._find_accepted(w.name)) for w in self.dataset.windows
         }
         kept = {name: key for name, (key, _) in self._kept_windows().items()}
         found = []
-        for name, seen in every:
+        for name, seen in self.seen:
             digest, accepted = keys.get(name) or kept.get(name, ("", []))
             found.append({"window": name, "sha256": digest, "accepted": accepted, **seen.to_dict()})
         return {**self._judged_by(), "windows": found}

@@ -13,10 +13,12 @@ import yaml
 
 Cell = dict[str, Any]
 
-# Papermill's injected parameters, and whatever else a notebook says is not for readers.
-HIDDEN_TAGS = frozenset({"remove-cell", "injected-parameters"})
+# Parameters (their defaults are JupyterLab's, a run's own are injected), and whatever else is not
+# for readers of pages.
+HIDDEN_TAGS = frozenset({"remove-cell", "parameters", "injected-parameters"})
 
 _FRONT = re.compile(r"\A---\n(.*?)\n---\n?", re.DOTALL)
+_TITLE = re.compile(r"\A#[ \t]+(?P<title>[^\n]+)\n*(?:\*(?P<subtitle>[^*]+)\*[ \t]*(?:\n|\Z))?")
 _OPTIONS = re.compile(r"\A(?:#\|[^\n]*\n?)+")
 # A fixed kernel entry: the one papermill records depends on the machine.
 _KERNEL = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
@@ -79,6 +81,42 @@ def split_lines(text: str) -> list[str]:
 def select_shown(cells: Sequence[Cell]) -> list[Cell]:
     """Return the cells that readers see."""
     return [cell for cell in cells if not HIDDEN_TAGS & set(cell["metadata"].get("tags", []))]
+
+
+def lift_title(cells: Sequence[Cell]) -> list[Cell]:
+    """Return cells whose first one is the front matter that the renderers read.
+
+    A notebook opens with prose: ``# Title``, then a subtitle in italics, then text. Pages have
+    both from front matter, and their headings begin below the title.
+    """
+    found = _TITLE.match(cells[0]["source"]) if cells else None
+    if not found or cells[0]["cell_type"] != "markdown":
+        return list(cells)
+    front = {"title": found["title"].strip()}
+    if found["subtitle"]:
+        front["subtitle"] = " ".join(found["subtitle"].split())
+    text = yaml.safe_dump(front, sort_keys=False, allow_unicode=True, width=1000)
+    rest = cells[0]["source"][found.end() :].strip()
+    lifted = [make_raw_cell(f"---\n{text}---")]
+    return [*lifted, *([{**cells[0], "source": rest}] if rest else []), *cells[1:]]
+
+
+def caption_figure(cell: Cell) -> Cell:
+    """Return a cell of a figure with a caption and an alternative text.
+
+    A cell that brings none has that of its picture, which knows what it came to show.
+    """
+    options, _ = split_options(cell["source"])
+    if cell["cell_type"] != "code" or not str(options.get("label", "")).startswith("fig-"):
+        return cell
+    shown = [o["data"] for o in cell["outputs"] if "image/png" in o.get("data", {})]
+    text = str(shown[0].get("text/plain", "")) if shown else ""
+    added = [
+        f"#| {name}: {json.dumps(text, ensure_ascii=False)}\n"
+        for name in ("fig-cap", "fig-alt")
+        if text and name not in options
+    ]
+    return {**cell, "source": "".join(added) + cell["source"]}
 
 
 def make_markdown_cell(source: str) -> Cell:

@@ -20,11 +20,14 @@ from driftbook.words import (
 OURS, BEST = "driftbook", "hindsight"
 # Policies that need no monitor at all: the first question is whether ours beats them.
 PLAIN, NEAR = ("never", "always"), 0.01
-# How the performance table names the class that its calibration is about.
-CLASS_METHOD = "labels, class "
 # How often an owner who acts on classes may want to be right: a convention.
 RIGHT_ENOUGH = 0.9
 ALARM_COLUMNS = ["source", "aspect", "raised", "share", "since", "more"]
+
+
+def list_windows(names: Sequence[str], judged: str | None = None) -> str:
+    """Return which windows the data have, and which one is looked at."""
+    return render_words("windows.md.j2", names=names, judged=judged)
 
 
 def describe_leakage(leaks: pd.DataFrame, shared: Mapping[str, float]) -> str:
@@ -156,41 +159,6 @@ def select_flagged_features(
     known = {feature.name: feature for feature in features}
     order = _largest_first(_flagged(report))["feature"]
     return [known[name] for name in order if name in known]
-
-
-def describe_performance(performance: pd.DataFrame) -> str:
-    """Return performance now, its baseline, the change and the verdict; then the estimates."""
-    judged, methods, method = performance, performance, None
-    if len(performance):
-        judged = performance[performance["basis"] != "alternative"]
-        judged = judged.assign(
-            verdict=[_verdict(row) for row in judged.to_dict("records")],
-            metric=judged["metric"].map(name_metric),
-        )
-        counts = performance[performance["basis"].eq("estimated") & performance["status"].eq("ok")]
-        method = None if counts.empty else str(counts["method"].iloc[0])
-        methods = performance[performance["basis"].isin(["estimated", "alternative"])]
-        values = methods.pivot_table(index="method", columns="metric", values="value", sort=False)
-        methods = values.rename(columns=name_metric).reset_index()
-    moved = []
-    if len(performance):
-        classed = performance["method"].fillna("").str.partition(CLASS_METHOD)
-        moved = list(classed[2][performance["metric"].eq("calibration") & classed[1].ne("")])
-    in_variance = len(performance) > 0 and "squared_error" in set(performance["metric"])
-    return render_words(
-        "performance.md.j2",
-        judged=judged,
-        methods=methods,
-        method=method,
-        moved=moved[0] if moved else None,
-        in_variance=in_variance,
-    )
-
-
-def _verdict(row: Mapping[Any, Any]) -> str:
-    if row["status"] != "ok":
-        return str(row["status"]).replace("_", " ")
-    return row["verdict"] if isinstance(row["verdict"], str) else "no baseline"
 
 
 def describe_segments(segments: pd.DataFrame) -> str:

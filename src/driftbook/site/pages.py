@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from driftbook.site import notebook_words
+from driftbook.site import notebook_words, table_words
 from driftbook.site.figures.decision import (
     TREND,
     draw_over_time,
@@ -34,7 +34,7 @@ def compose_performance_page(run: PublishedRun) -> tuple[str, Pictures]:
     body = render_words(
         "performance_page.md.j2",
         window=run.window,
-        performance=notebook_words.describe_performance(run.performance),
+        performance=table_words.describe_performance(run.performance),
         over_time=over_time,
         loss=run.loss,
     )
@@ -150,8 +150,11 @@ def name_run_page(past: PastRun) -> str:
     return f"run-{past.run_id}.qmd"
 
 
-def compose_run_page(past: PastRun) -> str:
-    """Return a past run's page as Quarto Markdown: fields for the listing, then the evidence."""
+def compose_run_page(past: PastRun, shown: bool = False) -> str:
+    """Return a past run's page as Quarto Markdown: fields for the listing, then the evidence.
+
+    ``shown``: it is the run that all other pages are about, and they have its evidence already.
+    """
     document = past.document
     evidence = document["evidence"]
     performance, drift, faults = (
@@ -161,11 +164,13 @@ def compose_run_page(past: PastRun) -> str:
         "run_page.md.j2",
         fields=yaml.safe_dump(_list_fields(past), sort_keys=False, allow_unicode=True, width=1000),
         run_id=past.run_id,
+        shown=shown,
         decision=document,
-        performance=notebook_words.describe_performance(performance),
+        performance=table_words.describe_loss_now(performance, document.get("loss", "brier")),
         economics=notebook_words.describe_economics(document),
         drift=notebook_words.describe_drift(drift),
-        report=drift,
+        changes=table_words.describe_changes(drift) if len(drift) else "",
+        tests=table_words.describe_tests(drift) if len(drift) else "",
         faults=faults,
         acknowledged=document.get("acknowledged") or [],
     )
@@ -180,7 +185,7 @@ def _list_fields(past: PastRun) -> dict[str, Any]:
         "title": f"{document.get('window') or '–'}: {document['action']}",
         "date": parse_start(past.run_id),
         "champion": document["model_version"],
-        "loss": "–" if headline is None else format_number(headline["value"]),
+        "loss": "–" if headline is None else _name_loss(headline),
         "reason": escape(_say_why(document), quote=False),
     }
 
@@ -189,6 +194,13 @@ def _say_why(document: Mapping[str, Any]) -> str:
     """Return why a run decided as it did; runs of earlier releases have no plain words."""
     plain = document.get("plain")
     return " ".join(plain["why"]) if plain else str(document["reason"])
+
+
+def _name_loss(headline: pd.Series) -> str:
+    """Return a loss, and in brackets that of no model at all where it is known."""
+    bare = headline.get("no_skill", float("nan"))
+    beside = "" if pd.isna(bare) else f" ({format_number(bare)})"
+    return format_number(headline["value"]) + beside
 
 
 def parse_start(run_id: str) -> str:

@@ -94,7 +94,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
     _write(build, "artifacts", pages.compose_artifacts_page(found))
     _write(build, "settings", pages.compose_settings(found))
     for past in found.history[-pages.MOST_RUN_PAGES :]:
-        text = pages.compose_run_page(past) + "\n"
+        text = pages.compose_run_page(past, past.run_id == found.run_id) + "\n"
         (build / pages.name_run_page(past)).write_text(_call_program(text), encoding="utf-8")
     for name in NOTEBOOK_PARTS:
         cells.write_cells(build / f"{name}.ipynb", _notebook(found, name))
@@ -174,7 +174,8 @@ def _notebook(found: PublishedRun, name: str) -> list[Cell]:
 
 
 def _read_shown(path: Path) -> list[Cell]:
-    clean = [{**cell, "metadata": {}} for cell in cells.select_shown(cells.read_cells(path))]
+    lifted = cells.lift_title(cells.select_shown(cells.read_cells(path)))
+    clean = [{**cells.caption_figure(cell), "metadata": {}} for cell in lifted]
     for cell in clean:
         if cell["cell_type"] == "markdown":
             cell["source"] = _LEVEL_UP.sub("](", cell["source"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from html import escape
@@ -29,6 +29,7 @@ from pygments.lexers import get_lexer_by_name
 
 from driftbook.errors import DriftbookError
 from driftbook.site import cells as notebooks
+from driftbook.site import search_index
 from driftbook.site.cells import Cell
 from driftbook.words import TEMPLATES, render_words
 
@@ -90,12 +91,29 @@ def write_pages(sources: Sequence[Path], quarto: Mapping[str, Any], out: Path) -
         "assets": {name: (TEMPLATES / "page" / name).read_text("utf-8") for name in ASSETS},
     }
     (out / "figures").mkdir(parents=True, exist_ok=True)
+    found: list[dict[str, str]] = []
     for source in sources:
         page, blocks = convert_source(source)
         html = render_words("page/page.html.j2", page=page, blocks=blocks, **shared)
         (out / f"{page.stem}.html").write_text(html + "\n", encoding="utf-8")
         for name, content in page.pictures.items():
             (out / name).write_bytes(content)
+        title = str(page.front.get("title", page.stem))
+        found += search_index.list_sections(page.stem, title, "".join(_list_html(blocks)))
+    # A script, because a page that was opened from a file may not fetch anything.
+    script = search_index.write_script(found)
+    (out / search_index.SCRIPT).write_text(script, encoding="utf-8")
+
+
+def _list_html(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield the HTML of blocks that readers see without opening code."""
+    for block in blocks:
+        yield block.get("html", "")
+        options = block.get("options", {})
+        yield from (
+            f"<p>{escape(str(options[k]))}</p>" for k in ("fig-cap", "tbl-cap") if k in options
+        )
+        yield from (output["html"] for output in block.get("outputs", []))
 
 
 def convert_source(path: Path) -> tuple[Page, list[dict[str, Any]]]:
@@ -182,6 +200,8 @@ def _convert_output(output: Mapping[str, Any], page: Page) -> dict[str, Any]:
         page.pictures[name] = base64.b64decode("".join(data["image/png"]))
         size = output.get("metadata", {}).get("image/png", {})
         return shown | {"picture": name, "size": size}
+    if "text/html" in data:
+        return shown | {"html": "".join(data["text/html"])}
     if "text/markdown" in data:
         return shown | {"html": convert_markdown(data["text/markdown"], page)}
     if "text/html" in data:  # as a data frame that a notebook of the owner's shows

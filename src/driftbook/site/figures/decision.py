@@ -33,6 +33,7 @@ _SIDES = (
     ("baseline", theme.REFERENCE, "o"),
     ("realised", theme.CURRENT, "D"),
     ("estimated", theme.ACCENT, "s"),
+    ("without any model", theme.PURPLE, "x"),
 )
 
 
@@ -66,7 +67,7 @@ def draw_performance(table: pd.DataFrame) -> theme.Picture:
             more, names = axes.get_legend_handles_labels()
             handles += [h for h, n in zip(more, names, strict=True) if n not in labels]
             labels += [n for n in names if n not in labels]
-        page.figure.legend(handles, labels, loc="outside upper left", ncols=3)
+        page.figure.legend(handles, labels, loc="outside upper left", ncols=4)
         page.figure.supxlabel(
             f"metric value (n = {format_number(judged['n'].max())} rows now)", fontsize=10
         )
@@ -84,6 +85,8 @@ def _metric(axes: Axes, rows: pd.DataFrame) -> None:
     base = rows.iloc[0]
     points = [("baseline", base["baseline"], base["baseline_low"], base["baseline_high"])]
     points += [(r["basis"], r["value"], r["ci_low"], r["ci_high"]) for _, r in rows.iterrows()]
+    known = rows["no_skill"].dropna() if "no_skill" in rows else rows["value"].iloc[:0]
+    points += [("without any model", value, value, value) for value in known.iloc[:1]]
     styles = {name: (colour, marker) for name, colour, marker in _SIDES}
     for place, (name, value, low, high) in enumerate(points):
         colour, marker = styles.get(name, (theme.INK, "x"))

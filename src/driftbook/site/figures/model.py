@@ -35,7 +35,8 @@ def draw_distributions(
         return theme.draw_nothing("No feature to show.")
     columns = min(3 if current is None else 2, len(shown))
     rows = -(-len(shown) // columns)
-    text = "Distribution of " + ", ".join(feature.name for feature in shown)
+    text = f"Distribution of {', '.join(feature.name for feature in shown)}: {labels[0]}"
+    text += "." if current is None else f" (filled) beside {labels[1]} (line)."
     with theme.open_sheet(text, 0.55 + 1.75 * rows, rows, columns) as page:
         for axes, feature in zip(page.axes, shown, strict=False):
             _distribution(axes, feature, reference, current)

@@ -12,6 +12,38 @@ from driftbook.words import format_number
 
 # More classes than this and no panel or cell can be read; the tables have them all.
 MOST_PANELS, MOST_CLASSES = 9, 12
+# What each figure shows, and so its caption: a notebook does not know which task it meets.
+CHANCES = (
+    "Calibration on the holdout: in groups of rows, the share of ones that came true over the "
+    "probability predicted. On the dashed line a probability means what it says."
+)
+CLASS_CHANCES = (
+    "Calibration on the holdout, a panel a class: the share that came true over the probability "
+    "predicted. On the dashed line a probability means what it says."
+)
+VALUES = (
+    "Calibration on the holdout: the mean outcome over the predicted value in groups of rows, and "
+    "below it how far the outcomes of a group lie from their prediction."
+)
+ROC = (
+    "ROC curve on the holdout: the share of cases found over the share of false alarms at every "
+    "threshold, with its 95% band. The dashed line is a coin."
+)
+CONFUSIONS = (
+    "What the rows of each class were taken for on the holdout; on the diagonal they were taken "
+    "for what they are."
+)
+CELLS = (
+    "Outcomes over predictions on the holdout, darker where more rows are; the line is equality."
+)
+THRESHOLDS = (
+    "What acting would have cost on the holdout at each threshold of the probability; the lowest "
+    "point is marked."
+)
+SURENESS = (
+    "How many of the rows acted on are right, and how many are left, as more sureness is asked."
+)
+ERRORS = "The share of predictions on the holdout that are off by no more than a given error."
 _PALE = LinearSegmentedColormap.from_list("pale", ["white", theme.ACCENT])
 
 
@@ -25,7 +57,7 @@ def draw_calibration(table: pd.DataFrame) -> theme.Picture:
         return _draw_value_calibration(table)
     if "class" in table:
         return _draw_class_calibration(table)
-    with theme.open_sheet("Calibration: observed against predicted share of ones", 4.2) as page:
+    with theme.open_sheet(CHANCES, 4.2) as page:
         axes = page.axes[0]
         _groups(axes, table)
         axes.set_xlabel("predicted probability (mean of the group)")
@@ -63,8 +95,7 @@ def _draw_class_calibration(table: pd.DataFrame) -> theme.Picture:
     names = [name for name in dict.fromkeys(table["class"]) if name in chosen]
     columns = min(3, len(names))
     rows = -(-len(names) // columns)
-    text = "Calibration of each class: observed against predicted share"
-    with theme.open_sheet(text, 0.9 + 2.3 * rows, rows, columns) as page:
+    with theme.open_sheet(CLASS_CHANCES, 0.9 + 2.3 * rows, rows, columns) as page:
         for axes, name in zip(page.axes, names, strict=False):
             _groups(axes, table[table["class"] == name])
             axes.set_title(f"class {name}")
@@ -79,8 +110,7 @@ def _draw_class_calibration(table: pd.DataFrame) -> theme.Picture:
 
 
 def _draw_value_calibration(table: pd.DataFrame) -> theme.Picture:
-    text = "Calibration: observed against predicted values, and the spread of residuals"
-    with theme.open_sheet(text, 5.6, 2, sharex=True, height_ratios=[3, 2]) as page:
+    with theme.open_sheet(VALUES, 5.6, 2, sharex=True, height_ratios=[3, 2]) as page:
         top, bottom = page.axes
         ends = [table["predicted"].min(), table["predicted"].max()]
         top.plot(ends, ends, color=theme.FAINT, linestyle="--", label="perfectly calibrated")
@@ -111,7 +141,7 @@ def draw_outcomes(table: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
 
 
 def _draw_roc_curve(curve: pd.DataFrame, metrics: pd.DataFrame) -> theme.Picture:
-    with theme.open_sheet("ROC curve with a 95% bootstrap band", 4.2) as page:
+    with theme.open_sheet(ROC, 4.2) as page:
         axes = page.axes[0]
         known = metrics.set_index("metric")
         area, low, high = known.loc["roc_auc", ["value", "ci_low", "ci_high"]].astype(float)
@@ -140,8 +170,7 @@ def _draw_confusions(table: pd.DataFrame) -> theme.Picture:
     names = [name for name in sizes.index if name in chosen]
     shares = 100 * table.pivot_table(index="came", columns="said", values="share", dropna=False)
     shown = shares.reindex(index=names, columns=names).to_numpy(dtype=float)
-    text = "Of the rows of each class, the share that each class was the likeliest for"
-    with theme.open_sheet(text, 1.5 + 0.42 * len(names)) as page:
+    with theme.open_sheet(CONFUSIONS, 1.5 + 0.42 * len(names)) as page:
         axes = page.axes[0]
         axes.imshow(np.nan_to_num(shown), cmap=_PALE, vmin=0, vmax=100, aspect="auto")
         for (row, column), value in np.ndenumerate(shown):
@@ -159,7 +188,7 @@ def _draw_confusions(table: pd.DataFrame) -> theme.Picture:
 
 
 def _draw_cells(table: pd.DataFrame) -> theme.Picture:
-    with theme.open_sheet("Outcomes against predictions, counted in cells", 4.6) as page:
+    with theme.open_sheet(CELLS, 4.6) as page:
         axes = page.axes[0]
         most = max(2.0, float(table["n"].max()))
         image = axes.scatter(
@@ -197,7 +226,7 @@ def draw_actions(table: pd.DataFrame, rows: int) -> theme.Picture:
 def _draw_threshold_costs(table: pd.DataFrame, rows: int) -> theme.Picture:
     cheapest = int(table["cost_per_1000"].to_numpy().argmin())
     threshold, cost = table[["threshold", "cost_per_1000"]].to_numpy(dtype=float)[cheapest]
-    with theme.open_sheet("Cost of each decision threshold", 3.4) as page:
+    with theme.open_sheet(THRESHOLDS, 3.4) as page:
         axes = page.axes[0]
         axes.plot(
             table["threshold"], table["cost_per_1000"], color=theme.ACCENT, marker="o", markersize=4
@@ -218,7 +247,7 @@ def _draw_threshold_costs(table: pd.DataFrame, rows: int) -> theme.Picture:
 
 
 def _draw_sure_rows(table: pd.DataFrame, rows: int) -> theme.Picture:
-    with theme.open_sheet("Rows acted on, and how many of them are right", 3.4) as page:
+    with theme.open_sheet(SURENESS, 3.4) as page:
         axes, x = page.axes[0], table["threshold"]
         low, high = 100 * table["ci_low"], 100 * table["ci_high"]
         axes.fill_between(x, low, high, color=theme.ACCENT, alpha=0.2, linewidth=0)
@@ -233,7 +262,7 @@ def _draw_sure_rows(table: pd.DataFrame, rows: int) -> theme.Picture:
 
 
 def _draw_errors(table: pd.DataFrame, rows: int) -> theme.Picture:
-    with theme.open_sheet("Sizes of errors", 3.4) as page:
+    with theme.open_sheet(ERRORS, 3.4) as page:
         axes, shares = page.axes[0], 100 * table["within"]
         axes.plot(shares, table["error"], "-o", color=theme.ACCENT, ms=4, label="this model")
         axes.plot(
