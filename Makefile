@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
-	sync-quarto run-tracking test lint ruff mypy check bench lock clean
+	sync-alerts sync-quarto run-tracking test lint ruff mypy check bench lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -60,6 +60,9 @@ sync: $(ON)core ## set-up alone
 
 sync-tracking: $(ON)tracking ## MLflow
 	@echo "set-up: complete, with MLflow"
+
+sync-alerts: $(ON)alerts ## alerts by chat, mail or webhook (apprise)
+	@echo "set-up: complete, with apprise"
 
 sync-quarto: $(ON)core ## try to install Quarto again
 	@$(PYTHON) scripts/bootstrap.py quarto

@@ -74,8 +74,11 @@ STAGING = Path(".staging")
 SCRATCH = Path("scratch")
 FAILED = Path("failed")
 LOG = Path("log")
+ALERTS = Path("alerts.json")  # which decisions were told, and to whom
 MLFLOW_STORE = Path("tracking", "mlflow.db")
 MLFLOW_FILES = Path("tracking", "mlflow-files")
+# Within the folder of the pages.
+FIRST_CHART = Path("figures", "first-page.png")
 # Within the folder of a run.
 RUN_NOTE = Path("run.json")
 RUN_SETTINGS = Path("settings.yaml")

@@ -14,11 +14,14 @@ from pydantic import (
     ConfigDict,
     Field,
     PrivateAttr,
+    SecretStr,
     ValidationError,
+    field_serializer,
     field_validator,
     model_validator,
 )
 
+from driftbook import paths
 from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
@@ -28,6 +31,13 @@ SCENARIOS: tuple[str, ...] = get_args(Scenario)
 LARGEST_NUMBER = 1e100
 TASKS = ("binary", "multiclass", "regression")
 ESTIMATORS = ("linear", "hist_gradient_boosting", "external")
+
+# An address that is the name of a variable of the environment, which holds the true one.
+ENVIRONMENT = "env:"
+# Schemes whose first part is a host; that of others, such as Slack's, is a token.
+_WITH_HOST = frozenset(
+    ("json", "jsons", "xml", "xmls", "form", "forms", "http", "https", "mailto", "mailtos")
+)
 
 # What a source implies for the keys that a settings file leaves out.
 _FLIGHTS = {"target": "delayed", "timestamp": "time_hour", "window": "month"}
@@ -282,6 +292,76 @@ class TrackingSettings(Section):
     timeout_s: float = Field(default=90.0, gt=0.0, le=3600.0)
 
 
+class AlertSettings(Section):
+    """Whom a decision is told, beyond the pages: addresses as `apprise` knows them.
+
+    ``urls`` may hold passwords and tokens. Nothing that is written or printed shows more of one
+    than :func:`mask_address` leaves; ``env:NAME`` takes it from the environment instead. ``on``:
+    the actions that are told; ``site``: where the pages are served, for the link in the message.
+    """
+
+    urls: tuple[SecretStr, ...] = ()
+    on: tuple[paths.Action, ...] = ("retrain", "investigate")
+    site: str | None = Field(default=None, pattern=r"^https?://\S+$")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _take_on_for_a_key(cls, values: Any) -> Any:
+        # YAML 1.1 reads the bare word "on" as true.
+        if not isinstance(values, Mapping):
+            return values
+        return {"on" if key is True else key: value for key, value in values.items()}
+
+    @field_validator("urls")
+    @classmethod
+    def _addressed(cls, urls: tuple[SecretStr, ...]) -> tuple[SecretStr, ...]:
+        for number, url in enumerate(urls, start=1):
+            if not re.match(rf"{ENVIRONMENT}\w+$|[\w+.-]+://\S", url.get_secret_value()):
+                raise ValueError(
+                    f"entry {number} is no address such as mailtos://… or json://…, nor env:NAME "
+                    "of a variable that holds one (its text is not shown: it may be a secret)"
+                )
+        return urls
+
+    @field_validator("on", mode="before")
+    @classmethod
+    def _known_actions(cls, actions: Any) -> Any:
+        for action in actions if isinstance(actions, list | tuple) else (actions,):
+            if action not in paths.ACTIONS:
+                near = difflib.get_close_matches(str(action), paths.ACTIONS, n=1, cutoff=0.5)
+                hint = (
+                    f"did you mean {near[0]!r}?" if near else f"known: {', '.join(paths.ACTIONS)}"
+                )
+                raise ValueError(f"unknown action {action!r}; {hint}")
+        return actions
+
+    @field_serializer("urls")
+    def _mask_urls(self, urls: tuple[SecretStr, ...]) -> list[str]:
+        return [mask_address(url.get_secret_value()) for url in urls]
+
+
+def mask_address(url: str) -> str:
+    """Return what may be shown of an address: its scheme, and its host where that is no token.
+
+    >>> mask_address("json://me:secret@example.org:8080/path?token=abc")
+    'json://example.org:8080/…'
+    >>> mask_address("slack://TokenA/TokenB/TokenC"), mask_address("env:MY_ALERT_URL")
+    ('slack://…', 'env:MY_ALERT_URL')
+    """
+    if url.startswith(ENVIRONMENT):
+        return url
+    scheme, _, rest = url.partition("://")
+    # A password with a slash in it would end the host too early: then no host is shown.
+    found = re.match(r"(?:[^/?#@]*@)?([\w.-]+(?::\d+)?)(?![^/?#])(?![^?#]*@)", rest)
+    return f"{scheme}://{found[1]}/…" if found and scheme in _WITH_HOST else f"{scheme}://…"
+
+
+class RunbookSettings(Section):
+    """What the owner adds to the runbook: notebooks, as paths relative to the settings file."""
+
+    notebooks: tuple[str, ...] = ()
+
+
 class CardSettings(Section):
     """What only the owner can say on the model card."""
 
@@ -299,6 +379,8 @@ class Settings(Section):
     serving: ServingSettings = ServingSettings()
     tracking: TrackingSettings = TrackingSettings()
     log: LogSettings = LogSettings()
+    alerts: AlertSettings = AlertSettings()
+    runbook: RunbookSettings = RunbookSettings()
     card: CardSettings = CardSettings()
 
     _bases: tuple[Path, ...] = PrivateAttr(default=())
@@ -404,9 +486,11 @@ def _explain(error: ValidationError) -> str:
     place = ".".join(str(part) for part in first["loc"] if not str(part).startswith("literal"))
     message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
-    shown = "" if isinstance(found, Mapping) else f" (found {found!r})"
+    hidden = isinstance(found, Mapping) or place.partition(".")[0] == "alerts"
+    shown = "" if hidden else f" (found {found!r})"
     return f"{place}: {message}{shown}" if place else f"{message}{shown}"
 
 
 def _first_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    # The parser quotes the line that it stumbled over, which may be an address with a password.
+    return re.sub(r"://\S+", "://…", " ".join(str(error).split()))

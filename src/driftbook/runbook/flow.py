@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 from driftbook import paths
-from driftbook.errors import UsageError
+from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook.command import skip_iri_grammar
 from driftbook.runbook.kernel import WarmKernel
 from driftbook.runbook.project import Project
@@ -80,7 +80,7 @@ def perform_job(
     with WarmKernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
         skip_iri_grammar()
-        from driftbook.runbook import notebooks
+        from driftbook.runbook import alerts, notebooks
         from driftbook.store import runs_table
 
         notebooks.check_parameters(chosen, job.fill_parameters(project))
@@ -101,7 +101,12 @@ def perform_job(
                 )
                 if job.kind == "run":
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
-            page = _render(project, terminal) if render else None
+            page, broken = _render(project, terminal) if render else (None, None)
+    # Not before the folder is free: a slow server keeps no other command waiting.
+    if job.kind == "run":
+        alerts.send_alerts(project, staged.run_id, page, terminal)
+    if broken is not None:
+        raise broken
     return FinishedJob(staged.run_id, page, perf_counter() - started)
 
 
@@ -163,11 +168,15 @@ def _refuse_another_model(name: str, artifacts: Path) -> None:
         )
 
 
-def _render(project: Project, terminal: Terminal) -> Path | None:
+def _render(project: Project, terminal: Terminal) -> tuple[Path | None, DriftbookError | None]:
+    """Return the first page, or why there is none: the run is published, and told, all the same."""
     # The pages are about a decision; a backtest in an empty folder has none to show.
     if not (project.artifacts / paths.RECOMMENDATION).is_file():
-        return None
+        return None, None
     from driftbook.site.render import render_site
 
-    with terminal.step("pages"):
-        return render_site(project.artifacts, options=project.options)
+    try:
+        with terminal.step("pages"):
+            return render_site(project.artifacts, options=project.options), None
+    except DriftbookError as error:
+        return None, error

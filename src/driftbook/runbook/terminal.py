@@ -35,6 +35,10 @@ class Terminal:
         if not self.quiet:
             print(f"driftbook: {line}", file=self.stream, flush=True)
 
+    def warn(self, line: str) -> None:
+        """Write one line even where quiet: what somebody has to know who reads nothing else."""
+        print(f"driftbook: {line}", file=self.stream, flush=True)
+
     def print_result(
         self,
         found: Mapping[str, Any],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,6 +124,19 @@ def load_published_run(artifacts: Path) -> PublishedRun:
         ledger=champions.read_ledger(models),
         champion=registry.read_index(models).aliases.get("champion"),
     )
+
+
+def read_two_sentences(recommendation: Mapping[str, Any]) -> list[str]:
+    """Return a decision in two sentences: what and why in plain words, else the reason's first two.
+
+    >>> read_two_sentences({"reason": "Loss rose to 0.2. So did AUC. A third."})
+    ['Loss rose to 0.2.', 'So did AUC.']
+    """
+    plain = recommendation.get("plain")
+    if isinstance(plain, Mapping) and plain.get("what"):
+        return [str(plain[key]) for key in ("what", "why") if plain.get(key)]
+    reason = " ".join(str(recommendation["reason"]).split())
+    return re.split(r"(?<=[.!?])\s+(?=[^a-z\s])", reason)[:2]
 
 
 def load_past_runs(artifacts: Path) -> tuple[PastRun, ...]:
