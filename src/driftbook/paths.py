@@ -62,8 +62,10 @@ POLICIES = Path("backtest", "policies.csv")
 RUNS_TABLE = Path("tracking", "runs.csv")
 MANIFEST = Path("manifest.json")
 REQUIRED_FILES = (TRAIN_EVAL_SUMMARY, DRIFT_REPORT, RECOMMENDATION, API_CHECKS, RUNS_TABLE)
+# What notebooks of the owner's write.
+OWN_PART = "own"
 # The folders that a run or a backtest replaces as a whole, where it wrote to them.
-PUBLISHED_PARTS = (*STEP_PARTS.values(), "tracking", "backtest")
+PUBLISHED_PARTS = (*STEP_PARTS.values(), OWN_PART, "tracking", "backtest")
 
 # What the artifacts folder keeps beside them.
 MODELS = Path("models")

@@ -357,9 +357,29 @@ def mask_address(url: str) -> str:
 
 
 class RunbookSettings(Section):
-    """What the owner adds to the runbook: notebooks, as paths relative to the settings file."""
+    """What the owner adds to the runbook: notebooks, as paths relative to the settings file.
+
+    They are executed after 04, each becomes a page, and all lie in one folder then: their names
+    differ from each other's and from those of the runbook's own.
+    """
 
     notebooks: tuple[str, ...] = ()
+
+    @field_validator("notebooks")
+    @classmethod
+    def _named_apart(cls, notebooks: tuple[str, ...]) -> tuple[str, ...]:
+        taken = {Path(name).stem for name in (*paths.STEPS.values(), paths.BACKTEST_NOTEBOOK)}
+        for notebook in notebooks:
+            if not re.fullmatch(r"[A-Za-z0-9][\w.-]*\.ipynb", Path(notebook).name):
+                raise ValueError(
+                    f"{notebook!r} is no name for a page; call the notebook with letters, digits, "
+                    "'-' and '_', such as fairness.ipynb"
+                )
+            stem = Path(notebook).stem.lower()
+            if stem in taken:
+                raise ValueError(f"{notebook!r} has a name that is taken; give it another one")
+            taken.add(stem)
+        return notebooks
 
 
 class CardSettings(Section):

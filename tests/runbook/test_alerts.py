@@ -256,14 +256,14 @@ class TestFailure:
     def test_a_server_that_never_ends_is_not_waited_for(
         self, settled: tuple[Path, str], hook: Hook, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(alerts.deliver_alert, "__defaults__", (3.0,))
+        monkeypatch.setattr(alerts.deliver_alert, "__defaults__", (8.0,))
         hook.freed.clear()
         artifacts, run_id = settled
         with serving(Hook()) as good:
             started = monotonic()
             lines = send(about(artifacts, hook.url, good.url), run_id)
-            assert monotonic() - started < 6
-            assert "no answer within 3 s" in lines[0]
+            assert monotonic() - started < 12
+            assert "no answer within 8 s" in lines[0]
             assert "was told of" in lines[1] and len(good.taken) == 1
 
     @pytest.mark.parametrize(

@@ -27,7 +27,7 @@ BLOCK = re.compile(r"^```bash\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 def test_a_stranger_can_follow_the_guide(root: Path, tmp_path: Path) -> None:
     guide = (root / "reports" / "guide.qmd").read_text(encoding="utf-8")
     commands = BLOCK.findall(guide)
-    assert len(commands) == 10
+    assert len(commands) == 12
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     script = "set -euo pipefail\ntrap 'kill ${SERVER:-} 2>/dev/null || true' EXIT\n"
     done = subprocess.run(
@@ -45,6 +45,11 @@ def test_a_stranger_can_follow_the_guide(root: Path, tmp_path: Path) -> None:
     assert document["window"] == "rows-0007"
     assert (artifacts / "backtest" / "policies.csv").is_file()
     assert (artifacts / "reports" / "html" / "index.html").is_file()
+    (own,) = re.findall(r"^cat > my-model/cells.py <<'END'\n(.*?)^END$", guide, re.M | re.S)
+    assert len([line for line in own.splitlines() if not line.startswith("#")]) == 10
+    assert 0 < json.loads((artifacts / "own" / "groups.json").read_text())["gap"] < 0.9
+    page = (artifacts / "reports" / "html" / "groups.html").read_text(encoding="utf-8")
+    assert "<h1>Are the groups alike?</h1>" in page
     assert '"stored": 1' in done.stdout or '"stored":1' in done.stdout
 
 

@@ -77,6 +77,7 @@ def perform_job(
         terminal.say(f"nothing is published yet, so this run starts with {paths.FIRST_STEP}")
         job = replace(job, first=paths.FIRST_STEP)
     chosen = job.find_notebooks(project)
+    own = project.find_own_notebooks() if job.kind == "run" else []
     with WarmKernel(project.notebooks) as kernel:
         # Imported here because the kernel starts meanwhile.
         skip_iri_grammar()
@@ -84,6 +85,8 @@ def perform_job(
         from driftbook.store import runs_table
 
         notebooks.check_parameters(chosen, job.fill_parameters(project))
+        for notebook in own:
+            notebooks.read_parameters(notebook)
         made = not project.artifacts.exists()
         with project.hold_artifacts(terminal.say, create=True):
             # Another first run may have published here since; nothing of it is this one's.
@@ -98,6 +101,7 @@ def perform_job(
                     kernel=kernel,
                     terminal=terminal,
                     cell_timeout_s=cell_timeout,
+                    own=own,
                 )
                 if job.kind == "run":
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)

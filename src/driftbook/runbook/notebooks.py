@@ -39,6 +39,7 @@ def execute_notebooks(
     kernel: WarmKernel,
     terminal: Terminal,
     cell_timeout_s: int,
+    own: Sequence[Path] = (),
 ) -> list[Path]:
     """Return the notebooks as executed one after the other into ``out_dir``.
 
@@ -52,22 +53,25 @@ def execute_notebooks(
         kernel: a kernel that has been started; it need not have answered yet.
         terminal: where progress is shown.
         cell_timeout_s: seconds that one cell may take.
+        own: notebooks of the owner's, executed last; each gets the parameters that it declares.
 
     Raises:
         UsageError: see :func:`check_parameters`; nothing has been executed then.
         NotebookError: a cell raised or took too long, or the kernel died in it.
     """
     check_parameters(notebooks, parameters)
+    given = {notebook: dict(parameters) for notebook in notebooks}
+    given |= {notebook: pick_parameters(notebook, parameters) for notebook in own}
     papermill_engines.register(_ENGINE, _WarmEngine)
     out_dir.mkdir(parents=True, exist_ok=True)
-    for notebook in notebooks:
+    for notebook, values in given.items():
         output = out_dir / notebook.name
         with terminal.step(notebook.stem, ticking=False):
             try:
                 execute_notebook(
                     _unformatted(notebook),
                     _unformatted(output),
-                    parameters=dict(parameters),
+                    parameters=values,
                     engine_name=_ENGINE,
                     kernel_name="python3",
                     language="python",
@@ -75,6 +79,7 @@ def execute_notebooks(
                     # Saved once, at the end: papermill otherwise rewrites the file twice a cell.
                     request_save_on_cell_execute=False,
                     kernel=kernel,
+                    folder=notebook.parent,
                     cell_timeout_s=cell_timeout_s,
                 )
             except PapermillExecutionError as error:
@@ -85,7 +90,7 @@ def execute_notebooks(
                 ) from error
             except KernelError as error:
                 raise NotebookError(f"{notebook.name} could not start: {error}") from error
-    return [out_dir / notebook.name for notebook in notebooks]
+    return [out_dir / notebook.name for notebook in given]
 
 
 def _describe(notebook: Path, error: PapermillExecutionError) -> str:
@@ -125,6 +130,18 @@ def check_parameters(notebooks: Sequence[Path], parameters: Mapping[str, Any]) -
                 f"{notebook.name} declares the parameter {_listing(missing)}, which this run does "
                 f"not give (given: {_listing(parameters)}); remove it from the parameters cell"
             )
+
+
+def pick_parameters(notebook: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those of the parameters that a notebook of the owner's declares.
+
+    Others that it declares keep the defaults in its cell.
+
+    Raises:
+        UsageError: see :func:`read_parameters`.
+    """
+    declared = read_parameters(notebook)
+    return {name: value for name, value in parameters.items() if name in declared}
 
 
 def read_parameters(notebook: Path) -> dict[str, Any]:
@@ -180,6 +197,7 @@ class _WarmEngine(Engine):
         kernel_name: str,
         *,
         kernel: WarmKernel,
+        folder: Path,
         cell_timeout_s: int,
         **_: Any,
     ) -> None:
@@ -187,6 +205,8 @@ class _WarmEngine(Engine):
             if "injected-parameters" in _tags(cell):
                 cell.metadata.tags.append(HIDDEN)
         kernel.forget()
+        # Where JupyterLab would execute it; the kernel returns from there when it forgets.
+        kernel.run_code(f"__import__('os').chdir({str(folder.absolute())!r})")
         client = _WarmClient(nb_man, km=kernel.manager, kernel_name=kernel_name)
         client.kernel = kernel
         client.timeout = cell_timeout_s

@@ -66,6 +66,26 @@ class Project:
             "the project"
         )
 
+    def find_own_notebooks(self) -> list[Path]:
+        """Return the owner's notebooks, which stand beside the settings or where these say.
+
+        Raises:
+            UsageError: the site has a page of such a name already.
+        """
+        given = self.settings.runbook.notebooks
+        if not given:
+            return []
+        from driftbook.site.render import list_page_names
+
+        pages = list_page_names()
+        for notebook in map(Path, given):
+            if notebook.stem.lower() in pages or notebook.stem.lower().startswith("run-"):
+                raise UsageError(
+                    f"runbook.notebooks names {notebook}, but the page {notebook.stem}.html is the "
+                    "runbook's own; give the notebook another name"
+                )
+        return [self.settings_file.parent / notebook for notebook in given]
+
     def require_artifacts(self) -> Path:
         """Return the artifacts folder, which another command may be at work on.
 

@@ -14,7 +14,7 @@ import yaml
 
 from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.site import cells, decision_page, pages, procedures, render_without_quarto
+from driftbook.site import cells, decision_page, own_pages, pages, procedures, render_without_quarto
 from driftbook.site.cells import Cell
 from driftbook.site.figures.theme import Picture
 from driftbook.store.evidence import NOTEBOOK_PARTS, PublishedRun, load_published_run
@@ -101,9 +101,32 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
         shutil.copyfile(TEMPLATES / "page" / name, build / name)
     text = (root / "_quarto.yml").read_text(encoding="utf-8")
     text = text.replace("output-dir: reports/html", "output-dir: _site").replace(SOURCE_PREFIX, "")
-    (build / "_quarto.yml").write_text(text, encoding="utf-8")
     quarto: dict[str, Any] = yaml.safe_load(text)
+    if found.own_notebooks:
+        own_pages.add_to_sidebar(quarto, _write_own_pages(found, build))
+        text = yaml.safe_dump(quarto, sort_keys=False, allow_unicode=True)
+    (build / "_quarto.yml").write_text(text, encoding="utf-8")
     return quarto
+
+
+def _write_own_pages(found: PublishedRun, build: Path) -> dict[str, str]:
+    """Return the titles of the owner's notebooks, by the names of the pages that were written."""
+    titles = {}
+    for path in found.own_notebooks:
+        titles[path.stem], titled = own_pages.title_page(_read_shown(path), path.stem)
+        cells.write_cells(build / path.name, titled)
+    return titles
+
+
+def list_page_names() -> set[str]:
+    """Return the names of all pages whose sources are the runbook's own.
+
+    Raises:
+        DriftbookError: the project's hand-written pages are missing.
+    """
+    return {path.stem.lower() for path in (_project() / "reports").glob("*.qmd")} | {
+        *NOTEBOOK_PARTS
+    }
 
 
 def _project() -> Path:
@@ -137,8 +160,10 @@ def _write(
 def _notebook(found: PublishedRun, name: str) -> list[Cell]:
     """Return the executed cells as they are rendered: no injected one, no tool's metadata."""
     path = found.executed_notebook(name)
-    if path is None:
-        return _placeholder(name)
+    return _placeholder(name) if path is None else _read_shown(path)
+
+
+def _read_shown(path: Path) -> list[Cell]:
     clean = [{**cell, "metadata": {}} for cell in cells.select_shown(cells.read_cells(path))]
     for cell in clean:
         if cell["cell_type"] == "markdown":

@@ -167,13 +167,15 @@ def _convert_cell(cell: Cell, page: Page) -> dict[str, Any]:
         "outputs": [
             _convert_output(output, page)
             for output in cell["outputs"]
-            if output["output_type"] != "stream"
+            if output.get("name") != "stderr"
         ],
     }
 
 
 def _convert_output(output: Mapping[str, Any], page: Page) -> dict[str, Any]:
     data = output.get("data", {})
+    if output["output_type"] == "stream":
+        data = {"text/plain": "".join(output["text"])}
     shown: dict[str, Any] = {"html": "", "text": "", "picture": "", "size": {}}
     if "image/png" in data:
         name = f"figures/{page.stem}-{len(page.pictures) + 1}.png"
@@ -182,6 +184,8 @@ def _convert_output(output: Mapping[str, Any], page: Page) -> dict[str, Any]:
         return shown | {"picture": name, "size": size}
     if "text/markdown" in data:
         return shown | {"html": convert_markdown(data["text/markdown"], page)}
+    if "text/html" in data:  # as a data frame that a notebook of the owner's shows
+        return shown | {"html": f'<div class="table-frame">{data["text/html"]}</div>'}
     return shown | {"text": data.get("text/plain", "")}
 
 

@@ -86,6 +86,17 @@ class PublishedRun:
         """Return what a version's card says; empty where it is no longer kept."""
         return _json(self.artifacts / paths.MODELS / version / "card.json")
 
+    @property
+    def own_notebooks(self) -> list[Path]:
+        """Return the owner's notebooks as the run that decided executed them, in their order."""
+        folder = self.artifacts / paths.RUNS / self.run_id
+        settings = self.manifest["settings"]
+        if (folder / paths.MANIFEST).is_file():  # a backtest since may have had other settings
+            settings = files.read_json_object(folder / paths.MANIFEST)["settings"]
+        named = settings.get("runbook", {}).get("notebooks", [])
+        found = [folder / paths.EXECUTED / Path(name).name for name in named]
+        return [path for path in found if path.is_file()]
+
     def executed_notebook(self, notebook: str) -> Path | None:
         """Return the executed copy of a notebook in the run that filled its folder, if any."""
         run_id = self.manifest.get("parts", {}).get(NOTEBOOK_PARTS[notebook])

@@ -35,7 +35,11 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
     before = read_manifest(published) if published.exists() else {}
     decides = files.read_json_object(folder / paths.RUN_NOTE)["kind"] == "run"
     written = [part for part in paths.PUBLISHED_PARTS if (folder / part).exists()]
-    replaced = [*written, *((paths.MODELS.name, paths.RUNS.name) if decides else ())]
+    # The owner's notebooks are executed in every run that decides: what they leave is never older.
+    replaced = {
+        *written,
+        *((paths.MODELS.name, paths.RUNS.name, paths.OWN_PART) if decides else ()),
+    }
     listed = {
         path: entry
         for path, entry in before.get("files", {}).items()
@@ -58,7 +62,12 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
         "created_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "required_files": required,
         "files": dict(sorted(listed.items())),
-        "parts": {**before.get("parts", {}), **dict.fromkeys(written, run_id)},
+        "parts": {
+            **{
+                part: made for part, made in before.get("parts", {}).items() if part not in replaced
+            },
+            **dict.fromkeys(written, run_id),
+        },
         "settings": Settings.load(folder / paths.RUN_SETTINGS).model_dump(mode="json"),
         "data": files.read_json_object(data) if data.exists() else before.get("data", {}),
         "code": describe_code(),
