@@ -103,6 +103,16 @@ def find_project_root(start: Path | None = None) -> Path:
     return next(holding, start)
 
 
+def find_layout() -> Path:
+    """Return the folder of the runbook's own notebooks, hand-written pages and settings.
+
+    A wheel carries them inside the package; otherwise they are those of the checkout.
+    """
+    package = Path(__file__).resolve().parent
+    inside = package / "layout"
+    return inside if inside.is_dir() else package.parents[1]
+
+
 def resolve_path(path: str | Path) -> Path:
     """Return ``path`` as given where absolute, else under the project's root."""
     return find_project_root() / path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import wraps
@@ -24,6 +25,7 @@ ALARMING = 3  # exit code of a run that is done, with an action that --fail-on n
 EPILOG = """
 \b
 Examples
+  driftbook new churn --data churn.csv --target churned   a folder for a model of your own
   driftbook run                                   judge the latest complete window
   driftbook run --from drift --window 2013-06     judge another one with today's champion
   driftbook run --settings mine.yaml --artifacts mine/    another model, side by side
@@ -122,6 +124,32 @@ def _split_actions(
         known = ", ".join(paths.ACTIONS)
         raise UsageError(f"--fail-on names {unknown[0]!r}; the actions are {known}")
     return actions
+
+
+@main.command("new")
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--data", metavar="FILE", help="Your table: CSV or Parquet; a path, folder or URL.")
+@click.option("--target", metavar="COLUMN", help="The column of it to predict.")
+@click.option("--timestamp", metavar="COLUMN", help="The column with the time of a row.")
+@reporting
+def new_command(
+    terminal: Terminal, folder: Path, data: str | None, target: str | None, timestamp: str | None
+) -> None:
+    r"""Lay out a folder for a model of your own: settings, notebooks, pages.
+
+    Without --data it holds an example. A folder that is not empty is left alone.
+
+    \b
+    Examples
+      driftbook new churn --data churn.csv --target churned --timestamp signed_up
+      cd churn && driftbook run
+    """
+    from driftbook.runbook import new_project, summary
+
+    made = new_project.lay_out_project(new_project.plan_project(folder, data, target, timestamp))
+    found = {"folder": str(made), "settings": str(made / paths.SETTINGS_FILE)}
+    step = f"cd {shlex.quote(str(folder))} && {new_project.name_program()} run"
+    terminal.print_result({**found, "next": step}, summary.write_new_lines)
 
 
 @main.command("run")

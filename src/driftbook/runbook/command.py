@@ -15,6 +15,7 @@ import click
 from driftbook.errors import DriftbookError
 
 SECTIONS = {
+    "Begin": ("new",),
     "Judge": ("run", "backtest"),
     "Decide": ("promote", "rollback"),
     "Serve": ("serve",),

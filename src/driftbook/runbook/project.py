@@ -50,15 +50,15 @@ class Project:
 
     @cached_property
     def notebooks(self) -> Path:
-        """Return the folder of the notebooks: near the settings, near here, or in the checkout.
+        """Return the folder of the notebooks: near the settings, near here, or our own.
 
         Raises:
             UsageError: there is none.
         """
         first = paths.NOTEBOOKS / paths.STEPS[paths.FIRST_STEP]
         near, here = self.settings_file.parent, Path.cwd()
-        checkout = Path(__file__).resolve().parents[3]
-        for folder in (*paths.walk_upward(near), *paths.walk_upward(here), checkout):
+        own = paths.find_layout()
+        for folder in (*paths.walk_upward(near), *paths.walk_upward(here), own):
             if (folder / first).is_file():
                 return folder / paths.NOTEBOOKS
         raise UsageError(

@@ -128,5 +128,10 @@ def write_move_lines(line: Mapping[str, Any]) -> list[str]:
     )
 
 
+def write_new_lines(found: Mapping[str, Any]) -> list[str]:
+    """Return where a new project lies, and what comes next."""
+    return _facts(found)
+
+
 def _facts(facts: Mapping[str, Any]) -> list[str]:
     return [f"{name:<11}{text}" for name, text in facts.items()]

@@ -23,6 +23,7 @@ from driftbook.words import TEMPLATES, render_words
 # In the tracked _quarto.yml, so that it works from the root as well.
 SOURCE_PREFIX = "reports/executed/"
 QUARTO_TIMEOUT_S = 600
+OWN_PROGRAM = ".venv/bin/driftbook"
 # Links between notebooks/ and reports/ hold in the repository; the build folder is flat.
 _LEVEL_UP = re.compile(r"\]\(\.\./(?:reports|notebooks)/")
 
@@ -83,7 +84,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
     build.mkdir(parents=True)
     for source in sorted((root / "reports").glob("*.qmd")):
         text = _LEVEL_UP.sub("](", source.read_text(encoding="utf-8"))
-        (build / source.name).write_text(text, encoding="utf-8")
+        (build / source.name).write_text(_call_program(text), encoding="utf-8")
     command = decision_page.CommandLine(options or _options(found.artifacts))
     _write(build, "decision", *decision_page.compose_decision_page(found, command))
     for action, text in procedures.compose_procedures(found, command).items():
@@ -94,7 +95,7 @@ def assemble_sources(found: PublishedRun, build: Path, options: str = "") -> dic
     _write(build, "settings", pages.compose_settings(found))
     for past in found.history[-pages.MOST_RUN_PAGES :]:
         text = pages.compose_run_page(past) + "\n"
-        (build / pages.name_run_page(past)).write_text(text, encoding="utf-8")
+        (build / pages.name_run_page(past)).write_text(_call_program(text), encoding="utf-8")
     for name in NOTEBOOK_PARTS:
         cells.write_cells(build / f"{name}.ipynb", _notebook(found, name))
     for name in ("driftbook.css", "dark.scss", "after-body.html"):
@@ -131,13 +132,22 @@ def list_page_names() -> set[str]:
 
 def _project() -> Path:
     """Return the folder with the hand-written pages: the project at hand, else this package's."""
-    for root in (paths.find_project_root(), Path(__file__).resolve().parents[3]):
+    for root in (paths.find_project_root(), paths.find_layout()):
         if (root / "reports" / "index.qmd").is_file() and (root / "_quarto.yml").is_file():
             return root
     raise DriftbookError(
         "the hand-written pages (reports/*.qmd, _quarto.yml) are not here; "
         "run from the project's folder"
     )
+
+
+def _call_program(text: str) -> str:
+    """Return the commands in a text as they are called here: from PATH, or a project's own folder.
+
+    Sources say ``.venv/bin/driftbook``, which a checkout has once it is set up.
+    """
+    own = _project() / OWN_PROGRAM
+    return text if own.exists() else text.replace(OWN_PROGRAM, "driftbook")
 
 
 def _options(artifacts: Path) -> str:
@@ -152,7 +162,7 @@ def _options(artifacts: Path) -> str:
 def _write(
     build: Path, name: str, text: str, pictures: Mapping[str, Picture] | None = None
 ) -> None:
-    (build / f"_{name}.md").write_text(text + "\n", encoding="utf-8")
+    (build / f"_{name}.md").write_text(_call_program(text) + "\n", encoding="utf-8")
     for file, picture in (pictures or {}).items():
         picture.save(build / "figures" / file)
 

@@ -163,6 +163,8 @@ def describe_code() -> dict[str, Any]:
     """Return the package version and, in a git checkout, the commit and whether it was altered."""
     package = Path(__file__).resolve().parents[1]
     found: dict[str, Any] = {"version": importlib.metadata.version("driftbook")}
+    if package in paths.find_layout().parents:  # a wheel's, whatever repository lies around it
+        return found
     commit = _ask_git(package, "rev-parse", "HEAD")
     changes = _ask_git(package, "status", "--porcelain", "--", ".")
     if commit is not None and changes is not None:
