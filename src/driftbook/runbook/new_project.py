@@ -21,10 +21,10 @@ from driftbook.words import render_words
 EXAMPLE = "synthetic:concept"
 # Periods to cut time into, the longest that leaves this many windows is taken: enough for a
 # reference and for something to follow it.
-PERIODS = {"quarter": "Q", "month": "M", "week": "W", "day": "D"}
-FEWEST_WINDOWS = 8
-MOST_ROW_WINDOWS = 12
-FEWEST_ROWS = 30  # a window of fewer says nothing, see policy.min_rows
+_PERIODS = {"quarter": "Q", "month": "M", "week": "W", "day": "D"}
+_FEWEST_WINDOWS = 8
+_MOST_ROW_WINDOWS = 12
+_FEWEST_ROWS = 30  # a window of fewer says nothing, see policy.min_rows
 _TEMPLATES = {"README.md": "README.md.j2", "Makefile": "Makefile.j2", ".gitignore": "gitignore.j2"}
 
 
@@ -84,11 +84,11 @@ def _choose_windows(chosen: Mapping[str, Any]) -> dict[str, Any]:
     first = Settings.parse({"data": {**chosen, "window": 1000}}, "the table")
     dataset = windows.load_dataset(first)
     rows, size = len(dataset.frame), "rows"
-    count = max(1, min(MOST_ROW_WINDOWS, rows // FEWEST_ROWS))
+    count = max(1, min(_MOST_ROW_WINDOWS, rows // _FEWEST_ROWS))
     if dataset.timestamp is not None and dataset.frame[dataset.timestamp].dtype.kind == "M":
         times = dataset.frame[dataset.timestamp].dt.tz_localize(None)
-        cuts = {name: times.dt.to_period(code).nunique() for name, code in PERIODS.items()}
-        many = [name for name, found in cuts.items() if found >= FEWEST_WINDOWS]
+        cuts = {name: times.dt.to_period(code).nunique() for name, code in _PERIODS.items()}
+        many = [name for name, found in cuts.items() if found >= _FEWEST_WINDOWS]
         if many:
             size, count = many[0], cuts[many[0]]
     window: str | int = size if size != "rows" else rows // count
