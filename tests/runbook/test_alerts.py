@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -370,6 +371,12 @@ class TestSecrets:
         with pytest.raises(UsageError, match=r"alerts\.on: unknown action") as caught:
             Settings.parse({"alerts": {"on": on}})
         assert hint in str(caught.value)
+
+    def test_the_settings_that_are_shown_are_taken(self, root: Path) -> None:
+        for page in ("README.md", "reports/guide.qmd"):
+            text = (root / page).read_text(encoding="utf-8")
+            (block,) = re.findall(r"^```yaml\n(alerts:.*?)^```$", text, re.M | re.S)
+            assert Settings.parse(yaml.safe_load(block)).alerts.on == ("retrain", "investigate")
 
     def test_on_needs_no_quotes_in_yaml(self) -> None:
         found = Settings.parse(yaml.safe_load("alerts: {urls: [], on: [hold]}"))
