@@ -7,6 +7,7 @@ import io
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -23,13 +24,16 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner
 
 import finished
-from driftbook.errors import UsageError
+from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook import alerts
+from driftbook.runbook.cli import main
 from driftbook.runbook.project import Project
 from driftbook.runbook.terminal import Terminal
 from driftbook.settings import Settings
+from driftbook.site import render
 from driftbook.store.evidence import read_two_sentences
 
 pytest.importorskip("apprise")
@@ -420,3 +424,24 @@ def test_a_whole_run_tells_and_still_ends_with_the_exit_code(tmp_path: Path, hoo
         if path.is_file():
             everything += path.read_bytes().decode("utf-8", "replace")
     assert SECRET not in everything and "from-environment" not in everything
+
+
+@pytest.mark.slow
+def test_a_decision_whose_pages_cannot_be_made_is_told_all_the_same(
+    finished_run: Path, tmp_path: Path, hook: Hook, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Path:
+        raise DriftbookError("quarto could not render the pages")
+
+    monkeypatch.setattr(render, "render_site", refuse)
+    artifacts = Path(shutil.copytree(finished_run, tmp_path / "artifacts"))
+    settings = (finished_run.parent / "runbook.yaml").read_text(encoding="utf-8")
+    (tmp_path / "runbook.yaml").write_text(settings, encoding="utf-8")
+    file = about(artifacts, hook.url).settings_file
+    words = ["run", "--from", "serving", "--settings", str(file), "--artifacts", str(artifacts)]
+    done = CliRunner().invoke(main, words, prog_name="driftbook")
+    assert done.exit_code == 1
+    assert done.stderr.splitlines()[-1] == "driftbook: quarto could not render the pages"
+    (taken,) = hook.taken
+    run_id = json.loads((artifacts / "manifest.json").read_text(encoding="utf-8"))["run_id"]
+    assert run_id in taken["message"] and "Read on" not in taken["message"]
