@@ -80,7 +80,7 @@ ALERTS = Path("alerts.json")  # which decisions were told, and to whom
 MLFLOW_STORE = Path("tracking", "mlflow.db")
 MLFLOW_FILES = Path("tracking", "mlflow-files")
 # Within the folder of the pages.
-FIRST_CHART = Path("figures", "first-page.png")
+FIRST_CHART = Path("figures", "story.png")
 # Within the folder of a run.
 RUN_NOTE = Path("run.json")
 RUN_SETTINGS = Path("settings.yaml")

@@ -150,7 +150,7 @@ class TestTold:
         (taken,) = hook.taken
         assert taken["title"].lower() == f"{found['action']}: target, {found['window']}"
         told = taken["message"].splitlines()
-        assert told[0] == f"What to do: {found['action']}."
+        assert told[0] == f"{found['action'].capitalize()}: {found['plain']['what']}"
         assert told[1] == " ".join(read_two_sentences(found))
         assert f"Read on: {page}" in told
         assert run_id in told[-1]
@@ -181,8 +181,8 @@ class TestTold:
         assert attached["mimetype"] == "image/png"
 
     def test_plain_words_are_used_where_the_decision_has_them(self) -> None:
-        plain = {"what": "One in six is wrong.", "why": "A newer model wins it back."}
-        assert read_two_sentences({"reason": "x", "plain": plain}) == list(plain.values())
+        plain = {"what": "Do it.", "why": ["One in six is wrong.", "A newer model wins it back."]}
+        assert read_two_sentences({"reason": "x", "plain": plain}) == plain["why"]
         reason = "Brier rose by 0.05 [0.04, 0.06] on 1,200 rows. A retrain pays! Third."
         assert read_two_sentences({"reason": reason}) == [
             "Brier rose by 0.05 [0.04, 0.06] on 1,200 rows.",
@@ -339,7 +339,7 @@ def test_mail(settled: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Non
     assert mail["to"] == "b@example.org"
     assert decision(artifacts, run_id)["window"] in str(make_header(decode_header(mail["subject"])))
     texts = [part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()]
-    assert any(b"What to do: " in bytes(text) for text in texts)
+    assert any(b"Model target, window" in bytes(text) for text in texts)
 
 
 class TestSecrets:
@@ -415,6 +415,8 @@ def test_a_whole_run_tells_and_still_ends_with_the_exit_code(tmp_path: Path, hoo
     assert len(hook.taken) == 2
     page = tmp_path / "artifacts" / "reports" / "html" / "index.html"
     assert page.is_file() and f"Read on: {page}" in hook.taken[0]["message"]
+    (chart,) = hook.taken[0]["attachments"]
+    assert chart["filename"] == "story.png" and chart["mimetype"] == "image/png"
     # Later parts alone, against the settings that now name nobody: nothing refuses that.
     (tmp_path / "runbook.yaml").write_text(text.partition("\n")[0], encoding="utf-8")
     later = run("--from", "serving", "--quiet")

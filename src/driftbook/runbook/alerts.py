@@ -83,6 +83,7 @@ def compose_alert(project: Project, found: Mapping[str, Any], page: Path | None)
     body = render_words(
         "alert.txt.j2",
         action=found["action"],
+        what=(found.get("plain") or {}).get("what"),
         sentences=evidence.read_two_sentences(found),
         page=address,
         model=name,

@@ -138,14 +138,15 @@ def load_published_run(artifacts: Path) -> PublishedRun:
 
 
 def read_two_sentences(recommendation: Mapping[str, Any]) -> list[str]:
-    """Return a decision in two sentences: what and why in plain words, else the reason's first two.
+    """Return why a decision was taken, in two sentences: in plain words, else the reason's first.
 
     >>> read_two_sentences({"reason": "Loss rose to 0.2. So did AUC. A third."})
     ['Loss rose to 0.2.', 'So did AUC.']
     """
     plain = recommendation.get("plain")
-    if isinstance(plain, Mapping) and plain.get("what"):
-        return [str(plain[key]) for key in ("what", "why") if plain.get(key)]
+    if isinstance(plain, Mapping) and plain.get("why"):
+        why = plain["why"]
+        return [why] if isinstance(why, str) else [str(sentence) for sentence in why]
     reason = " ".join(str(recommendation["reason"]).split())
     return re.split(r"(?<=[.!?])\s+(?=[^a-z\s])", reason)[:2]
 
