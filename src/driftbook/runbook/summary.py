@@ -66,8 +66,7 @@ def write_run_lines(found: Mapping[str, Any]) -> list[str]:
     return _facts(
         {
             "action": found["action"],
-            "why": found["why"],
-            "sure": found["sure"],
+            "why": f"{found['why']} {found['sure']}",
             "window": f"{found['window']}, {rows:,} rows" if rows else found["window"],
             "model": found["model_version"],
             "task": render_words("task.j2", task=found["task"], found=found["task_found"]),
