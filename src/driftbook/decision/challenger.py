@@ -119,34 +119,25 @@ def weigh_challenger(
     to be called so. ``without``: columns that are broken, or accepted as changed, which the
     challenger does without.
     """
-    confidence = settings.policy.confidence
-    before = gap.parse_evidence(model.origin.get("lessons"))
-    earlier = gap.choose_recipe(before + gap.learn_from_trial(found, gates=False))
+    confidence, learnt = settings.policy.confidence, _learn_lessons(model, found)
+    earlier, lasting, motion = learnt.earlier, learnt.lasting, learnt.known.motion
     measured = gap.measure_gap(found, earlier) or gap.measure_gap(found, recipes.BASE_RECIPE)
-    lasting, motion = gap.expect_gap(found, earlier, before)
-    known = replace(before + gap.learn_from_trial(found), motion=motion)
-    chosen = gap.choose_recipe(known, () if not without else found.losses)
+    chosen = gap.choose_recipe(learnt.known, () if not without else found.losses)
     order = retraining.RetrainOrder(
-        model, fresh, chosen, found.window, settings, known.to_text(), without
+        model, fresh, chosen, found.window, settings, learnt.known.to_text(), without
     )
     n_train = retraining.count_rows_used(order)
     if measured is None or n_train is None:
         return None
     loss = float(found.champion[-found.window :].mean())
-    # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
-    readings = gap.read_gaps(found, recipes.BASE_RECIPE if calm else earlier)
-    whole = float(np.nanmean(found.champion))
-    scale = LOSS_SCALE * whole
     noise = gap.measure_fit_noise(found, model)
-    watch = choose_watch(settings, scale, calm, len(readings))
-    shortfall = find_loss_order(model).find_shortfall(found.window)
-    alarm = gap.judge_staleness(readings, motion, noise, watch, shortfall)
+    alarm = _judge_age(model, found, settings, learnt, noise, calm)
     credited = costs.credit_windows(settings.policy, alarm.since if alarm.raised else 0)
     price, windows = costs.find_break_even(credited, motion.slope)
     course = gap.follow_gap(
         gap.read_gaps(found, earlier),
         motion,
-        whole,
+        float(np.nanmean(found.champion)),
         alarm.moved if alarm.raised else -np.inf,
     )
     return Challenger(
@@ -170,9 +161,41 @@ def weigh_challenger(
         pays=course.pays(price, confidence),
         worth=course.find_worth(confidence),
         gaps=gap.trace_gaps(found, earlier)[-len(fresh) :],
-        candidates=_tabulate_candidates(found, known, order, price),
+        candidates=_tabulate_candidates(found, learnt.known, order, price),
         order=order,
     )
+
+
+@dataclass(frozen=True)
+class _Lessons:
+    """What trials have taught, this one and those before the champion.
+
+    ``earlier``: the recipe that they spoke for before this window; ``lasting``: the champion's gap
+    to it that is expected to last; ``known``: all evidence, the window's own included.
+    """
+
+    earlier: str
+    lasting: RowSum
+    known: gap.TrialEvidence
+
+
+def _learn_lessons(model: Model, found: Trial) -> _Lessons:
+    before = gap.parse_evidence(model.origin.get("lessons"))
+    earlier = gap.choose_recipe(before + gap.learn_from_trial(found, gates=False))
+    lasting, motion = gap.expect_gap(found, earlier, before)
+    return _Lessons(earlier, lasting, replace(before + gap.learn_from_trial(found), motion=motion))
+
+
+def _judge_age(
+    model: Model, found: Trial, settings: Settings, learnt: _Lessons, noise: float, calm: bool
+) -> Alarm:
+    """Return whether all readings of the champion's gap prove that newer fits are better."""
+    # In a calm window only age makes a champion stale, not that it learnt from fewer rows.
+    readings = gap.read_gaps(found, recipes.BASE_RECIPE if calm else learnt.earlier)
+    scale = LOSS_SCALE * float(np.nanmean(found.champion))
+    watch = choose_watch(settings, scale, calm, len(readings))
+    shortfall = find_loss_order(model).find_shortfall(found.window)
+    return gap.judge_staleness(readings, learnt.known.motion, noise, watch, shortfall)
 
 
 def choose_watch(settings: Settings, scale: float, calm: bool, readings: int) -> Watch:
