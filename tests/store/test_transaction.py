@@ -241,7 +241,8 @@ def test_a_first_run_that_fails_keeps_what_another_one_published(
     """Two first runs on a new folder: the other one publishes between a look and the lock."""
     settings = tmp_path / "runbook.yaml"
     settings.write_text(
-        "data: {source: absent.csv, target: target, timestamp: null, window: 100}\n",
+        "data: {source: absent.csv, target: target, timestamp: null, window: 100}\n"
+        "model: {name: target}\n",
         encoding="utf-8",
     )
     project = locate_project(settings, tmp_path / "artifacts")
