@@ -223,8 +223,13 @@ def describe_policies(policies: pd.DataFrame, loss: str, notes: Sequence[str] = 
 def describe_schedule(schedule: pd.DataFrame, loss: str) -> str:
     """Return what this policy would have done before each window, and why."""
     own = schedule[schedule["policy"] == OURS]
-    own = own.assign(recipe=own["recipe"].map(name_recipe))
-    return render_words("backtest_schedule.md.j2", schedule=own, loss=loss)
+    served = own["window"].astype(str) + ", " + own["recipe"].map(name_recipe)
+    gains = [
+        format_number(gain) + ("" if pd.isna(gain) else f" ({format_number(even)})")
+        for gain, even in zip(own["gain"], own["break_even"], strict=True)
+    ]
+    shown = own.assign(served=served, gain=gains)
+    return render_words("backtest_schedule.md.j2", schedule=shown, loss=loss)
 
 
 def describe_prices(costs: pd.DataFrame) -> str:
