@@ -742,6 +742,7 @@ class TestSummary:
         document = {
             "action": "monitor",
             "reason": "insufficient_data: 3 rows",
+            "plain": {"why": ["Only 3 rows came in.", "The model stays."], "sure": "Not sure."},
             "window": "rows-0004",
             "model_version": "m1",
             "drifted_features": [],
@@ -755,6 +756,7 @@ class TestSummary:
         found = summary.summarise_run(place, FinishedJob("r1", tmp_path / "index.html", 1.0))
         told = dict(line.split(maxsplit=1) for line in summary.write_run_lines(found))
         assert told["task"] == "binary"
+        assert told["why"] == "Only 3 rows came in. The model stays. Not sure."
         assert told["quality"] == "cannot be judged yet"
         assert told["drifted"] == "no feature"
         assert told["page"] == str(tmp_path / "index.html")
