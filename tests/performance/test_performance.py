@@ -288,3 +288,21 @@ def test_windows_with_a_changed_rule_are_called_worse() -> None:
     model, later = stream("concept", seed=60, rows=4000)
     tables = [judged(model, later[start : start + 400]) for start in range(0, 4000, 400)]
     assert all(len(performance.find_worse_rows(table)) for table in tables)
+
+
+def test_beside_each_metric_stands_what_no_skill_scores() -> None:
+    """Always the share of ones in the training rows: counted by hand on the window's labels."""
+    rng = np.random.default_rng(5)
+    frame = pd.DataFrame({"x": rng.normal(size=1500)})
+    frame["y"] = (rng.uniform(size=1500) < 1.0 / (1.0 + np.exp(-frame["x"]))).astype(int)
+    settings = Settings.parse({"data": {"target": "y", "timestamp": None, "window": 500}})
+    model = train(frame.iloc[:1000], settings)
+    current = frame.iloc[1000:]
+    table = performance.judge_performance(model, current, settings)
+    found = table[table["basis"] == "realised"].set_index("metric")["no_skill"]
+    share = model.outcomes(model.training_rows).mean()
+    assert found["brier"] == pytest.approx(np.mean((current["y"] - share) ** 2))
+    assert found["accuracy"] == pytest.approx(np.mean(current["y"] == (share >= 0.5)))
+    assert found["roc_auc"] == 0.5
+    assert np.isnan(found["calibration"])
+    assert table.loc[table["basis"] == "estimated", "no_skill"].isna().all()

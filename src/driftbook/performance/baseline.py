@@ -36,10 +36,18 @@ class BaselineSide(ModelSide):
         return measure_baselines(model.task, model.holdout_outcomes, model.holdout_scores)
 
     @cached_property
-    def usual_outcome(self) -> Floats:
-        """Return what a model without any skill, taught by the training rows, would always say."""
-        known = self.model.outcomes(self.model.training_rows)
-        return find_usual_outcome(self.model.task, known[~np.isnan(known)])
+    def usual_outcome(self) -> Floats | None:
+        """Return what a model without any skill, taught by the training rows, would always say.
+
+        Of a model that is served elsewhere nobody has these: all labelled rows of its reference
+        teach then. None where no label is known.
+        """
+        for rows in (self.model.training_rows, self.model.reference):
+            outcomes = self.model.outcomes(rows)
+            known = outcomes[~np.isnan(outcomes)]
+            if len(known):
+                return find_usual_outcome(self.model.task, known)
+        return None
 
     @cached_property
     def bends(self) -> Floats:

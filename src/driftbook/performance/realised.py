@@ -137,8 +137,9 @@ def judge_realised(
         _judge_metric(model.task, metric, base, rows, min_rows)
         for metric, base in side.baselines.items()
     ]
-    no_skill = score_no_skill(model.task, side.usual_outcome, rows.y)
-    table = [row | {"no_skill": no_skill[str(row["metric"])]} for row in table]
+    if side.usual_outcome is not None:
+        bare = score_no_skill(model.task, side.usual_outcome, rows.y)
+        table = [row | {"no_skill": bare[str(row["metric"])]} for row in table]
     table.append(_judge_calibration(model, rows, min_rows, slack))
     return tabulate_metric_rows(table)
 
