@@ -100,6 +100,14 @@ def test_promotions_and_acknowledgements_stand_at_the_window_they_rest_on(
     assert draw_story(pd.DataFrame(columns=STORY_COLUMNS)).height < 120
 
 
+def test_the_newest_windows_are_told_in_the_order_of_time(run: PublishedRun) -> None:
+    row = run.trend.iloc[-1].to_dict()
+    names = [f"rows-{number:04d}" for number in range(9_970, 10_030)]
+    trend = pd.DataFrame([{**row, "window": name} for name in names])
+    told = tabulate_story(replace(run, trend=trend, history=()))
+    assert told["window"].tolist() == names[-52:]
+
+
 def test_older_windows_come_from_the_run_that_judged_them(run: PublishedRun) -> None:
     """After a promotion the record of the new champion starts later; the line does not."""
     trend = run.trend.iloc[-1:]

@@ -8,6 +8,7 @@ import pandas as pd
 
 from driftbook.store.evidence import PublishedRun, tabulate_past_runs
 
+MOST_TOLD_WINDOWS = 52  # more points than that run into each other
 STORY_COLUMNS = ["window", "loss", "baseline", "newer", "action", "promoted", "acknowledged"]
 
 
@@ -21,7 +22,8 @@ def tabulate_story(run: PublishedRun) -> pd.DataFrame:
     judged = {str(row["window"]): row for row in past.to_dict("records")}
     since = {str(row["window"]): row for row in run.trend.to_dict("records")}
     done = _find_events(run)
-    names = sorted({*judged, *since})
+    # Windows of rows have numbers that may grow by a digit.
+    names = sorted({*judged, *since}, key=lambda name: (len(name), name))[-MOST_TOLD_WINDOWS:]
     rows = [_tell_window(name, judged.get(name), since.get(name), done) for name in names]
     return pd.DataFrame(rows, columns=STORY_COLUMNS)
 
