@@ -148,7 +148,7 @@ class TestTold:
         address = f"json://127.0.0.1:{hook.server_port}/…"
         assert lines == [f'driftbook: alerts: {address} was told of "{found["action"]}"']
         (taken,) = hook.taken
-        assert taken["title"].lower() == f"{found['action']}: target, {found['window']}"
+        assert taken["title"].lower() == f"{found['action']}: covariate, {found['window']}"
         told = taken["message"].splitlines()
         assert told[0] == f"{found['action'].capitalize()}: {found['plain']['what']}"
         assert told[1] == " ".join(read_two_sentences(found))
@@ -339,7 +339,7 @@ def test_mail(settled: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> Non
     assert mail["to"] == "b@example.org"
     assert decision(artifacts, run_id)["window"] in str(make_header(decode_header(mail["subject"])))
     texts = [part.get_payload(decode=True) for part in mail.walk() if not part.is_multipart()]
-    assert any(b"Model target, window" in bytes(text) for text in texts)
+    assert any(b"Model covariate, window" in bytes(text) for text in texts)
 
 
 class TestSecrets:
