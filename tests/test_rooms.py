@@ -12,7 +12,7 @@ import pytest
 import driftbook
 
 PACKAGE = Path(driftbook.__file__).parent
-ROOT = frozenset({"settings", "errors", "paths", "words"})
+ROOT = frozenset({"addresses", "settings", "errors", "paths", "words"})
 # From the lowest room up: each may import those before it.
 CHAIN = ("data", "model", "drift", "performance", "decision", "backtest")
 ARROWS = {room: set(CHAIN[:place]) for place, room in enumerate(CHAIN)} | {

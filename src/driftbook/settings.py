@@ -6,13 +6,14 @@ import difflib
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 import yaml
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     PrivateAttr,
     SecretStr,
     ValidationError,
@@ -22,6 +23,7 @@ from pydantic import (
 )
 
 from driftbook import paths
+from driftbook.addresses import ENVIRONMENT, hide_secrets, is_database, name_database
 from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
@@ -32,8 +34,6 @@ LARGEST_NUMBER = 1e100
 TASKS = ("binary", "multiclass", "regression")
 ESTIMATORS = ("linear", "hist_gradient_boosting", "external")
 
-# An address that is the name of a variable of the environment, which holds the true one.
-ENVIRONMENT = "env:"
 # Schemes whose first part is a host; that of others, such as Slack's, is a token.
 _WITH_HOST = frozenset(
     ("json", "jsons", "xml", "xmls", "form", "forms", "http", "https", "mailto", "mailtos")
@@ -64,7 +64,10 @@ def parse_scenario(source: str) -> tuple[str, str]:
 class Section(BaseModel):
     """Base of all sections: frozen, and an unknown key names the nearest known one."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    # A value may be an address with a password, and a failed notebook keeps the whole traceback.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -84,9 +87,14 @@ class Section(BaseModel):
 
 
 class DataSettings(Section):
-    """Where rows come from and how time cuts them into windows."""
+    """Where rows come from and how time cuts them into windows.
+
+    ``source`` is what may be shown of it: of a database neither user nor password nor options.
+    ``query``: what a database is asked for; the pages show it, so that it holds no secret.
+    """
 
     source: str = "flights"
+    query: str | None = None
     target: str = "delayed"
     features: tuple[str, ...] | None = None
     exclude: tuple[str, ...] = ()
@@ -102,6 +110,19 @@ class DataSettings(Section):
     label_delay: int = Field(default=0, ge=0)
     sample_rows: int = Field(default=200_000, ge=1000)
     share: float = Field(default=1.0, gt=0.0, le=1.0)
+
+    _address: str | None = PrivateAttr(default=None)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _hide_address(cls, values: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        address = values.get("source") if isinstance(values, Mapping) else None
+        shown = hide_secrets(address) if isinstance(address, str) else address
+        if shown == address:
+            return handler(values)
+        made = handler({**values, "source": shown})
+        made._address = address
+        return made
 
     @model_validator(mode="before")
     @classmethod
@@ -119,10 +140,30 @@ class DataSettings(Section):
         return {**implied, **values}
 
     @property
+    def address(self) -> str:
+        """Return the source with all that :attr:`source` hides: never write or show it."""
+        return self._address or self.source
+
+    @property
     def prediction_columns(self) -> tuple[str, ...]:
         """Return the columns that hold a served model's predictions, none where there are none."""
         named = self.prediction or ()
         return (named,) if isinstance(named, str) else named
+
+    @model_validator(mode="after")
+    def _asks_databases_only(self) -> DataSettings:
+        asked = bool((self.query or "").strip())
+        if is_database(self.source) and not asked:
+            raise ValueError(
+                f"source {self.source!r} is a database and query says nothing; add data.query, "
+                "such as SELECT * FROM orders ORDER BY id"
+            )
+        if asked and not is_database(self.source):
+            raise ValueError(
+                f"query is for databases, but source is {self.source!r}; leave query out, or give "
+                "duckdb:FILE, a SQLAlchemy URL such as postgresql+psycopg://…, or env:NAME"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
@@ -451,6 +492,14 @@ class Settings(Section):
         other._bases = bases  # noqa: SLF001
         return other
 
+    def addressed_as(self, other: Settings) -> Settings:
+        """Return the same settings with the address that others hide behind the same source."""
+        if self.data.source != other.data.source:
+            return self
+        data = self.data.model_copy()
+        data._address = other.data.address  # noqa: SLF001
+        return self.model_copy(update={"data": data}).based(*self._bases)
+
     @property
     def model_name(self) -> str:
         """Return the name the model is served under: ``model.name``, or the target's name.
@@ -535,6 +584,8 @@ def derive_source_name(source: str) -> str:
     """
     if source in ("flights", "predictions") or source.startswith("synthetic:"):
         return ""
+    if is_database(source):
+        return _plain_name(name_database(source))
     if "://" in source:
         source = source.rpartition("://")[2].partition("?")[0]
     parts = [part for part in re.split(r"[/\\\\]", source) if part.strip(".")]
@@ -552,10 +603,15 @@ def _explain(error: ValidationError) -> str:
     message = first["msg"].removeprefix("Value error, ")
     found = first["input"]
     hidden = isinstance(found, Mapping) or place.partition(".")[0] == "alerts"
-    shown = "" if hidden else f" (found {found!r})"
+    # Whatever it was meant for, an address in a wrong place may hold a password.
+    shown = "" if hidden else f" (found {_hide_addresses(repr(found))})"
     return f"{place}: {message}{shown}" if place else f"{message}{shown}"
 
 
 def _first_line(error: Exception) -> str:
     # The parser quotes the line that it stumbled over, which may be an address with a password.
-    return re.sub(r"://\S+", "://…", " ".join(str(error).split()))
+    return _hide_addresses(" ".join(str(error).split()))
+
+
+def _hide_addresses(text: str) -> str:
+    return re.sub(r"://\S+", "://…", text)

@@ -24,6 +24,7 @@ from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows, parse_seen
 from driftbook.decision.findings import see_window
 from driftbook.decision.policy import Assessment
+from driftbook.addresses import HIDDEN
 from driftbook.errors import UsageError
 from driftbook.model import training
 from driftbook.model.importing import import_from
@@ -74,6 +75,7 @@ class Run:
             UsageError: a setting that does not exist, or a value that it cannot have.
         """
         plain = self.settings.model_dump(mode="json")
+        plain["data"]["source"] = self.settings.data.address
         for section, chosen in changes.items():
             plain[section] = {**plain.get(section, {}), **chosen}
         settings = Settings.parse(plain).based(*self.settings.bases)
@@ -366,24 +368,27 @@ def open_run(
         settings = name_as_served(Settings.load(paths.resolve_path(settings_file)), artifacts)
         return Run(SCRATCH_RUN, settings, artifacts, artifacts / paths.SCRATCH, window)
     if (artifacts / paths.STAGING / run_id / paths.RUN_NOTE).exists():
-        return _open_staged(artifacts, run_id)
+        return _open_staged(artifacts, run_id, paths.resolve_path(settings_file))
     folder = artifacts / paths.RUNS / run_id
     if not (folder / paths.RUN_NOTE).exists():
         raise UsageError(f"no run {run_id!r} under {artifacts}; leave run_id = None to explore")
-    found = _open_folder(artifacts, folder)
+    found = _open_folder(artifacts, folder, paths.resolve_path(settings_file))
     judged = window or files.read_json_object(folder / paths.RUN_DATA)["window"]
     return replace(found, folder=artifacts / paths.SCRATCH / run_id, window=judged)
 
 
 @lru_cache(maxsize=1)
-def _open_staged(artifacts: Path, run_id: str) -> Run:
+def _open_staged(artifacts: Path, run_id: str, settings_file: Path) -> Run:
     """Return the run in progress: the same one for all notebooks of a kernel."""
-    return _open_folder(artifacts, artifacts / paths.STAGING / run_id)
+    return _open_folder(artifacts, artifacts / paths.STAGING / run_id, settings_file)
 
 
-def _open_folder(artifacts: Path, folder: Path) -> Run:
+def _open_folder(artifacts: Path, folder: Path, settings_file: Path) -> Run:
     note = files.read_json_object(folder / paths.RUN_NOTE)
     settings = Settings.load(folder / paths.RUN_SETTINGS).based(*map(Path, note["bases"]))
+    if HIDDEN in settings.data.source and settings_file.is_file():
+        # A run's own copy keeps no password; the owner's file does.
+        settings = settings.addressed_as(Settings.load(settings_file))
     settings = name_as_served(settings, artifacts)
     pinned = note["champion"], note.get("ledger_lines", 0)
     return Run(folder.name, settings, artifacts, folder, note["window"], *pinned)
