@@ -15,6 +15,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 from hypothesis import settings
 
+from postgres_server import postgres  # noqa: F401
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # What `make test ARGS=-q` hands on is about this suite, not about the make that a test starts.

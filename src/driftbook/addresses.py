@@ -8,7 +8,7 @@ import re
 ENVIRONMENT = "env:"
 DUCKDB = "duckdb:"
 # What stands in an address for a part that is not shown.
-HIDDEN = "…"
+NOT_SHOWN = "…"
 # SQLAlchemy's dialects, its own and well-known others; any other one is told by its driver,
 # as in name+driver://. All other schemes are fsspec's: files.
 _DIALECTS = frozenset(
@@ -37,25 +37,31 @@ def is_database(source: str) -> bool:
 def hide_secrets(source: str) -> str:
     """Return what may be shown of a source: a database's without user, password and options.
 
-    Equal where nothing is hidden; hiding twice is hiding once.
+    Of any other URL user and password are hidden where it has both. Equal where nothing is hidden;
+    hiding twice is hiding once.
 
     >>> hide_secrets("postgresql+psycopg://me:secret@db.example.org:5432/shop?sslmode=require")
     'postgresql+psycopg://…@db.example.org:5432/shop?…'
     >>> hide_secrets("duckdb:data/shop.duckdb"), hide_secrets("sqlite:///data/shop.sqlite")
     ('duckdb:data/shop.duckdb', 'sqlite:///data/shop.sqlite')
+    >>> hide_secrets("ftp://me:secret@host/a.csv"), hide_secrets("s3://bucket/at@noon.csv")
+    ('ftp://…@host/a.csv', 's3://bucket/at@noon.csv')
     """
-    if source.startswith(ENVIRONMENT) or not is_database(source):
-        return source
-    if "://" not in source or source.startswith("sqlite:"):
+    if source.startswith(ENVIRONMENT):
+        return source if re.fullmatch(rf"{ENVIRONMENT}\w+", source) else f"{ENVIRONMENT}{NOT_SHOWN}"
+    if not is_database(source):
+        return re.sub(r"://[^/@]*:[^@]*@", f"://{NOT_SHOWN}@", source)
+    if "://" not in source or source.startswith(("sqlite:", "sqlite+")):
         path, options, _ = source.partition("?")
-        return f"{path}?{HIDDEN}" if options else path
+        return f"{path}?{NOT_SHOWN}" if options else path
     scheme, _, rest = source.partition("://")
     found = re.fullmatch(r"(?:([^@?]*)@)?([^@?]*)(\?[^@]*)?", rest)
     # A password with one of these signs in it ends too early: then nothing more is shown.
     if found is None:
-        return f"{scheme}://{HIDDEN}"
-    user, options = found[1] is not None, found[3] is not None
-    return f"{scheme}://{f'{HIDDEN}@' * user}{found[2]}{f'?{HIDDEN}' * options}"
+        return f"{scheme}://{NOT_SHOWN}"
+    user = "" if found[1] is None else f"{NOT_SHOWN}@"
+    tail = "" if found[3] is None else f"?{NOT_SHOWN}"
+    return f"{scheme}://{user}{found[2]}{tail}"
 
 
 def name_database(source: str) -> str:
@@ -69,5 +75,5 @@ def name_database(source: str) -> str:
     if source.startswith(ENVIRONMENT):
         return ""
     where = re.sub(r"^\w+(\+\w+)?://[^/]*|^duckdb:", "", source.partition("?")[0])
-    name = re.split(r"[/\\]", where)[-1].replace(HIDDEN, "").replace(":memory:", "")
+    name = re.split(r"[/\\]", where)[-1].replace(NOT_SHOWN, "").replace(":memory:", "")
     return re.sub(r"\.(db|db3|sqlite|sqlite3|duckdb|ddb)$", "", name, flags=re.IGNORECASE)

@@ -23,7 +23,7 @@ from pydantic import (
 )
 
 from driftbook import paths
-from driftbook.addresses import ENVIRONMENT, hide_secrets, is_database, name_database
+from driftbook.addresses import ENVIRONMENT, NOT_SHOWN, hide_secrets, is_database, name_database
 from driftbook.errors import UsageError
 
 Scenario = Literal["none", "covariate", "irrelevant", "concept", "prior", "correlation", "outage"]
@@ -121,7 +121,7 @@ class DataSettings(Section):
         if shown == address:
             return handler(values)
         made = handler({**values, "source": shown})
-        made._address = address
+        made._address = address  # noqa: SLF001
         return made
 
     @model_validator(mode="before")
@@ -152,11 +152,16 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _asks_databases_only(self) -> DataSettings:
+        if self.source == f"{ENVIRONMENT}{NOT_SHOWN}":
+            raise ValueError(
+                "source begins with env: and what follows is no name of a variable (it is not "
+                "shown: it may be a secret); write env:NAME"
+            )
         asked = bool((self.query or "").strip())
         if is_database(self.source) and not asked:
             raise ValueError(
-                f"source {self.source!r} is a database and query says nothing; add data.query, "
-                "such as SELECT * FROM orders ORDER BY id"
+                f"source {self.source!r} is a database and query says nothing; add data.query: "
+                "the SELECT whose rows are judged"
             )
         if asked and not is_database(self.source):
             raise ValueError(

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from test_prediction_log import engine, entry, label, postgres, reading, store, url
+from test_prediction_log import engine, entry, label, reading, store, url
 
 from driftbook.api.app import create_app
 from driftbook.api.log import rows
@@ -19,7 +19,7 @@ from driftbook.data import prediction_log
 from driftbook.settings import Settings
 from serving_models import TestClient, champion_in, enthrone, numeric_model, settings_of
 
-__all__ = ["engine", "postgres", "url"]
+__all__ = ["engine", "url"]
 EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
 RECORD = {f"f{k}": value for k, value in enumerate(EIGHT)}
 

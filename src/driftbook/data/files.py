@@ -17,6 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from driftbook.addresses import hide_secrets
 from driftbook.data.cells import MISSING_WORDS, read_numbers
 from driftbook.errors import UsageError
 
@@ -35,14 +36,14 @@ def read_files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
             different columns, a column that is text in one file and number in another, or
             timestamps with a time zone in one file and another or none in the next.
     """
-    filesystem, root, paths = _expand(source, bases)
+    filesystem, root, paths = _expand(source, bases, hide_secrets(source))
     frames = [_read(filesystem, path, root) for path in paths]
     if len(frames) == 1:
         return frames[0]
     return pd.concat(_unite(paths, frames), ignore_index=True)
 
 
-def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, str, list[str]]:
+def _expand(source: str, bases: tuple[Path, ...], shown: str) -> tuple[Any, str, list[str]]:
     """Return the file system, the part of the paths that the user named, and the files."""
     urls = [source]
     if "://" not in source:
@@ -58,13 +59,15 @@ def _expand(source: str, bases: tuple[Path, ...]) -> tuple[Any, str, list[str]]:
                     paths = [p for p in listed if _format_of(p) and not _is_hidden(p, path)]
         except (ImportError, ValueError, OSError) as error:
             raise UsageError(
-                f"data.source {source!r} cannot be opened: {_one_line(error)}; "
+                f"data.source {shown!r} cannot be opened: "
+                f"{_one_line(error).replace(source, shown)}; "
                 "check the URL and that its fsspec driver is installed"
             ) from error
         if paths:
             return filesystem, path, sorted(map(str, paths))
     raise UsageError(
-        f"data.source {source!r} names no file (looked in {', '.join(urls)}); "
+        f"data.source {shown!r} names no file (looked in "
+        f"{', '.join(hide_secrets(url) for url in urls)}); "
         "give 'flights', 'synthetic:<scenario>', 'predictions', or an existing Parquet or CSV "
         "path, glob or URL"
     )
@@ -107,9 +110,15 @@ def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
 
 def _read_parquet(filesystem: Any, path: str) -> pd.DataFrame:
     table = pq.read_table(path, filesystem=filesystem, partitioning=None)
-    _refuse_duplicates(path, table.column_names)
-    # Without pandas' own notes an index is a column again, and every type is NumPy's or Python's.
-    # Each Arrow column is let go as soon as it is converted: a third less memory.
+    refuse_duplicates(path, table.column_names)
+    return convert_table(table)
+
+
+def convert_table(table: pa.Table) -> pd.DataFrame:
+    """Return the rows of an Arrow table, which is used up: each column is let go once converted.
+
+    Without pandas' own notes an index is a column again, and every type is NumPy's or Python's.
+    """
     frame: pd.DataFrame = table.to_pandas(
         ignore_metadata=True, split_blocks=True, self_destruct=True
     )
@@ -120,7 +129,7 @@ def _read_csv(path: str, content: bytes) -> pd.DataFrame:
     text = _decode(content)
     delimiter = find_delimiter(text)
     head = next(csv.reader(io.StringIO(text[:_HEAD]), delimiter=delimiter), [])
-    _refuse_duplicates(path, head)
+    refuse_duplicates(path, head)
     # Only an empty cell is missing: in a column of text NA and None are values like any other.
     return pd.read_csv(
         io.StringIO(text), sep=delimiter, low_memory=False, keep_default_na=False, na_values=[""]
@@ -156,7 +165,12 @@ def find_delimiter(text: str) -> str:
     return best if rows[best] > 1 else ","
 
 
-def _refuse_duplicates(path: str, names: list[str]) -> None:
+def refuse_duplicates(path: str, names: list[str]) -> None:
+    """Return nothing where each column of a table has a name of its own.
+
+    Raises:
+        UsageError: names that occur twice.
+    """
     repeated = sorted({name for name in names if names.count(name) > 1})
     if repeated:
         raise UsageError(

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from driftbook.addresses import is_database
 from driftbook.data import columns, files, flights, synthetic, timestamps
 from driftbook.data.columns import Feature
 from driftbook.data.sampling import take_sample
@@ -154,7 +155,11 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
                 "source 'predictions' needs the artifacts folder that holds the prediction log"
             )
         return prediction_log.read_logged_predictions(settings, artifacts), {}
-    return files.read_files(wanted.source, settings.bases), {}
+    if is_database(wanted.source):
+        from driftbook.data import databases
+
+        return databases.read_database(wanted, settings.bases), {}
+    return files.read_files(wanted.address, settings.bases), {}
 
 
 def drop_row_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from contextvars import ContextVar
 from threading import Thread
 from typing import Any
 
-from driftbook.settings import ENVIRONMENT
+from driftbook.addresses import ENVIRONMENT
 
 _address: ContextVar[str] = ContextVar("address")
 _statuses: dict[str, str] = {}

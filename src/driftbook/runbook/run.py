@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from driftbook import paths
+from driftbook.addresses import NOT_SHOWN
 from driftbook.data import windows
 from driftbook.data.plain_json import to_plain_json
 from driftbook.data.windows import Dataset, Window, WindowSplit
@@ -24,7 +25,6 @@ from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows, parse_seen
 from driftbook.decision.findings import see_window
 from driftbook.decision.policy import Assessment
-from driftbook.addresses import HIDDEN
 from driftbook.errors import UsageError
 from driftbook.model import training
 from driftbook.model.importing import import_from
@@ -386,7 +386,7 @@ def _open_staged(artifacts: Path, run_id: str, settings_file: Path) -> Run:
 def _open_folder(artifacts: Path, folder: Path, settings_file: Path) -> Run:
     note = files.read_json_object(folder / paths.RUN_NOTE)
     settings = Settings.load(folder / paths.RUN_SETTINGS).based(*map(Path, note["bases"]))
-    if HIDDEN in settings.data.source and settings_file.is_file():
+    if NOT_SHOWN in settings.data.source and settings_file.is_file():
         # A run's own copy keeps no password; the owner's file does.
         settings = settings.addressed_as(Settings.load(settings_file))
     settings = name_as_served(settings, artifacts)
