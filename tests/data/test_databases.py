@@ -222,7 +222,7 @@ def test_postgresql_sends_a_batch_at_a_time(postgres: str, monkeypatch: pytest.M
     monkeypatch.setattr(psycopg.ServerCursor, "fetchmany", recording)
     monkeypatch.setattr(databases, "QUERY_ROWS", 50)
     assert len(databases.read_database(_settings(source).data)) == 600
-    assert set(sizes) == {50} and len(sizes) >= 12
+    assert max(sizes) == 50 and len(sizes) in range(12, 16)
 
 
 def test_duckdb_hands_over_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -329,7 +329,7 @@ def test_the_environment_may_hold_the_address(
 @pytest.mark.parametrize(
     ("source", "shown", "name"),
     [
-        (f"postgresql+psycopg://me:{SECRET}@host:5432/shop", "postgresql+psycopg://…@host:5432/shop", "shop"),
+        (f"mysql+pymysql://me:{SECRET}@host:3306/shop", "mysql+pymysql://…@host:3306/shop", "shop"),
         (f"mysql+pymysql://me:{SECRET}@host", "mysql+pymysql://…@host", "target"),
         (f"postgresql://host/shop?password={SECRET}", "postgresql://host/shop?…", "shop"),
         (f"postgresql://me:a/{SECRET}@host/shop", "postgresql://…@host/shop", "shop"),
@@ -379,19 +379,20 @@ def _run(
     folder: Path, data: dict[str, Any], **environment: str
 ) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
-    about = {"exclude": ["place"], "timestamp": "at", "window": 100, "reference": 2, **data}
+    about = {"exclude": ["place"], "timestamp": "at", "window": 500, "reference": 2, **data}
     document = {"data": about, "model": {"name": "cases"}}
     (folder / "runbook.yaml").write_text(json.dumps(document), encoding="utf-8")
     return subprocess.run(
-        [sys.executable, "-m", "driftbook", "run", "--quick"],
+        [sys.executable, "-m", "driftbook", "run", "--quick", *options],
         cwd=folder, capture_output=True, text=True, check=False, timeout=300,
         env={**os.environ, **environment},
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_whole_run_is_that_of_the_same_parquet(tmp_path: Path, postgres: str) -> None:
-    frame = _frame(6000)
-    stored = _run(tmp_path / "stored", {"source": _parquet(tmp_path, frame)})
+    frame = _frame(5000)
+    stored = _run(tmp_path / "stored", {"source": _parquet(tmp_path, frame)}, "--no-render")
     source = _postgres(postgres, frame)
     asked = _run(tmp_path / "asked", {"source": source, "query": QUERY})
     assert (stored.returncode, asked.returncode) == (0, 0), stored.stderr + asked.stderr

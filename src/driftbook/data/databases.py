@@ -131,7 +131,7 @@ def _stream_sqlalchemy(
         raise _missing_package("sqlalchemy", shown) from None
     engine, secrets = _make_engine(address, shown, bases)
     # Without parameters, so that a driver leaves each % and : of the query alone.
-    options = {"stream_results": True, "yield_per": QUERY_ROWS, "no_parameters": True}
+    options = {"stream_results": True, "no_parameters": True}
     # A driver's own errors, such as one for a sign that it cannot decode, are not wrapped.
     wrong = (SQLAlchemyError, OSError, ValueError)
     try:
@@ -139,12 +139,14 @@ def _stream_sqlalchemy(
     except wrong as error:
         raise _unopened(shown, error, secrets) from None
     try:
-        result = connection.exec_driver_sql(query.rstrip("; \n"))
-        if not result.returns_rows:
-            raise _without_rows(shown)
-        yield list(result.keys())
-        for rows in result.partitions():
-            yield [_to_array(values) for values in zip(*rows, strict=True)]
+        # A cursor on the server's side has to be closed, also where not all rows were read.
+        with contextlib.closing(connection.exec_driver_sql(query.rstrip("; \n"))) as result:
+            if not result.returns_rows:
+                raise _without_rows(shown)
+            yield list(result.keys())
+            # The option of that name is not heeded where the driver gets the query as it is.
+            for rows in result.yield_per(QUERY_ROWS).partitions():
+                yield [_to_array(values) for values in zip(*rows, strict=True)]
     except wrong as error:
         raise _failed(shown, error, secrets) from None
     finally:
