@@ -376,7 +376,7 @@ def test_files_behind_a_password_do_not_show_it_either() -> None:
 
 
 def _run(
-    folder: Path, data: dict[str, Any], **environment: str
+    folder: Path, data: dict[str, Any], *options: str, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     folder.mkdir()
     about = {"exclude": ["place"], "timestamp": "at", "window": 500, "reference": 2, **data}
