@@ -234,6 +234,14 @@ def test_duckdb_hands_over_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert sum(sizes) == 600 and max(sizes) <= 50
 
 
+@pytest.mark.parametrize("source", ["duckdb:cases.duckdb", "duckdb:///cases.duckdb"])
+def test_a_duckdb_file_lies_beside_the_settings(tmp_path: Path, source: str) -> None:
+    _duckdb(tmp_path, _parquet(tmp_path, _frame()))
+    settings = _settings(source, exclude=["place", "at"]).based(tmp_path / "no", tmp_path)
+    assert len(windows.load_dataset(settings).frame) == 600
+    assert settings.model_name == "cases"
+
+
 def test_duckdb_is_opened_read_only(tmp_path: Path) -> None:
     source = _duckdb(tmp_path, _parquet(tmp_path, _frame()))
     assert "read-only" in _refused(_settings(source, "DELETE FROM cases"))
