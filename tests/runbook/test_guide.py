@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from driftbook import Settings, assess, paths, train
@@ -71,6 +72,7 @@ SHOWN = {
     "flights-minutes.yaml": "regression",
     "flights-classes.yaml": "multiclass",
     "steel.yaml": "multiclass",
+    "shop.yaml": "binary",
     "lightgbm.yaml": "regression",
     "elsewhere.yaml": "binary",
 }
@@ -82,7 +84,7 @@ STREAMS = Path(
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "task"), SHOWN.items())
 def test_the_settings_shown_lead_to_a_decision(
-    root: Path, tmp_path: Path, name: str, task: str
+    root: Path, tmp_path: Path, name: str, task: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     blocks = dict(SETTINGS.findall((root / "reports" / "guide.qmd").read_text(encoding="utf-8")))
     assert set(blocks) == set(SHOWN)
@@ -93,6 +95,14 @@ def test_the_settings_shown_lead_to_a_decision(
         (tmp_path / "steel_load.parquet").symlink_to(STREAMS / "steel_load.parquet")
     if name == "lightgbm.yaml":
         pytest.importorskip("lightgbm")
+    if name == "shop.yaml":
+        duckdb = pytest.importorskip("duckdb", reason="needs the extra `duckdb`")
+        orders = make_scenario("concept", rows=4800, target="returned")
+        orders["ordered_at"] = pd.date_range("2024-01-01", periods=4800, freq="h")
+        with duckdb.connect(str(tmp_path / "shop.duckdb")) as connection:
+            connection.register("given", orders)
+            connection.execute("CREATE TABLE orders AS SELECT * FROM given")
+        monkeypatch.setenv("SHOP_DATABASE", "duckdb:shop.duckdb")
     if name == "elsewhere.yaml":
         frame = make_scenario("concept", rows=4800)
         rule = 1 / (1 + np.exp(-(1.2 * frame["f0"] - 0.9 * frame["f1"])))
