@@ -442,3 +442,14 @@ def test_what_the_season_explains_is_told_as_the_seasons(
     assert f"Mostly the season's: `{names[0]}` moved in earlier years" in words
     bare = notebook_words.describe_drift(run.drift.drop(columns=["season_effect", "seasonal"]))
     assert "The data hold no earlier year at this time" in bare
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (40, 40), (41, 24), (366, 24)])
+def test_windows_are_listed_and_of_many_the_first_and_the_last(count: int, shown: int) -> None:
+    names = [f"rows-{number:04d}" for number in range(count)]
+    text = notebook_words.list_windows(names, names[-1])
+    assert text.startswith(f"{count} windows exist: `rows-0000`")
+    assert text.endswith(f"This notebook looks at `{names[-1]}`.")
+    listed = text.partition("This notebook")[0]
+    assert listed.count("`rows-") == shown and ("…" in listed) == (count > 40)
+    assert f"`{names[-1]}`." in listed
