@@ -13,6 +13,7 @@ busy machine; ratios are medians of the turns' own.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import platform
@@ -84,9 +85,7 @@ def find_parts(rows: int) -> dict[str, Callable[[], Any]]:
         "assess all rows with labels": lambda: assess(model, labelled, whole),
     }
     if importlib.util.find_spec("alibi_detect"):
-        from alibi_detect.cd import KSDrift
-
-        detector = KSDrift(reference[COLUMNS].to_numpy())
+        detector = importlib.import_module("alibi_detect.cd").KSDrift(reference[COLUMNS].to_numpy())
         parts["alibi-detect"] = lambda: detector.predict(current.to_numpy())
     return parts
 

@@ -14,7 +14,8 @@ from driftbook.data.arrays import Floats, Ints
 from driftbook.data.cells import to_numbers
 from driftbook.data.ranks import rank_values
 from driftbook.drift import column_tests
-from driftbook.drift.profile import ColumnProfile, to_levels
+from driftbook.drift.levels import code_levels
+from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.reference import find_reference
 from driftbook.drift.time_order import (
     TimeDependence,
@@ -26,6 +27,7 @@ from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
 
 LOCATION, SPREAD, MISSING = "location", "spread", "missing"
+_OTHERS = "share of the others"
 # Of a category's levels the commonest are followed each on its own, all others together.
 FOLLOWED_LEVELS = 5
 # How a column's share of the budget is parted; several levels share that of the location.
@@ -154,7 +156,11 @@ class ReferenceOrder(ModelSide):
         return max(found, key=lambda one: one.ratio)
 
     def _series(self, name: str, aspect: str) -> Iterator[tuple[str, Floats]]:
-        """Yield the aspect with its value in each row; of two on the same ranks both."""
+        """Yield the aspect with its value in each row, and the others that come with it.
+
+        What takes long is ranking numbers and reading text; every aspect that rests on it is asked
+        for sooner or later.
+        """
         values = self.model.reference[name]
         bins = find_reference(self.model).profiles[name].bins
         numeric = bins.kind == "numeric"
@@ -169,10 +175,12 @@ class ReferenceOrder(ModelSide):
             yield LOCATION, special.ndtri(ranks)
             yield SPREAD, (ranks - 0.5) ** 2
             return
-        text = to_levels(values, bins.kind)
-        followed = [level for level in bins.levels if _name_share(level) == aspect]
-        rest = bins.levels[FOLLOWED_LEVELS:]
-        yield aspect, np.asarray(text.isin(followed or rest), dtype=np.float64)
+        codes, names = code_levels(values, bins.kind)
+        codes = codes[codes >= 0]
+        followed, rest = bins.levels[:FOLLOWED_LEVELS], bins.levels[FOLLOWED_LEVELS:]
+        shares = {_OTHERS: rest, aspect: rest} | {_name_share(one): (one,) for one in followed}
+        for each, levels in shares.items():
+            yield each, names.isin(levels).astype(np.float64)[codes]
 
 
 @keep_while_model_lives
@@ -214,7 +222,7 @@ def _score_levels(
         yield _name_share(levels[k]), share, m, n
     rest = int(before.counts[FOLLOWED_LEVELS:].sum()), int(now.counts[FOLLOWED_LEVELS:].sum())
     if any(rest):
-        yield "share of the others", _score_share(rest[0], m, rest[1], n), m, n
+        yield _OTHERS, _score_share(rest[0], m, rest[1], n), m, n
 
 
 def _score_share(ref: int, m: int, cur: int, n: int) -> float:
