@@ -16,7 +16,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from driftbook.data import cells, windows
-from driftbook.data.cells import find_bad_cells, find_kind, read_numbers, to_kind, to_numbers
+from driftbook.data.cells import (
+    find_bad_cells,
+    find_kind,
+    read_numbers,
+    to_kind,
+    to_numbers,
+    to_plain_column,
+)
 from driftbook.data.files import find_delimiter, read_files
 from driftbook.data.windows import Dataset
 from driftbook.errors import UsageError
@@ -332,3 +339,13 @@ def test_any_column_is_read_or_refused_in_one_sentence(values: list[Any]) -> Non
     assert len(found) == len(column)
     pd.testing.assert_series_equal(to_kind(found, kind), found)
     assert cells.find_kind(found) in (kind, "numeric") or kind == "categorical"
+
+
+@pytest.mark.parametrize("kind", ["text", "numbers"])
+def test_arrow_columns_keep_their_rows_whatever_their_index(kind: str) -> None:
+    dtype = pd.ArrowDtype(pa.string() if kind == "text" else pa.int64())
+    whole = pd.Series(["4", "5", None, "7"] if kind == "text" else [4, 5, None, 7], dtype=dtype)
+    window = whole[1:]
+    found = to_plain_column(window.rename("x"))
+    assert list(found.index) == [1, 2, 3] and found.name == "x"
+    assert found.dropna().astype(int).tolist() == [5, 7]

@@ -165,4 +165,11 @@ def test_what_newer_models_would_have_lost_is_worked_out_window_by_window(
     # The last window is where the challenger's own evidence was measured.
     assert newest["newer"] == pytest.approx(found.challenger.challenger_loss, rel=0.02)
     assert newest["newer"] < newest["realised"]
+    if timed:
+        times, gaps = found.challenger.order.fresh["at"], found.challenger.gaps
+        for place, window in enumerate(dataset.windows[-len(joined) :]):
+            inside = times.isin(dataset.frame["at"].iloc[window.start : window.stop]).to_numpy()
+            graded = gaps[inside & np.isfinite(gaps)]
+            expected = joined["realised"].iloc[place] - (graded.mean() if len(graded) else np.nan)
+            assert joined["newer"].iloc[place] == pytest.approx(expected, nan_ok=True)
     assert join_newer(since, None, dataset)["newer"].isna().all()

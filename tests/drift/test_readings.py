@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 from scipy import special, stats
 
-from driftbook.drift.readings import read_columns, widen_pvalues
+from driftbook.drift.readings import find_reference_order, read_columns, widen_pvalues
 from driftbook.drift.reference import find_reference
 from driftbook.drift.report import report_drift
 from driftbook.drift.time_order import measure_time_dependence, to_normal_scores
@@ -104,3 +104,23 @@ def test_a_p_value_of_dependent_rows_is_wider() -> None:
     wide = widen_pvalues(model, report)
     assert plain["number"] < 1e-4 and wide["number"] > 0.01
     assert wide["place"] == pytest.approx(plain["place"], rel=1e-6)
+
+
+def test_both_aspects_on_ranks_have_their_own_dependence_in_time() -> None:
+    rng = np.random.default_rng(9)
+    reference = _table(rng, 4000)
+    # The location follows time in "number", the spread in "holes".
+    season = np.repeat(rng.normal(size=40), 100)
+    reference["number"] += season
+    reference["holes"] *= np.exp(season)
+    model = train(reference, SETTINGS)
+    order = find_reference_order(model)
+    for name in ("number", "holes"):
+        values = reference[name].dropna().to_numpy()
+        ranks = stats.rankdata(values) / (len(values) + 1)
+        for aspect, series in (("location", special.ndtri(ranks)), ("spread", (ranks - 0.5) ** 2)):
+            assert order.measure(name, aspect, 200) == measure_time_dependence(series, 200)
+    assert order.measure("number", "location", 200).ratio > 5
+    assert order.measure("holes", "spread", 200).ratio > 5
+    missing = reference["holes"].isna().to_numpy(dtype=float)
+    assert order.measure("holes", "missing", 200) == measure_time_dependence(missing, 200)

@@ -179,8 +179,8 @@ def test_the_rule_is_the_penalised_optimum_and_promises_the_realised_loss() -> N
 
     best = optimize.minimize(deviance, np.zeros(3), tol=1e-12).x
     np.testing.assert_allclose(rule.theta, best, atol=1e-4)
-    assert rule.promised(rows, 0.0).mean() == pytest.approx(rows.loss.mean(), abs=1e-5)
-    assert rule.chance(rows, 0.0).mean() == pytest.approx(rows.y.mean(), abs=1e-5)
+    assert rule.apply(rows).promised(0.0).mean() == pytest.approx(rows.loss.mean(), abs=1e-5)
+    assert rule.apply(rows).chance(0.0).mean() == pytest.approx(rows.y.mean(), abs=1e-5)
 
 
 @pytest.mark.parametrize("case", ["none", "prior", "turned", "covariate"])

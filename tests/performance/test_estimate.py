@@ -13,6 +13,7 @@ from driftbook.data import synthetic
 from driftbook.data.arrays import Floats
 from driftbook.decision import policy
 from driftbook.model import scores
+from driftbook.model.encoding import find_encoding
 from driftbook.model.training import Model, train
 from driftbook.performance import estimate_mix, estimated, outcome_chance
 from driftbook.performance import realised as performance
@@ -377,3 +378,51 @@ def test_a_score_that_points_the_wrong_way_is_not_used() -> None:
     found = outcome_chance.calibrate_chances(turned, columns=True)
     assert found.used.tolist() == [2]
     assert found.chances(base.inputs)[0] == pytest.approx(turned.y.mean(), abs=0.005)
+
+
+@pytest.mark.parametrize("rows", [1, 8191, 8192, 20_000])
+def test_sums_in_blocks_are_those_of_the_whole_design(rows: int) -> None:
+    rng = np.random.default_rng(8)
+    frame = pd.DataFrame(
+        {
+            "x": rng.normal(size=rows + 3000),
+            "holes": np.where(
+                rng.random(rows + 3000) < 0.1, np.nan, rng.exponential(size=rows + 3000)
+            ),
+            "place": rng.choice(["a", "b", "c"], rows + 3000),
+            "target": rng.integers(0, 2, rows + 3000),
+        }
+    )
+    model = train(frame[:3000], SETTINGS)
+    known, window = find_encoding(model.reference, model.features), frame[3000:]
+    design = known.bent(window)
+    # Column, hinges and constant of each number, one flag for the gaps, one for each place.
+    assert design.shape == (rows, 2 + 4 + 4 + 1 + 3 + 1)
+    coefficients = rng.normal(size=design.shape[1])
+    np.testing.assert_allclose(
+        known.sum_bent(window, coefficients), design @ coefficients, rtol=0.0, atol=1e-12
+    )
+
+
+def test_a_long_window_is_told_apart_by_every_kth_row() -> None:
+    model, current = stream("none")
+    base = find_baseline(model).calibration_rows
+    many = pd.concat([current] * 5, ignore_index=True)
+    p = model.predict(many)
+    thinned = many.iloc[outcome_chance.thin_rows(len(many))]
+    assert len(many) > outcome_chance.MOST_TOLD >= len(thinned)
+    whole, part = (
+        outcome_chance.weigh_resemblance(base.design, base.encoding.bent(rows))
+        for rows in (many, thinned)
+    )
+    np.testing.assert_allclose(whole.weights, part.weights, rtol=1e-9)
+    inputs = base.window(p, many)
+    np.testing.assert_allclose(
+        inputs[:, 1],
+        np.clip(
+            base.encoding.bent(many) @ base.columns,
+            base.inputs[:, 1].min(),
+            base.inputs[:, 1].max(),
+        ),
+        atol=1e-12,
+    )

@@ -38,9 +38,9 @@ def to_plain_column(values: pd.Series) -> pd.Series:
     """
     dtype = values.dtype
     if isinstance(dtype, pd.ArrowDtype):
-        values = pd.Series(
-            values.array.__arrow_array__().to_pandas(), values.index, name=values.name
-        )
+        # An index given to pd.Series would pick rows by their labels.
+        plain = values.array.__arrow_array__().to_pandas()
+        values = plain.set_axis(values.index).rename(values.name)
         dtype = values.dtype
     if isinstance(dtype, pd.CategoricalDtype):
         values = values.astype(dtype.categories.dtype if not values.hasnans else object)
@@ -79,6 +79,8 @@ def find_kind(values: pd.Series) -> Kind:
         _refuse(values, "durations" if plain.dtype.kind == "m" else "dates")
     if present.empty:
         return "numeric"
+    if isinstance(plain.dtype, pd.StringDtype):
+        return _find_kind_of_words(present)  # text throughout: no look at each object's type
     return _find_kind_of_objects(present)
 
 

@@ -29,9 +29,9 @@ def join_newer(
     if not windows:
         return since.assign(newer=np.nan)
     if dataset.timestamp is not None and dataset.timestamp in rows:
-        times = dataset.frame[dataset.timestamp]
-        edges = [times.iloc[window.start] for window in windows]
-        place = np.searchsorted(np.asarray(edges), np.asarray(rows[dataset.timestamp]), "right") - 1
+        # As an index of times, not of Python's objects: those take a second for 200,000 rows.
+        starts_at = dataset.frame[dataset.timestamp].iloc[[window.start for window in windows]]
+        place = pd.Index(starts_at).searchsorted(rows[dataset.timestamp], side="right") - 1
     else:
         # Rows without a time are as many in each window, but for a sample's luck.
         ends = np.cumsum([window.rows for window in windows])

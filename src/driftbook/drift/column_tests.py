@@ -9,6 +9,7 @@ import numpy as np
 from scipy import special, stats
 
 from driftbook.data.arrays import Floats, Ints
+from driftbook.drift.ks_tail import find_ks_tail
 from driftbook.drift.profile import ColumnProfile
 
 # A cell of a contingency table needs this expected count (Cochran 1954) or is pooled.
@@ -26,8 +27,8 @@ def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
     """Return the two-sample Kolmogorov-Smirnov statistic and its p-value from cell counts.
 
     The statistic is exact where every reference value is an edge, ties included. The p-value is
-    SciPy's: exact up to 2000 rows a side (unless it is near 1), asymptotic above; conservative
-    under ties.
+    SciPy's, or equal to it: exact up to 2000 rows a side (unless it is near 1), asymptotic above;
+    conservative under ties.
 
     Source: Hodges (1958), The significance probability of the Smirnov two-sample test; for equal
     row counts the closed form of Gnedenko & Korolyuk (1951), Dokl. Akad. Nauk SSSR 80.
@@ -45,7 +46,7 @@ def ks_test(reference: Ints, current: Ints) -> tuple[float, float]:
         cells = np.arange(len(reference))
         samples = np.repeat(cells, reference), np.repeat(cells, current)
         return statistic, float(stats.ks_2samp(*samples, method="exact").pvalue)
-    return statistic, float(stats.kstwo.sf(statistic, round(size)))
+    return statistic, find_ks_tail(round(size), statistic)
 
 
 def _ks_of_equals(n: int, steps: int) -> float:

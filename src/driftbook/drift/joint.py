@@ -14,7 +14,7 @@ from scipy import special
 from driftbook.data.arrays import Flags, Floats, Ints
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
-from driftbook.drift.profile import to_levels
+from driftbook.drift.levels import to_levels
 
 MAX_JOINT_ROWS = 5000
 # Of wide tables fewer rows are taken, so that the scores stay at so many numbers (40 MB): the work

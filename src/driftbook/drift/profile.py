@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats, Ints
-from driftbook.data.cells import Kind, to_kind, to_numbers
+from driftbook.data.cells import Kind, to_numbers
+from driftbook.drift.levels import count_levels
 from driftbook.errors import DriftbookError
 
 # Up to this many distinct reference values every rank statistic is exact; above it a cell between
@@ -204,7 +205,7 @@ def find_bins(reference: pd.Series, kind: Kind) -> ColumnBins:
             return ColumnBins(kind, edges=_edges(np.sort(values[np.isfinite(values)])))
     if kind == "boolean":
         return ColumnBins(kind, levels=("False", "True"))
-    counts = to_levels(reference, kind).value_counts().sort_index()
+    counts = count_levels(reference, kind).sort_index()
     ordered = counts.sort_values(ascending=False, kind="stable")
     return ColumnBins(kind, levels=tuple(ordered.index[:MAX_LEVELS]))
 
@@ -221,21 +222,16 @@ def profile_values(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
     """
     if bins.kind == "numeric":
         return _profile_numbers(values, bins)
-    text = to_levels(values, bins.kind)
-    codes = bins.level_index.get_indexer(pd.Index(text, dtype=object))
-    codes = np.where(codes < 0, len(bins.levels), codes)
-    counts = np.bincount(codes, minlength=bins.cells).astype(np.int64)
-    return ColumnProfile(bins, counts, missing=len(values) - len(text))
+    counted = count_levels(values, bins.kind)
+    counts = np.zeros(bins.cells, dtype=np.int64)
+    # A level that the reference does not have is looked up as -1, which is the last cell.
+    np.add.at(counts, bins.level_index.get_indexer(counted.index), counted.to_numpy())
+    return ColumnProfile(bins, counts, missing=len(values) - int(counted.sum()))
 
 
 def profile_reference(values: pd.Series, kind: Kind) -> ColumnProfile:
     """Return the counts of the reference's ``values`` on their own cells."""
     return profile_values(values, find_bins(values, kind))
-
-
-def to_levels(values: pd.Series, kind: Kind) -> pd.Series:
-    """Return the present values as text; booleans in whatever spelling become True and False."""
-    return to_kind(values, kind).dropna().map(str).astype(object)
 
 
 def _edges(ordered: Floats) -> Floats:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -13,8 +12,10 @@ from scipy import special
 
 from driftbook.data.arrays import Floats, Ints
 from driftbook.data.cells import to_numbers
+from driftbook.data.ranks import rank_values
 from driftbook.drift import column_tests
-from driftbook.drift.profile import ColumnProfile, to_levels
+from driftbook.drift.levels import code_levels
+from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.reference import find_reference
 from driftbook.drift.time_order import (
     TimeDependence,
@@ -26,6 +27,7 @@ from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.training import Model
 
 LOCATION, SPREAD, MISSING = "location", "spread", "missing"
+_OTHERS = "share of the others"
 # Of a category's levels the commonest are followed each on its own, all others together.
 FOLLOWED_LEVELS = 5
 # How a column's share of the budget is parted; several levels share that of the location.
@@ -136,38 +138,49 @@ class ReferenceOrder(ModelSide):
 
     def measure(self, name: str, aspect: str, window: int) -> TimeDependence:
         """Return the dependence of one aspect of a column in windows of ``window`` rows."""
-        return self._keep((name, aspect), window, partial(self._series, name, aspect))
+        key = name, aspect, count_blocks(len(self.model.reference), window)
+        if key not in self._kept:
+            for each, values in self._series(name, aspect):
+                self._kept[name, each, key[2]] = measure_time_dependence(values, window)
+        return self._kept[key]
 
     def measure_prediction(self, window: int) -> TimeDependence:
         """Return the largest dependence of any output's predictions on the holdout."""
         p = self.model.holdout_scores.reshape(len(self.model.holdout_scores), -1)
-        every = [self._keep(("", str(k)), window, p[:, k].copy) for k in range(p.shape[1])]
-        return max(every, key=lambda one: one.ratio)
+        blocks, found = count_blocks(len(self.model.reference), window), []
+        for k in range(p.shape[1]):
+            key = "", str(k), blocks
+            if key not in self._kept:
+                self._kept[key] = measure_time_dependence(p[:, k].copy(), window)
+            found.append(self._kept[key])
+        return max(found, key=lambda one: one.ratio)
 
-    def _keep(
-        self, part: tuple[str, str], window: int, make: Callable[[], Floats]
-    ) -> TimeDependence:
-        key = *part, count_blocks(len(self.model.reference), window)
-        if key not in self._kept:
-            self._kept[key] = measure_time_dependence(make(), window)
-        return self._kept[key]
+    def _series(self, name: str, aspect: str) -> Iterator[tuple[str, Floats]]:
+        """Yield the aspect with its value in each row, and the others that come with it.
 
-    def _series(self, name: str, aspect: str) -> Floats:
+        What takes long is ranking numbers and reading text; every aspect that rests on it is asked
+        for sooner or later.
+        """
         values = self.model.reference[name]
         bins = find_reference(self.model).profiles[name].bins
         numeric = bins.kind == "numeric"
         if aspect == MISSING:
             present = pd.Series(to_numbers(values)) if numeric else values
-            return np.asarray(present.isna(), dtype=np.float64)
+            yield aspect, np.asarray(present.isna(), dtype=np.float64)
+            return
         if numeric:
-            numbers = pd.Series(to_numbers(values)).dropna()
-            ranks = numbers.rank().to_numpy() / (len(numbers) + 1)
-            moved = special.ndtri(ranks) if aspect == LOCATION else (ranks - 0.5) ** 2
-            return np.asarray(moved, dtype=np.float64)
-        text = to_levels(values, bins.kind)
-        followed = [level for level in bins.levels if _name_share(level) == aspect]
-        rest = bins.levels[FOLLOWED_LEVELS:]
-        return np.asarray(text.isin(followed or rest), dtype=np.float64)
+            numbers = to_numbers(values)
+            numbers = numbers[~np.isnan(numbers)]
+            ranks = rank_values(numbers) / (len(numbers) + 1)
+            yield LOCATION, special.ndtri(ranks)
+            yield SPREAD, (ranks - 0.5) ** 2
+            return
+        codes, names = code_levels(values, bins.kind)
+        codes = codes[codes >= 0]
+        followed, rest = bins.levels[:FOLLOWED_LEVELS], bins.levels[FOLLOWED_LEVELS:]
+        shares = {_OTHERS: rest, aspect: rest} | {_name_share(one): (one,) for one in followed}
+        for each, levels in shares.items():
+            yield each, names.isin(levels).astype(np.float64)[codes]
 
 
 @keep_while_model_lives
@@ -209,7 +222,7 @@ def _score_levels(
         yield _name_share(levels[k]), share, m, n
     rest = int(before.counts[FOLLOWED_LEVELS:].sum()), int(now.counts[FOLLOWED_LEVELS:].sum())
     if any(rest):
-        yield "share of the others", _score_share(rest[0], m, rest[1], n), m, n
+        yield _OTHERS, _score_share(rest[0], m, rest[1], n), m, n
 
 
 def _score_share(ref: int, m: int, cur: int, n: int) -> float:

@@ -10,6 +10,7 @@ import pandas as pd
 from scipy import special, stats
 
 from driftbook.data.arrays import Floats
+from driftbook.data.ranks import rank_values
 from driftbook.words import METRIC_DIRECTIONS
 
 METRICS = ("roc_auc", "accuracy", "log_loss", "brier")
@@ -76,7 +77,7 @@ def measure_ranking(y: Floats, score: Floats) -> float:
     negatives = len(y) - positives
     if not positives or not negatives:
         return float("nan")
-    won = stats.rankdata(score)[y == 1].sum() - positives * (positives + 1) / 2
+    won = rank_values(score)[y == 1].sum() - positives * (positives + 1) / 2
     return float(won / positives / negatives)
 
 
@@ -142,9 +143,9 @@ def score_auc(y: Floats, p: Floats, confidence: float = 0.95) -> MetricScore:
     if not m or not k:
         status = "one_class" if n else "no_rows"
         return MetricScore("roc_auc", status, np.nan, np.nan, np.nan, n, np.zeros(n))
-    ranks = stats.rankdata(p)
-    above = (ranks[positives] - stats.rankdata(p[positives])) / k
-    below = 1 - (ranks[~positives] - stats.rankdata(p[~positives])) / m
+    ranks = rank_values(p)
+    above = (ranks[positives] - rank_values(p[positives])) / k
+    below = 1 - (ranks[~positives] - rank_values(p[~positives])) / m
     auc = float(above.mean())
     influence = np.empty(n)
     influence[positives] = (above - auc) * n / m

@@ -15,6 +15,7 @@ arXiv 2303.02011; Saerens, Latinne and Decaestecker (2002), Neural Computation 1
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -92,24 +93,39 @@ class OutcomeRule:
     influence: Floats
     ends: Floats
 
-    def design(self, sample: ScoredSample) -> Floats:
-        """Return the rule's columns, held at the reference's ends: it knows nothing beyond."""
-        return np.clip(sample.design(), *self.ends)
+    def apply(self, sample: ScoredSample) -> RuledSample:
+        """Return what the rule says of a sample's rows."""
+        return RuledSample(self, sample)
 
-    def log_odds(self, sample: ScoredSample) -> Floats:
+
+@dataclass(frozen=True)
+class RuledSample:
+    """A rule's rows: what it takes of them is computed once, however often it is asked."""
+
+    rule: OutcomeRule
+    sample: ScoredSample
+
+    @cached_property
+    def design(self) -> Floats:
+        """Return the rule's columns, held at the reference's ends: it knows nothing beyond."""
+        whole = self.sample.design()
+        return np.clip(whole, *self.rule.ends, out=whole)
+
+    @cached_property
+    def log_odds(self) -> Floats:
         """Return the log odds of the outcome in each row."""
-        odds: Floats = scores.to_log_odds(sample.p) + self.design(sample) @ self.theta
+        odds: Floats = scores.to_log_odds(self.sample.p) + self.design @ self.rule.theta
         return odds
 
-    def chance(self, sample: ScoredSample, offset: float) -> Floats:
+    def chance(self, offset: float) -> Floats:
         """Return the chance of the outcome in each row, its log odds moved by ``offset``."""
-        chance: Floats = special.expit(self.log_odds(sample) + offset)
+        chance: Floats = special.expit(self.log_odds + offset)
         return chance
 
-    def promised(self, sample: ScoredSample, offset: float) -> Floats:
+    def promised(self, offset: float) -> Floats:
         """Return the expected loss of each row, its log odds moved by ``offset``."""
-        chance, lose = self.chance(sample, offset), sample.task.row_losses
-        one, zero = (lose(np.full(len(sample.p), y), sample.p) for y in (1.0, 0.0))
+        sample, chance = self.sample, self.chance(offset)
+        one, zero = (sample.task.row_losses(np.full(len(sample.p), y), sample.p) for y in (1.0, 0))
         return chance * one + (1.0 - chance) * zero
 
 
@@ -256,9 +272,7 @@ def fit_outcome_rule(sample: ScoredSample) -> OutcomeRule:
     return OutcomeRule(theta, influence, np.array([whole.min(axis=0), whole.max(axis=0)]))
 
 
-def solve_base_rate(
-    before: ScoredSample, current: ScoredSample, rule: OutcomeRule
-) -> InfluencedNumber:
+def solve_base_rate(before: ScoredSample, ruled: RuledSample) -> InfluencedNumber:
     """Return the base rate that a prior shift would have moved the reference to.
 
     Three numbers tell it, and agree after a prior shift: the offset of the rule's log odds that
@@ -269,9 +283,10 @@ def solve_base_rate(
 
     Source: Elkan (2001), IJCAI; black box shift estimation, Lipton, Wang and Smola (2018), ICML.
     """
+    current = ruled.sample
     m, n = len(before.y), len(current.y)
     old = average_reference(before.y, n)
-    told = [(old.log_odds() + _offset(current, rule)).probability(), average_current(current.y, m)]
+    told = [(old.log_odds() + _offset(ruled)).probability(), average_current(current.y, m)]
     high, low = (average_within(before.p, before.y == label, n) for label in (1, 0))
     if high.value > low.value:
         told.append((average_current(current.p, m) - low) / (high - low))
@@ -289,12 +304,13 @@ def _parts(
 ) -> dict[str, tuple[InfluencedNumber, float]]:
     n = len(current.y)
     rule = fit_outcome_rule(before)
-    old, new = average_reference(before.y, n), solve_base_rate(before, current, rule)
+    ruled = rule.apply(current)
+    old, new = average_reference(before.y, n), solve_base_rate(before, ruled)
     ones, zeros = (average_within(before.loss, before.y == label, n) for label in (1, 0))
     base, total = average_reference(before.loss, n), _total(before, current)
     prior = (new - old) * (ones - zeros)
     offset = new.log_odds() - old.log_odds()
-    inputs = _expected(current, rule, offset) - base - prior
+    inputs = _expected(ruled, offset) - base - prior
     gap = _fit_gap(before, served, rule, offset.value)
     return {
         COVARIATE: (inputs.lowered(gap), abs(gap)),
@@ -309,7 +325,7 @@ def _without_labels(
 ) -> tuple[InfluencedNumber, float]:
     m, n = len(before.y), len(current.p)
     rule, still = fit_outcome_rule(before), InfluencedNumber(0.0, np.zeros(m), np.zeros(n))
-    inputs = _expected(current, rule, still) - average_reference(before.loss, n)
+    inputs = _expected(rule.apply(current), still) - average_reference(before.loss, n)
     gap = _fit_gap(before, served, rule, 0.0)
     return inputs.lowered(gap), abs(gap)
 
@@ -319,26 +335,25 @@ def _total(before: ScoredSample, current: ScoredSample) -> InfluencedNumber:
     return now - average_reference(before.loss, len(current.y))
 
 
-def _offset(current: ScoredSample, rule: OutcomeRule) -> InfluencedNumber:
+def _offset(ruled: RuledSample) -> InfluencedNumber:
     """Return the offset of the rule's log odds at which it expects as many ones as there are."""
-    odds, rate = rule.log_odds(current), float(current.y.mean())
+    odds, y = ruled.log_odds, ruled.sample.y
+    rate = float(y.mean())
     ends = (-20.0 - float(odds.max()), 20.0 - float(odds.min()))
     offset = float(optimize.brentq(lambda d: special.expit(odds + d).mean() - rate, *ends))
     chance = special.expit(odds + offset)
     curvature = chance * (1.0 - chance)
-    drag = curvature @ rule.design(current) / len(odds)
-    own = InfluencedNumber(offset, -drag @ rule.influence, current.y - chance)
+    drag = curvature @ ruled.design / len(odds)
+    own = InfluencedNumber(offset, -drag @ ruled.rule.influence, y - chance)
     return own.through(offset, 1.0 / float(curvature.mean()))
 
 
-def _expected(
-    sample: ScoredSample, rule: OutcomeRule, offset: InfluencedNumber
-) -> InfluencedNumber:
+def _expected(ruled: RuledSample, offset: InfluencedNumber) -> InfluencedNumber:
     """Return the mean Brier loss expected of current rows under the rule moved by ``offset``."""
-    chance, loss = rule.chance(sample, offset.value), rule.promised(sample, offset.value)
-    slope = chance * (1.0 - chance) * (1.0 - 2.0 * sample.p)
-    drag = slope @ rule.design(sample) / len(loss)
-    own = InfluencedNumber(float(loss.mean()), drag @ rule.influence, loss - loss.mean())
+    chance, loss = ruled.chance(offset.value), ruled.promised(offset.value)
+    slope = chance * (1.0 - chance) * (1.0 - 2.0 * ruled.sample.p)
+    drag = slope @ ruled.design / len(loss)
+    own = InfluencedNumber(float(loss.mean()), drag @ ruled.rule.influence, loss - loss.mean())
     return own + offset.through(0.0, float(slope.mean()))
 
 
@@ -348,7 +363,8 @@ def _fit_gap(before: ScoredSample, served: Floats, rule: OutcomeRule, offset: fl
     A sharper fit looks like easier inputs. As it may have learnt from these rows the gap is at
     most this large, at least nothing: parts are set to the middle and reach to both ends.
     """
-    moved = rule.promised(before.scored(served), offset) - rule.promised(before, offset)
+    there, here = (rule.apply(rows).promised(offset) for rows in (before.scored(served), before))
+    moved = there - here
     return float(moved.mean()) / 2.0
 
 

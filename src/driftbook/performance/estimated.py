@@ -215,9 +215,9 @@ def expect_binary(
     columns do, what it means cannot move with the inputs: CBPE, and nothing with columns. Where
     ``every`` method is asked, they come in one order whatever the rows say.
     """
-    design = evidence.encoding.bent(frame)
-    inputs = evidence.window(p, design)
-    moved = outcome_chance.weigh_resemblance(evidence.design, design)
+    inputs = evidence.window(p, frame)
+    told = evidence.encoding.bent(frame.iloc[outcome_chance.thin_rows(len(frame))])
+    moved = outcome_chance.weigh_resemblance(evidence.design, told)
     found: dict[str, list[Estimate]] = {metric: [] for metric in model.task.metrics}
     matters = every or (moved.seen and evidence.informative)
     for weighted in (matters, not matters):

@@ -24,7 +24,7 @@ class ExpectedMetric:
 
 def expect_auc(p: Floats, chances: Floats) -> ExpectedMetric:
     """Return the expected ROC AUC of predictions ``p`` (n,) with true ``chances`` (n,)."""
-    order = np.argsort(p, kind="stable")
+    order = np.argsort(p)
     starts = np.flatnonzero(np.r_[True, np.diff(p[order]) > 0])
     ones = np.add.reduceat(chances[order], starts)
     zeros = np.add.reduceat(1 - chances[order], starts)

@@ -55,11 +55,10 @@ class CalibrationRows:
     informative: bool
     recent: bool
 
-    def window(self, p: Floats, design: Floats) -> Floats:
+    def window(self, p: Floats, frame: pd.DataFrame) -> Floats:
         """Return the inputs of rows that the champion gave ``p``, cut to the range seen here."""
-        inputs = np.column_stack(
-            [scores.to_log_odds(p, EDGE), design @ self.columns, np.ones(len(p))]
-        )
+        said = self.encoding.sum_bent(frame, self.columns)
+        inputs = np.column_stack([scores.to_log_odds(p, EDGE), said, np.ones(len(p))])
         cut: Floats = np.clip(inputs, self.inputs.min(axis=0), self.inputs.max(axis=0))
         return cut
 
@@ -137,7 +136,7 @@ def weigh_resemblance(evidence: Floats, window: Floats) -> Resemblance:
     et al. (2024), arXiv 2401.08348: weights for calibration; Shimodaira (2000), JSPI 90: flattened
     weights; Mann-Whitney variance (n + m + 1) / 12nm of an AUC without difference.
     """
-    before, after = _every(evidence), _every(window)
+    before, after = (rows[thin_rows(len(rows))] for rows in (evidence, window))
     a, b = len(before), len(after)
     is_new = np.repeat([0.0, 1.0], [a, b])
     fold = np.concatenate([np.arange(a), np.arange(b)]) % FOLDS
@@ -199,8 +198,9 @@ def _log_likelihood(fitted: ChanceCalibration, found: CalibrationRows) -> float:
     return float((found.y * eta - np.logaddexp(0.0, eta)).sum())
 
 
-def _every(rows: Floats) -> Floats:
-    return rows[:: 1 + (len(rows) - 1) // MOST_TOLD]
+def thin_rows(rows: int) -> slice:
+    """Return which of so many rows the classifier learns from: every k-th."""
+    return slice(None, None, 1 + (rows - 1) // MOST_TOLD)
 
 
 def _bounded(odds: Floats) -> Floats:
