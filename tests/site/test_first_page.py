@@ -104,8 +104,10 @@ def test_the_newest_windows_are_told_in_the_order_of_time(run: PublishedRun) -> 
     row = run.trend.iloc[-1].to_dict()
     names = [f"rows-{number:04d}" for number in range(9_970, 10_030)]
     trend = pd.DataFrame([{**row, "window": name} for name in names])
-    told = tabulate_story(replace(run, trend=trend, history=()))
-    assert told["window"].tolist() == names[-52:]
+    newest = replace(run, trend=trend, recommendation={**run.recommendation, "window": names[-1]})
+    assert tabulate_story(newest)["window"].tolist() == names[-52:]
+    back = replace(newest, recommendation={**run.recommendation, "window": names[3]})
+    assert tabulate_story(back)["window"].tolist()[-4:] == names[:4]
 
 
 def test_older_windows_come_from_the_run_that_judged_them(run: PublishedRun) -> None:

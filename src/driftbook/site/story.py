@@ -15,17 +15,23 @@ STORY_COLUMNS = ["window", "loss", "baseline", "newer", "action", "promoted", "a
 def tabulate_story(run: PublishedRun) -> pd.DataFrame:
     """Return a row a window in order, of every champion that served in it.
 
-    Windows since the champion's reference come from its record as this run knows it, earlier ones
+    Up to the window that this run is about: a look back tells what was known then. Windows since
+    the champion's reference come from its record as this run knows it, earlier ones
     from the last run that judged each. Loss: realised where outcomes are known, else estimated.
     """
     past = tabulate_past_runs(run.history, run.loss).drop_duplicates("window", keep="last")
     judged = {str(row["window"]): row for row in past.to_dict("records")}
     since = {str(row["window"]): row for row in run.trend.to_dict("records")}
     done = _find_events(run)
-    # Windows of rows have numbers that may grow by a digit.
-    names = sorted({*judged, *since}, key=lambda name: (len(name), name))[-MOST_TOLD_WINDOWS:]
+    names = [name for name in {*judged, *since} if _place(name) <= _place(run.window)]
+    names = sorted(names, key=_place)[-MOST_TOLD_WINDOWS:]
     rows = [_tell_window(name, judged.get(name), since.get(name), done) for name in names]
     return pd.DataFrame(rows, columns=STORY_COLUMNS)
+
+
+def _place(window: str) -> tuple[int, str]:
+    """Return what orders windows: those of rows have numbers that may grow by a digit."""
+    return len(window), window
 
 
 def _tell_window(

@@ -266,12 +266,12 @@ def draw_story(story: pd.DataFrame) -> theme.Picture:
 
 def _mark_events(axes: Axes, story: pd.DataFrame) -> None:
     """Mark where a newer version took over and where a change of the data was accepted."""
-    for column, words, colour in (
-        ("promoted", "newer model promoted", theme.CURRENT),
-        ("acknowledged", "change acknowledged", theme.PURPLE),
+    for column, words, colour, after in (
+        ("promoted", "newer model promoted", theme.CURRENT, 0.5),
+        ("acknowledged", "change acknowledged", theme.PURPLE, 0.4),
     ):
         for n, place in enumerate(np.flatnonzero(story[column].to_numpy(dtype=bool))):
-            axes.axvline(place + 0.5, color=colour, linewidth=1.4, linestyle=":",
+            axes.axvline(place + after, color=colour, linewidth=1.4, linestyle=":",
                          label=words if n == 0 else None)  # fmt: skip
 
 
