@@ -173,3 +173,14 @@ def test_what_newer_models_would_have_lost_is_worked_out_window_by_window(
             expected = joined["realised"].iloc[place] - (graded.mean() if len(graded) else np.nan)
             assert joined["newer"].iloc[place] == pytest.approx(expected, nan_ok=True)
     assert join_newer(since, None, dataset)["newer"].isna().all()
+
+
+def test_a_model_that_is_never_wrong_is_told_in_good_english() -> None:
+    settings = Settings.parse({"data": {"source": "synthetic:none"}})
+    x = 0.2 * np.random.default_rng(0).normal(size=6000)
+    frame = pd.DataFrame({"x": x, "target": (x > 0.0).astype(int)})
+    frame = frame[frame["x"].abs() > 0.05].reset_index(drop=True)
+    plain = assess(train(frame.iloc[:2400], settings), frame.iloc[2400:], settings).plain
+    assert plain is not None
+    words = " ".join(plain.why)
+    assert "every prediction is right" in words and " are right" not in words
