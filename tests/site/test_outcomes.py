@@ -132,6 +132,9 @@ def test_cards_say_good_and_bad(published: dict[str, PublishedRun]) -> None:
     broken = compose_front(published["investigate"])
     assert "✗" in broken
     assert "broken" in broken
+    # On the first page nothing is judged that the reason says cannot be.
+    assert "No verdict counts until the data is mended." in broken and "✗ worse" not in broken
+    assert "No model learns from broken data." in broken
     assert ".venv/bin/driftbook open 20260102T030405Z-ab12" in broken
     paying = compose_front(published["retrain"])
     assert "✓ a retrain pays" in paying
