@@ -89,11 +89,7 @@ mypy: $(ON)dev ## types
 check: lint test ## lint, types and tests
 
 bench: $(ON)dev ## benchmarks (PART=decision or one file's name; SIZE=small or full)
-	@for file in $(filter-out %/_nannyml.py,$(wildcard \
-			$(if $(PART),bench/$(PART)/*.py bench/$(PART).py bench/*/$(PART).py,\
-			bench/*/*.py bench/*.py))); do \
-		echo "== $$file"; OMP_NUM_THREADS=1 .venv/bin/python "$$file" $(if $(SIZE),--size $(SIZE)) $(ARGS) || failed=1; \
-		done; test -z "$$failed"
+	@.venv/bin/python bench/_run.py $(if $(PART),--part "$(PART)") $(if $(SIZE),--size "$(SIZE)") $(ARGS)
 
 lock: $(ON)core ## write requirements.lock again (UPGRADE=1: newest versions)
 	@uv pip compile pyproject.toml --quiet --all-extras --group bootstrap --universal \

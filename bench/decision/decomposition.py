@@ -4,7 +4,7 @@ Prints for each synthetic scenario the mean of each part over some windows besid
 how often its interval is beyond chance, and how often it covers the truth; writes the table to
 ``artifacts/bench/decision/decomposition.csv``. The last two cases are the hard ones: an offset of
 the rule while the inputs stand, and a bend that a linear champion misses while the inputs move
-along it. Seeds are fixed; ``--size small`` takes about half a minute.
+along it. Seeds are fixed.
 """
 
 from __future__ import annotations
