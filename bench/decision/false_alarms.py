@@ -5,7 +5,8 @@ without drift and under a harmless shift of every column, with labels and withou
 learn from and without, beside the rule "KS p < 0.05 or PSI >= 0.2"; the power of a column's flag
 beside Bonferroni KS; the power of the joint row; PSI without drift beside its expectation; and how
 long an assessment takes. Every window of a cell has a reference of its own: windows that share one
-share its luck. Seeds are fixed; ``--size full`` runs the whole grid, ``--windows`` sets the windows a cell.
+share its luck. Seeds are fixed; ``--size full`` runs the whole grid, ``--windows`` sets the windows
+a cell.
 """
 
 from __future__ import annotations

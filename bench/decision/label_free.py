@@ -6,7 +6,8 @@ target. A line gives the mean of |estimate − realised| over the realised score
 estimate. ``delay_1`` also knows the labels of all earlier windows, which grade the methods. NannyML
 gets the same scores, fitted on the champion's holdout, and runs in an environment of its own,
 ``.venv-nannyml``, which is made once. ``--size small`` takes every second window of five streams,
-``full`` all windows of all streams, and a boosted champion too. Tables go to ``artifacts/bench/decision/`` as CSV.
+``full`` all windows of all streams, and a boosted champion too. Tables go to
+``artifacts/bench/decision/`` as CSV.
 """
 
 from __future__ import annotations
