@@ -310,16 +310,26 @@ class PolicySettings(Section):
 
 
 class ServingSettings(Section):
-    """How the API listens, what it accepts, and how it follows the registry."""
+    """How the API listens, what it accepts, and how it follows the registry.
+
+    ``allowed_hosts``: names that requests may give as ``Host``, without a port; ``*.example.org``
+    stands for all names below. On a loopback address they come to those of this machine; on others
+    every name is taken where none are set.
+    """
 
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=0, le=65535)
     threshold: float = Field(default=0.5, gt=0.0, lt=1.0)
     max_batch: int = Field(default=1000, ge=1)
     max_body_bytes: int = Field(default=1_048_576, ge=1024)
+    max_header_bytes: int = Field(default=32_768, ge=1024)
+    max_headers: int = Field(default=100, ge=10)
+    max_connections: int = Field(default=1000, ge=1)
+    header_timeout_s: float = Field(default=10.0, gt=0.0)
     timeout_s: float = Field(default=10.0, gt=0.0)
     poll_s: float = Field(default=0.5, gt=0.0, le=2.0)
     log_features: bool = False
+    allowed_hosts: tuple[str, ...] = ()
 
 
 class LogSettings(Section):

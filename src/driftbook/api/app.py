@@ -39,11 +39,17 @@ _REFUSALS = {
 _UNREADABLE = ("invalid-request", "the request could not be read")
 
 
-def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None = None) -> FastAPI:
+def create_app(
+    settings: Settings,
+    artifacts_dir: str | Path,
+    token: str | None = None,
+    hosts: frozenset[str] | None = None,
+) -> FastAPI:
     """Return the API on the registry and the prediction log of ``artifacts_dir``.
 
     The champion is verified and loaded here; without one the API starts and says that it is not
     ready. ``token`` is the bearer token that requests must carry, apart from health checks.
+    ``hosts``: the names that they may give as the server's, see :func:`list_known_hosts`.
     """
     service = Service(settings, Path(artifacts_dir))
     service.refresh()
@@ -52,12 +58,15 @@ def create_app(settings: Settings, artifacts_dir: str | Path, token: str | None 
         version=CONTRACT_VERSION,
         description=CONTRACT_INTRODUCTION,
         redoc_url=None,
+        # A redirect to the path without its slash would lead to whatever host the request named.
+        redirect_slashes=False,
         # Not as included routers behind the documentation: matching took 60 µs of 400 a request.
         routes=[*routes.api_router.routes, *protocol.protocol_router.routes],
         lifespan=_live,
     )
     app.state.service = service
-    limits = Limits(settings.serving.max_body_bytes, settings.serving.timeout_s, token)
+    serving = settings.serving
+    limits = Limits(serving.max_body_bytes, serving.timeout_s, token, hosts)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
     _add_error_handlers(app)
 

@@ -1,4 +1,4 @@
-"""What every request passes: its id, the token, the body's size and the time limit."""
+"""What every request passes: its id, the host, the token, the body's size and the time limit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,13 @@ import hashlib
 import hmac
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from starlette.requests import ClientDisconnect
+
+from driftbook.api.hosts import is_known_host
 from driftbook.api.log.ids import new_prediction_id
 from driftbook.api.problems import ProblemError, problem_response
 
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = frozenset({"/health", "/ready", "/v2/health/live", "/v2/health/ready"})
+# What web servers log of a request whose client did not wait for the answer.
+HUNG_UP = 499
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._:/+=@-]{1,128}")
 
 # the request's scope, the status of its answer, seconds
@@ -26,11 +31,12 @@ Observer = Callable[["Scope", int, float], None]
 
 @dataclass(frozen=True)
 class Limits:
-    """What a request may cost, and the token it must carry, if any."""
+    """What a request may cost, the token it must carry and the hosts it may name, if any."""
 
     max_body_bytes: int
     timeout_s: float
     token: str | None = None
+    hosts: frozenset[str] | None = None
 
 
 class Guard:
@@ -48,8 +54,8 @@ class Guard:
             await self._app(scope, receive, send)
             return
         started = time.perf_counter()
-        request_id, length, token, chunked = _read_headers(scope)
-        scope["request_id"] = request_id
+        head = _read_head(scope)
+        scope["request_id"] = request_id = head.request_id
         status = 0
 
         async def send_with_id(message: Message) -> None:
@@ -60,31 +66,45 @@ class Guard:
             await send(message)
 
         try:
-            self._admit(scope["path"], length, token)
-            limited = self._limited(receive) if chunked else receive
+            self._admit(scope, head)
+            limited = self._limited(receive) if head.chunked else receive
             async with asyncio.timeout(self._limits.timeout_s):
                 await self._app(scope, limited, send_with_id)
         except (ProblemError, TimeoutError) as error:
             if not status:
                 problem = error if isinstance(error, ProblemError) else self._timed_out()
                 await problem_response(problem, scope)(scope, receive, send_with_id)
+        except ClientDisconnect:
+            # Nobody is left to answer, and nothing failed here.
+            status = status or HUNG_UP
         finally:
             self._observe(scope, status or 500, time.perf_counter() - started)
 
-    def _admit(self, path: str, length: int, token: bytes | None) -> None:
+    def _admit(self, scope: Scope, head: _Head) -> None:
+        self._check_host(scope["http_version"], head.hosts)
         # Digests have one length, so that the time taken tells nothing about the token.
         if (
             self._token is not None
-            and path not in OPEN_PATHS
-            and not hmac.compare_digest(_digest(token or b""), self._token)
+            and scope["path"] not in OPEN_PATHS
+            and not hmac.compare_digest(_digest(head.token), self._token)
         ):
             raise ProblemError(
                 "unauthorised",
                 "this server needs the header 'Authorization: Bearer TOKEN'",
                 headers={"www-authenticate": "Bearer"},
             )
-        if length > self._limits.max_body_bytes:
+        if head.length > self._limits.max_body_bytes:
             raise self._too_large()
+
+    def _check_host(self, version: str, given: Sequence[bytes]) -> None:
+        known = self._limits.hosts
+        if len(given) > 1 or (not given and version == "1.1"):
+            detail = f"a request names one host in the header Host, this one {len(given)}"
+        elif known is not None and given and not is_known_host(given[0], known):
+            detail = "the header Host names another server; serving.allowed_hosts lists more names"
+        else:
+            return
+        raise ProblemError("unknown-host", detail)
 
     def _limited(self, receive: Receive) -> Receive:
         read = 0
@@ -112,16 +132,29 @@ def _digest(token: bytes) -> bytes:
     return hashlib.sha256(token).digest()
 
 
-def _read_headers(scope: Scope) -> tuple[str, int, bytes | None, bool]:
-    """Return request id, declared length, bearer token, and whether the body has no length."""
-    request_id, length, token, chunked = b"", 0, None, False
+@dataclass
+class _Head:
+    """What the guard reads of a request's headers."""
+
+    request_id: str
+    hosts: list[bytes]
+    length: int = 0  # as declared
+    token: bytes = b""
+    chunked: bool = False  # whether the body has no declared length
+
+
+def _read_head(scope: Scope) -> _Head:
+    head = _Head("", [])
     for name, value in scope["headers"]:
-        if name == b"x-request-id":
-            request_id = value if _REQUEST_ID.fullmatch(value) else b""
+        if name == b"host":
+            head.hosts.append(value)
+        elif name == b"x-request-id":
+            head.request_id = value.decode() if _REQUEST_ID.fullmatch(value) else ""
         elif name == b"content-length":
-            length = int(value) if value.isdigit() else 0
+            head.length = int(value) if value.isdigit() else 0
         elif name == b"transfer-encoding":
-            chunked = True
+            head.chunked = True
         elif name == b"authorization" and value[:7].lower() == b"bearer ":
-            token = value[7:].strip()
-    return request_id.decode() or new_prediction_id(), length, token, chunked
+            head.token = value[7:].strip()
+    head.request_id = head.request_id or new_prediction_id()
+    return head

@@ -65,6 +65,12 @@ class ServiceMetrics:
             ["result"],
             registry=self._registry,
         )
+        self._refusals = Counter(
+            "driftbook_connections_refused",
+            "Connections closed before a request was read, by the kind of problem.",
+            ["problem"],
+            registry=self._registry,
+        )
         self._registry.register(_StateCollector(log, artifacts, read_model))
         ProcessCollector(registry=self._registry)
 
@@ -72,6 +78,10 @@ class ServiceMetrics:
         """Count one answered request; ``path`` is its route's, so that it has few values."""
         self._requests.labels(path, method, str(status)).inc()
         self._seconds.labels(path).observe(seconds)
+
+    def count_refusal(self, problem: str) -> None:
+        """Count one connection that was refused with a kind of problem."""
+        self._refusals.labels(problem).inc()
 
     def count_predictions(self, version: str, predictions: Sequence[str]) -> None:
         """Count the predictions of one request."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import ipaddress
 import os
 import socket
 from pathlib import Path
@@ -12,12 +11,15 @@ from typing import TYPE_CHECKING
 import uvicorn
 
 from driftbook.api.app import create_app
+from driftbook.api.connections import make_protocol
+from driftbook.api.hosts import is_loopback, list_known_hosts
 from driftbook.api.output import announce_address, json_logs
 from driftbook.errors import UsageError
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+    from driftbook.api.service import Service
     from driftbook.settings import Settings
 
 TOKEN_VARIABLE = "DRIFTBOOK_API_TOKEN"  # noqa: S105  (a name, not a token)
@@ -49,14 +51,16 @@ def serve_champion(
             f"set {TOKEN_VARIABLE}, or give --no-auth to serve without one"
         )
     with listen_on(host, port) as listener, json_logs():
-        run_server(create_app(settings, artifacts_dir, token), listener)
+        hosts = list_known_hosts(host, settings.serving.allowed_hosts)
+        run_server(create_app(settings, artifacts_dir, token, hosts), listener)
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> None:
     """Serve ``app`` on a socket that listens already, until the process is told to stop."""
+    service: Service = app.state.service
     config = uvicorn.Config(
         app,
-        http="httptools",
+        http=make_protocol(service.settings.serving, service.metrics.count_refusal),
         access_log=False,
         log_config=None,
         server_header=False,
@@ -70,20 +74,6 @@ def run_server(app: FastAPI, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
     announce_address(host, port)
     uvicorn.Server(config).run(sockets=[listener])
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether only this machine can reach ``host``.
-
-    >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("0.0.0.0")
-    (True, True, False)
-    """
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def listen_on(host: str, port: int) -> socket.socket:
