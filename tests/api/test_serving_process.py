@@ -128,7 +128,7 @@ def exchange(server: Server, sent: bytes) -> bytes:
 
 
 def test_a_body_that_never_ends_runs_out_of_time(guarded: Server) -> None:
-    head = b"POST /predict HTTP/1.1\r\nhost: x\r\nauthorization: Bearer s3cret\r\n"
+    head = b"POST /predict HTTP/1.1\r\nhost: 127.0.0.1\r\nauthorization: Bearer s3cret\r\n"
     head += b"content-type: application/json\r\ncontent-length: 100\r\n\r\n{"
     answer = exchange(guarded, head)
     assert answer.startswith(b"HTTP/1.1 503")
@@ -138,6 +138,7 @@ def test_a_body_that_never_ends_runs_out_of_time(guarded: Server) -> None:
 def test_bytes_that_are_no_http_are_refused(guarded: Server, client: httpx.Client) -> None:
     answer = exchange(guarded, b"NONSENSE\r\n\r\n")
     assert answer.startswith(b"HTTP/1.1 400")
+    assert b"urn:driftbook:problem:not-http" in answer
     assert client.get("/health").status_code == 200
 
 

@@ -19,6 +19,9 @@ from serving_models import TestClient, enthrone, mixed_model, mixed_rows, numeri
 
 pytestmark = pytest.mark.network
 
+# The client names no media type of its own.
+JSON = {"Content-Type": "application/json"}
+
 
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[triton.InferenceServerClient]:
@@ -82,7 +85,7 @@ def test_a_batch_scores_as_the_model_scores_it(
     model = mixed_model()
     rows = mixed_rows(40, seed=8).dropna()
     named = model.version if version else ""
-    result = mixed.infer("small", tensors_of(rows, model), named)
+    result = mixed.infer("small", tensors_of(rows, model), named, headers=JSON)
     assert result.as_numpy("probability") == pytest.approx(model.predict_proba(rows), abs=1e-12)
     assert result.get_response()["model_version"] == model.version
     assert len(set(result.as_numpy("prediction_id").tolist())) == len(rows)
@@ -93,7 +96,7 @@ def test_outputs_are_those_asked_for(mixed: triton.InferenceServerClient) -> Non
     rows = mixed_rows(60, seed=9).dropna()
     outputs = [triton.InferRequestedOutput("probability", binary_data=False)]
     inputs = tensors_of(rows, model)
-    result = mixed.infer("small", inputs, outputs=outputs, request_id="mine")
+    result = mixed.infer("small", inputs, outputs=outputs, request_id="mine", headers=JSON)
     assert result.as_numpy("probability") == pytest.approx(model.predict_proba(rows), abs=1e-12)
     assert result.get_response()["id"] == "mine"
     assert [output["name"] for output in result.get_response()["outputs"]] == ["probability"]
@@ -104,14 +107,14 @@ def test_an_unknown_model_is_an_error_that_the_client_can_read(
 ) -> None:
     inputs = tensors_of(mixed_rows(2), mixed_model())
     with pytest.raises(InferenceServerException, match="no such model") as error:
-        mixed.infer("large", inputs)
+        mixed.infer("large", inputs, headers=JSON)
     assert error.value.status() == "404"
 
 
 def test_a_missing_tensor_is_named(mixed: triton.InferenceServerClient) -> None:
     inputs = tensors_of(mixed_rows(2), mixed_model())
     with pytest.raises(InferenceServerException, match="also for code"):
-        mixed.infer("small", inputs[:-1])
+        mixed.infer("small", inputs[:-1], headers=JSON)
 
 
 def test_numbers_may_come_as_one_tensor(plain: TestClient) -> None:
@@ -169,7 +172,7 @@ def test_binary_tensors_are_refused_with_the_way_out(mixed: triton.InferenceServ
     tensor = triton.InferInput("age", [1, 1], "FP64")
     tensor.set_data_from_numpy(np.ones((1, 1)), binary_data=True)
     with pytest.raises(InferenceServerException, match="send JSON") as error:
-        mixed.infer("small", [tensor])
+        mixed.infer("small", [tensor], headers=JSON)
     assert error.value.status() == "415"
 
 

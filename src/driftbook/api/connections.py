@@ -161,6 +161,7 @@ class LimitedProtocol(HttpToolsProtocol):
             self.transport.abort()
             return
         self.transport.write(_answer_of(problem))
+        self.transport.write_eof()
         self.flow.resume_reading()
         crowded = len(self.connections) > self.limits.max_connections + LINGERING
         self.loop.call_later(0 if crowded else LINGER_S, self.transport.close)

@@ -35,23 +35,6 @@ async def require_ready(service: CurrentService) -> ServedModel:
     return service.require_ready()
 
 
-async def require_json(request: Request) -> None:
-    """Refuse a body of another media type than JSON."""
-    check_media_type(request, "application/json")
-
-
-def check_media_type(request: Request, *accepted: str) -> None:
-    """Return if the body is of an accepted media type.
-
-    Raises:
-        ProblemError: 415.
-    """
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type not in accepted:
-        detail = "send JSON, with the header 'Content-Type: application/json'"
-        raise ProblemError("unsupported-media-type", detail)
-
-
 def validate_for_model(
     validate: Callable[[Given], Validated], given: Given, requests: RequestModels
 ) -> Validated:

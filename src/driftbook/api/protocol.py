@@ -23,10 +23,10 @@ from driftbook.api.answers import (
 from driftbook.api.dependencies import (
     CurrentService,
     check_batch_size,
-    check_media_type,
     require_ready,
     validate_for_model,
 )
+from driftbook.api.json_body import read_json_body
 from driftbook.api.output import note_prediction
 from driftbook.api.problems import ProblemError, document_answers
 from driftbook.api.routes import OPEN, document_body, send_json
@@ -150,9 +150,8 @@ async def infer_rows(request: Request, service: CurrentService, served: NamedMod
     if "inference-header-content-length" in request.headers:
         detail = "binary tensors are not taken; send JSON (the client's binary_data=False)"
         raise ProblemError("unsupported-media-type", detail)
-    check_media_type(request, "application/json", "")  # standard clients name none
     wanted = validate_for_model(
-        served.infer_request.model_validate_json, await request.body(), served.requests
+        served.infer_request.model_validate_json, await read_json_body(request), served.requests
     )
     for position, tensor in enumerate(wanted.inputs):
         check_batch_size(service, tensor.shape[0], f"inputs[{position}]")
