@@ -1,13 +1,19 @@
 """Numbers, intervals, lists and tables as people write them, and the sentences around them.
 
+Names and values of the data, and what people write, may hold anything. Here is the one place that
+makes them harmless: ``escape_markup`` and ``format_code`` for Markdown, ``escape_html`` for HTML,
+``escape_cell`` for spreadsheets, ``quote_argument`` for a shell.
+
 Sentences live in Jinja2 templates under ``site/templates``; Python hands them values.
 """
 
 from __future__ import annotations
 
+import html
 import math
 import re
-from collections.abc import Collection, Mapping, Sequence
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cache
 from numbers import Integral, Real
 from pathlib import Path
@@ -57,8 +63,22 @@ METRIC_DIRECTIONS = {
 }  # fmt: skip
 UNKNOWN = "–"
 
-# An underscore inside a word is no markup, neither for Pandoc nor for CommonMark.
-_MARKUP = re.compile(r"[\\`*<$|~^]|(?<!\w)_|_(?!\w)")
+# What ends a line or a page somewhere, and all other control characters.
+_BREAKS = re.compile(r"[ \x00-\x1f\x7f\x85\u2028\u2029]+")
+# For Pandoc, CommonMark and what JupyterLab adds to it. An underscore inside a word is no markup,
+# nor are the brackets of an interval; an address that is not one becomes no link either.
+_MARKUP = re.compile(
+    r"\[[-−+\d.,%∞e\s]+\](?![\[({:])"
+    r"|[\\`*<$|~^\[\]{}@]|(?<!\w)_|_(?!\w)|&(?=[#\w])|:(?=//)|(?<=www)\."
+    r"|^(?:[-+](?![\d.])|[=:#>%])"
+)
+_LIST_NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")
+# What a spreadsheet runs, behind as many apostrophes as were put there; a number is none.
+# Source: OWASP, CSV Injection.
+_FORMULA = re.compile(
+    r"'*[=+\-@\t\r\n\uff1d\uff0b\uff0d\uff20](?!(?<=[+-])(?:\d+\.?\d*|\.\d+|inf)(?:e[-+]?\d+)?\Z)",
+    re.IGNORECASE,
+)
 
 
 def render_words(template: str, **values: Any) -> str:
@@ -73,18 +93,36 @@ def render_words(template: str, **values: Any) -> str:
 @cache
 def _environment() -> Environment:
     # Imported here: who only writes numbers needs no templates.
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+    from jinja2 import (
+        Environment,
+        FileSystemLoader,
+        StrictUndefined,
+        pass_eval_context,
+        select_autoescape,
+    )
+    from markupsafe import Markup
+
+    def mark_html(value: Any) -> Markup:
+        """Return a value as HTML, unless it is that already."""
+        return value if isinstance(value, Markup) else Markup(escape_html(str(value)))  # noqa: S704
+
+    @pass_eval_context
+    def finalize(context: Any, value: Any) -> Any:
+        """Return text in a template of HTML by our own rules, which Jinja2's are too few for."""
+        return mark_html(value) if context.autoescape and isinstance(value, str) else value
 
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         undefined=StrictUndefined,
         autoescape=select_autoescape(["html.j2"]),
+        finalize=finalize,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {
         "code": format_code,
         "confidence": format_confidence,
+        "e": mark_html,
         "interval": format_interval,
         "join_interval": join_interval,
         "metric": name_metric,
@@ -190,20 +228,91 @@ def join_interval(
 def escape_markup(text: str) -> str:
     r"""Return free text, such as a reason or a column's name, so that no character is markup.
 
-    >>> escape_markup("a*b | <$5> _x_ retrain_cost")
-    'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost'
+    >>> escape_markup("a*b | <$5> _x_ retrain_cost [0.1, 0.2]")
+    'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost [0.1, 0.2]'
+    >>> escape_markup("# [x](javascript:y)\n{{< include z >}}")
+    '\\# \\[x\\](javascript:y) \\{\\{\\< include z >\\}\\}'
     """
     # No-break spaces stay: they hold an interval together.
-    return _MARKUP.sub(r"\\\g<0>", re.sub(r"[ \t\r\n\f\v]+", " ", text).strip(" "))
+    escaped = _MARKUP.sub(
+        lambda one: one[0] if len(one[0]) > 1 else f"\\{one[0]}", join_lines(text)
+    )
+    return _LIST_NUMBER.sub(r"\1\\\2", escaped)
 
 
 def format_code(text: object) -> str:
     """Return text in code type; a backtick in it, which would end the code, becomes a quote.
 
-    >>> format_code("temp"), format_code(None)
-    ('`temp`', '–')
+    >>> format_code("temp"), format_code(None), format_code("")
+    ('`temp`', '–', '`""`')
     """
-    return UNKNOWN if text is None else "`" + str(text).replace("`", "'").replace("|", "¦") + "`"
+    if text is None:
+        return UNKNOWN
+    # Quarto reads its own brackets inside of code too.
+    shown = join_lines(str(text)).replace("`", "'").replace("|", "¦").replace("{{<", "{{ <")
+    return f"`{shown}`" if shown else '`""`'
+
+
+def escape_html(text: str) -> str:
+    r"""Return text as HTML of one line, in which nothing ends a block of raw HTML in Markdown.
+
+    >>> escape_html("<b> &\\n```")
+    '&lt;b&gt; &amp; &#96;&#96;&#96;'
+    """
+    return html.escape(join_lines(text)).replace("`", "&#96;")
+
+
+def escape_cell(text: str) -> str:
+    """Return text as a spreadsheet does not run it: behind an apostrophe where it would.
+
+    Numbers stay, and so does what begins with any other character.
+
+    >>> escape_cell("=1+1"), escape_cell("'=1"), escape_cell("temp"), escape_cell("-1.5")
+    ("'=1+1", "''=1", 'temp', '-1.5')
+    """
+    return f"'{text}" if _FORMULA.match(text) else text
+
+
+def restore_cell(text: str) -> str:
+    """Return text as it was before :func:`escape_cell`.
+
+    >>> [restore_cell(escape_cell(text)) for text in ("=1+1", "'=1", "'temp'", "-1.5")]
+    ['=1+1', "'=1", "'temp'", '-1.5']
+    """
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+
+
+def escape_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame for a CSV file: its headings and texts by :func:`escape_cell`."""
+    return _map_texts(frame, escape_cell)
+
+
+def restore_cells(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return a frame of a CSV file as it was before :func:`escape_cells`."""
+    return _map_texts(frame, restore_cell)
+
+
+def _map_texts(frame: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    def changed(value: Any) -> Any:
+        return change(value) if isinstance(value, str) else value
+
+    mapped = frame.copy()
+    for place, dtype in enumerate(frame.dtypes):
+        if dtype.kind not in "biufcmM":
+            mapped.isetitem(place, frame.iloc[:, place].map(changed).array)
+    return mapped.rename(columns=changed)
+
+
+def quote_argument(text: str) -> str:
+    r"""Return text as one argument of a shell's command line, on one line.
+
+    >>> print(quote_argument("city"), quote_argument("a; b"), quote_argument("a\nb"))
+    city 'a; b' $'a\nb'
+    """
+    if text.isprintable():
+        return shlex.quote(text)
+    quoted = text.encode("unicode_escape").decode("ascii").replace("'", r"\'")
+    return f"$'{quoted}'"
 
 
 def list_names(names: Sequence[str]) -> str:
@@ -256,7 +365,7 @@ def start_sentence(text: str) -> str:
 
 def join_lines(text: str) -> str:
     """Return the lines of a paragraph as one; no-break spaces stay."""
-    return re.sub(r"[ \n]+", " ", text).strip()
+    return _BREAKS.sub(" ", text).strip(" ")
 
 
 def format_table(
@@ -274,7 +383,9 @@ def format_table(
     """
     if frame.empty:
         return empty
-    heads = columns or {str(name): str(name).replace("_", " ") for name in frame.columns}
+    heads = columns or {
+        str(name): escape_markup(str(name).replace("_", " ")) for name in frame.columns
+    }
     names = [name for name in heads if name in frame.columns]
     labels = labels or {}
     rows = [

@@ -120,7 +120,7 @@ def test_heads_without_end_are_refused_before_they_cost_anything(
     server: Server, client: httpx.Client, parts: Sequence[bytes]
 ) -> None:
     before = memory_mb(server)
-    sent, answer = exchange(server, parts)
+    _, answer = exchange(server, parts)
     if parts[0].startswith(b"POST"):  # the answer to the request itself may be under way
         assert b"200 OK" not in answer
     else:
@@ -194,9 +194,7 @@ def test_too_many_connections_are_told_so_and_logged(server: Server, client: htt
             one.close()
     assert eventually(lambda: "the server has 30 connections" in server.log.read_text())
     # The idle ones ran out of time or were closed: others come in again.
-    assert eventually(
-        lambda: httpx.get(f"{server.url}/health", trust_env=False).status_code == 200
-    )
+    assert eventually(lambda: httpx.get(f"{server.url}/health", trust_env=False).status_code == 200)
     metrics = client.get("/metrics").text
     assert 'driftbook_connections_refused_total{problem="too-busy"}' in metrics
 

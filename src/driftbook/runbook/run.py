@@ -35,6 +35,7 @@ from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
 from driftbook.store.acknowledgements import Acknowledgement, read_acknowledgements
 from driftbook.store.registry import RegistryIndex
+from driftbook.words import escape_cells
 
 SCRATCH_RUN = "scratch"
 
@@ -293,8 +294,12 @@ class Run:
         return f"{start.name} to {newest.name}"
 
     def write_csv(self, path: str, frame: pd.DataFrame, model: Model | None = None) -> Path:
-        """Write ``frame`` under the run's folder with the run, the model version and the window."""
-        return _write(self.folder / path, frame.assign(**self._lineage(model)).to_csv(index=False))
+        """Write ``frame`` under the run's folder with the run, the model version and the window.
+
+        Its texts are written as :func:`~driftbook.words.escape_cell` says.
+        """
+        table = escape_cells(frame.assign(**self._lineage(model)))
+        return _write(self.folder / path, table.to_csv(index=False))
 
     def write_text(self, path: str, text: str) -> Path:
         """Write Markdown likewise, the run, the model version and the window as its last line."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from html import escape
 from typing import Any
 
 import pandas as pd
@@ -19,7 +18,7 @@ from driftbook.site.figures.decision import (
 )
 from driftbook.site.figures.theme import Pictures
 from driftbook.store.evidence import PastRun, PublishedRun, choose_headline, tabulate_past_runs
-from driftbook.words import format_code, format_number, name_metric, render_words
+from driftbook.words import escape_html, format_code, format_number, name_metric, render_words
 
 # Newer runs get a page each; older ones are named only, so that the site stays small.
 MOST_RUN_PAGES = 30
@@ -186,7 +185,7 @@ def _list_fields(past: PastRun) -> dict[str, Any]:
         "date": parse_start(past.run_id),
         "champion": document["model_version"],
         "loss": "–" if headline is None else _name_loss(headline),
-        "reason": escape(_say_why(document), quote=False),
+        "reason": escape_html(_say_why(document)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from driftbook import paths
 from driftbook.site.decision_page import CommandLine
 from driftbook.store.evidence import PublishedRun
-from driftbook.words import render_words
+from driftbook.words import quote_argument, render_words
 
 
 def compose_procedures(run: PublishedRun, command: CommandLine) -> dict[str, str]:
@@ -13,6 +13,7 @@ def compose_procedures(run: PublishedRun, command: CommandLine) -> dict[str, str
     recommendation = run.recommendation
     broken = run.quality[run.quality["severity"] == "broken"] if len(run.quality) else run.quality
     columns = list(dict.fromkeys(broken["feature"])) if len(broken) else []
+    named = quote_argument(str(columns[0])) if columns else "COLUMN"
     values = {
         "current": str(recommendation["action"]),
         "plain": recommendation.get("plain"),
@@ -27,8 +28,8 @@ def compose_procedures(run: PublishedRun, command: CommandLine) -> dict[str, str
         "rollback": command.line('rollback --why "…"'),
         "report": command.line("report"),
         "serve": command.line("serve"),
-        "acknowledge": command.line(f'acknowledge {columns[0] if columns else "COLUMN"} --why "…"'),
-        "withdraw": command.line(f"acknowledge {columns[0] if columns else 'COLUMN'} --undo"),
+        "acknowledge": command.line(f'acknowledge {named} --why "…"'),
+        "withdraw": command.line(f"acknowledge {named} --undo"),
     }
     return {
         action: render_words(f"when_{action}.md.j2", action=action, **values)

@@ -15,6 +15,7 @@ from driftbook import paths
 from driftbook.errors import DriftbookError
 from driftbook.store import files, registry
 from driftbook.store import ledger as champions
+from driftbook.words import restore_cells
 
 # Which published folder each notebook fills; the manifest says which run filled it last.
 NOTEBOOK_PARTS = {Path(name).stem: paths.STEP_PARTS[step] for step, name in paths.STEPS.items()} | {
@@ -199,4 +200,6 @@ def _json(path: Path) -> dict[str, Any]:
 
 
 def _csv(path: Path) -> pd.DataFrame:
-    return pd.read_csv(path) if path.is_file() and path.stat().st_size > 1 else pd.DataFrame()
+    if not path.is_file() or path.stat().st_size <= 1:
+        return pd.DataFrame()
+    return restore_cells(pd.read_csv(path))

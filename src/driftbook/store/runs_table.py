@@ -11,6 +11,7 @@ import pandas as pd
 from driftbook import paths
 from driftbook.errors import UsageError
 from driftbook.store import files, registry
+from driftbook.words import escape_cell
 
 RUNS_COLUMNS = (
     "run_id", "run_name", "timestamp_utc", "notes", "model_version", "roc_auc", "accuracy",
@@ -22,7 +23,8 @@ RUNS_COLUMNS = (
 def append_run_row(table: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
     """Return ``table`` with ``row`` as its last; a run that is there already changes nothing.
 
-    ``table`` holds text; values of ``row`` become text, ``None`` and NaN an empty cell. Columns
+    ``table`` holds text; values of ``row`` become text as :func:`~driftbook.words.escape_cell`
+    writes it, ``None`` and NaN an empty cell. Columns
     that only ``row`` has are added at the end and are empty in older rows; columns that only
     ``table`` has are empty in the new one.
 
@@ -37,7 +39,7 @@ def append_run_row(table: pd.DataFrame, row: Mapping[str, Any]) -> pd.DataFrame:
         raise UsageError(f"a row of {paths.RUNS_TABLE.name} needs a run_id; it has {sorted(row)}")
     if "run_id" in table.columns and row["run_id"] in set(table["run_id"]):
         return table
-    cells = {name: "" if pd.isna(value) else str(value) for name, value in row.items()}
+    cells = {name: "" if pd.isna(value) else escape_cell(str(value)) for name, value in row.items()}
     return pd.concat([table, pd.DataFrame([cells], dtype=str)], ignore_index=True).fillna("")
 
 

@@ -63,6 +63,8 @@ STYLE: Any = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
     "svg.hashsalt": "driftbook",
+    # A dollar in a name is no formula.
+    "text.parse_math": False,
     "path.simplify": True,
 }
 
