@@ -9,6 +9,7 @@ Sentences live in Jinja2 templates under ``site/templates``; Python hands them v
 
 from __future__ import annotations
 
+import csv
 import html
 import math
 import re
@@ -68,8 +69,8 @@ _BREAKS = re.compile(r"[ \x00-\x1f\x7f\x85\u2028\u2029]+")
 # For Pandoc, CommonMark and what JupyterLab adds to it. An underscore inside a word is no markup,
 # nor are the brackets of an interval; an address that is not one becomes no link either.
 _MARKUP = re.compile(
-    r"\[[-−+\d.,%∞e\s]+\](?![\[({:])"
-    r"|[\\`*<$|~^\[\]{}@]|(?<!\w)_|_(?!\w)|&(?=[#\w])|:(?=//)|(?<=www)\."
+    r"\[(?=[^\]]*[\d∞])[-−+\d.,%∞e\s]+\](?![\[({:])"
+    r"|[\\`*<$|~^\[\]{}@]|(?<!\w)_|_(?!\w)|&(?=[#\w])|(?<=[A-Za-z]):(?=\S)|(?<=www)\."
     r"|^(?:[-+](?![\d.])|[=:#>%])"
 )
 _LIST_NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")
@@ -282,13 +283,16 @@ def restore_cell(text: str) -> str:
     return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
 
 
-def escape_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame for a CSV file: its headings and texts by :func:`escape_cell`."""
-    return _map_texts(frame, escape_cell)
+def format_csv(frame: pd.DataFrame) -> str:
+    """Return a frame as CSV without its index; headings and texts as :func:`escape_cell` says."""
+    table = _map_texts(frame, escape_cell)
+    text = table.to_csv(index=False)
+    # Python leaves a carriage return unquoted, and readers end the row there.
+    return table.to_csv(index=False, quoting=csv.QUOTE_NONNUMERIC) if "\r" in text else text
 
 
 def restore_cells(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return a frame of a CSV file as it was before :func:`escape_cells`."""
+    """Return a frame of a CSV file as it was before :func:`format_csv`."""
     return _map_texts(frame, restore_cell)
 
 

@@ -35,7 +35,7 @@ from driftbook.settings import Settings
 from driftbook.store import files, registry, registry_models
 from driftbook.store.acknowledgements import Acknowledgement, read_acknowledgements
 from driftbook.store.registry import RegistryIndex
-from driftbook.words import escape_cells
+from driftbook.words import format_csv
 
 SCRATCH_RUN = "scratch"
 
@@ -298,8 +298,7 @@ class Run:
 
         Its texts are written as :func:`~driftbook.words.escape_cell` says.
         """
-        table = escape_cells(frame.assign(**self._lineage(model)))
-        return _write(self.folder / path, table.to_csv(index=False))
+        return _write(self.folder / path, format_csv(frame.assign(**self._lineage(model))))
 
     def write_text(self, path: str, text: str) -> Path:
         """Write Markdown likewise, the run, the model version and the window as its last line."""
