@@ -10,7 +10,6 @@ Sentences live in Jinja2 templates under ``site/templates``; Python hands them v
 from __future__ import annotations
 
 import csv
-import html
 import math
 import re
 import shlex
@@ -72,6 +71,9 @@ _MARKUP = re.compile(
     r"\[(?=[^\]]*[\d∞])[-−+\d.,%∞e\s]+\](?![\[({:])"
     r"|[\\`*<$|~^\[\]{}@]|(?<!\w)_|_(?!\w)|&(?=[#\w])|(?<=[A-Za-z]):(?=\S)|(?<=www)\."
     r"|^(?:[-+](?![\d.])|[=:#>%])"
+)
+_ENTITIES = str.maketrans(
+    {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&#34;", "'": "&#39;", "`": "&#96;"}
 )
 _LIST_NUMBER = re.compile(r"^(\d+)([.)])(?=\s|$)")
 # What a spreadsheet runs, behind as many apostrophes as were put there; a number is none.
@@ -232,7 +234,7 @@ def escape_markup(text: str) -> str:
     >>> escape_markup("a*b | <$5> _x_ retrain_cost [0.1, 0.2]")
     'a\\*b \\| \\<\\$5> \\_x\\_ retrain_cost [0.1, 0.2]'
     >>> escape_markup("# [x](javascript:y)\n{{< include z >}}")
-    '\\# \\[x\\](javascript:y) \\{\\{\\< include z >\\}\\}'
+    '\\# \\[x\\](javascript\\:y) \\{\\{\\< include z >\\}\\}'
     """
     # No-break spaces stay: they hold an interval together.
     escaped = _MARKUP.sub(
@@ -255,12 +257,12 @@ def format_code(text: object) -> str:
 
 
 def escape_html(text: str) -> str:
-    r"""Return text as HTML of one line, in which nothing ends a block of raw HTML in Markdown.
+    r"""Return text as HTML without line ends: nothing ends a block of raw HTML in Markdown.
 
-    >>> escape_html("<b> &\\n```")
+    >>> escape_html("<b> &\n```")
     '&lt;b&gt; &amp; &#96;&#96;&#96;'
     """
-    return html.escape(join_lines(text)).replace("`", "&#96;")
+    return _BREAKS.sub(" ", text).translate(_ENTITIES)
 
 
 def escape_cell(text: str) -> str:

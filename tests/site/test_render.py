@@ -186,6 +186,26 @@ def test_markdown_without_quarto(tmp_path: Path) -> None:
     assert ":::" not in html.get_text()
 
 
+def test_plain_output_keeps_its_lines_and_a_pictures_caption_its_names(tmp_path: Path) -> None:
+    plain = {"output_type": "stream", "name": "stdout", "text": "a  <b>\nc"}
+    data = {"image/png": "AA==", "text/plain": "Distribution of *a* and [b](javascript:c)"}
+    picture = {"output_type": "display_data", "data": data, "metadata": {}}
+    code = {"cell_type": "code", "metadata": {}}
+    written = [
+        {**code, "source": "print()", "outputs": [plain]},
+        cells.caption_figure({**code, "source": "#| label: fig-a\na", "outputs": [picture]}),
+    ]
+    cells.write_cells(tmp_path / "one.ipynb", written)
+    pages = [{"section": "S", "contents": [{"text": "One", "href": "one.ipynb"}]}]
+    quarto = {"website": {"title": "T", "sidebar": {"contents": pages}}}
+    render_without_quarto.write_pages([tmp_path / "one.ipynb"], quarto, tmp_path / "out")
+    html = (tmp_path / "out" / "one.html").read_text()
+    assert '<pre class="plain">a  &lt;b&gt;\nc</pre>' in html
+    caption = "Distribution of *a* and [b](javascript:c)"
+    assert f"<figcaption>Figure 1: {caption}</figcaption>" in html
+    assert f'alt="{caption}"' in html
+
+
 def test_injected_parameters_and_cell_options_are_not_shown(site: Path, artifacts: Path) -> None:
     run_id = load_published_run(artifacts).run_id
     executed = artifacts / "runs" / run_id / "executed" / "02-drift.ipynb"

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from driftbook.words import escape_markup
+
 Cell = dict[str, Any]
 
 # Parameters (their defaults are JupyterLab's, a run's own are injected), and whatever else is not
@@ -111,9 +113,11 @@ def caption_figure(cell: Cell) -> Cell:
         return cell
     shown = [o["data"] for o in cell["outputs"] if "image/png" in o.get("data", {})]
     text = str(shown[0].get("text/plain", "")) if shown else ""
+    # A caption is Markdown, an alternative text is not.
+    texts = {"fig-cap": escape_markup(text), "fig-alt": text}
     added = [
-        f"#| {name}: {json.dumps(text, ensure_ascii=False)}\n"
-        for name in ("fig-cap", "fig-alt")
+        f"#| {name}: {json.dumps(value, ensure_ascii=False)}\n"
+        for name, value in texts.items()
         if text and name not in options
     ]
     return {**cell, "source": "".join(added) + cell["source"]}

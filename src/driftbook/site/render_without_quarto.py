@@ -39,6 +39,7 @@ _INCLUDE = re.compile(r"^\{\{<\s*include\s+(\S+)\s*>\}\}\s*$", re.MULTILINE)
 _LABEL = re.compile(r"\]\([^)\s]+\)\{#(fig-[\w-]+)")
 _REFERENCE = re.compile(r"(?<!\w)@((?:fig|tbl)-[\w-]+)")
 _PAGE_LINK = re.compile(r"^(?!\w+:)([\w./-]+)\.(?:ipynb|qmd)(#.*)?$")
+_CAPTIONS = ("fig-cap", "tbl-cap")
 _NAMES = {"fig": "Figure", "tbl": "Table"}
 
 
@@ -110,9 +111,7 @@ def _list_html(blocks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for block in blocks:
         yield block.get("html", "")
         options = block.get("options", {})
-        yield from (
-            f"<p>{escape(str(options[k]))}</p>" for k in ("fig-cap", "tbl-cap") if k in options
-        )
+        yield from (f"<p>{options[name]}</p>" for name in _CAPTIONS if name in options)
         yield from (output["html"] for output in block.get("outputs", []))
 
 
@@ -177,10 +176,16 @@ def _convert_cell(cell: Cell, page: Page) -> dict[str, Any]:
         return {"kind": "text", "html": convert_markdown(cell["source"], page)}
     options, source = notebooks.split_options(cell["source"])
     label = str(options.get("label", ""))
+    # Markdown to Quarto too.
+    captions = {
+        name: _build_parser().renderInline(str(options[name]), {"page": page})
+        for name in _CAPTIONS
+        if name in options
+    }
     return {
         "kind": label.partition("-")[0],
         "label": label,
-        "options": options,
+        "options": {**options, **captions},
         "code": _highlight(source, "python") if source.strip() else "",
         "outputs": [
             _convert_output(output, page)
