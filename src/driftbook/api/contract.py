@@ -35,8 +35,14 @@ rows of one request may have the same (422). A row that is sent again with its i
 another prediction, and its feedback goes to the newest one.
 
 Batches hold at most `serving.max_batch` rows and bodies at most `serving.max_body_bytes` bytes
-(413). Errors are problem documents (RFC 9457). Every response carries `X-Request-Id`: the request's
-own, or a new one.
+(413). A body says that it is JSON (`Content-Type: application/json`, else 415), and no object in it
+has a key twice (422). A request's line and headers hold at most `serving.max_header_bytes` bytes
+and `serving.max_headers` headers (431) and come within `serving.header_timeout_s` seconds (408). A
+connection beyond `serving.max_connections` is refused (503), a `Host` that is not the server's too
+(400, see `serving.allowed_hosts`).
+
+Errors are problem documents (RFC 9457). Every response carries `X-Request-Id`: the request's own,
+or a new one.
 """
 
 
