@@ -312,6 +312,13 @@ def test_the_names_of_a_server_follow_from_its_address_and_the_settings(
     assert list_known_hosts(host, allowed) == known
 
 
+def test_names_that_are_set_hold_wherever_the_application_runs(tmp_path: Path) -> None:
+    app = create_app(settings_of(serving={"allowed_hosts": ["api.example.org"]}), tmp_path)
+    with TestClient(app) as client:
+        for host, status in {"api.example.org": 200, "localhost": 200, "evil.example": 400}.items():
+            assert client.get("/health", headers={"host": host}).status_code == status
+
+
 def test_no_redirect_leads_to_the_host_that_a_request_names(tmp_path: Path) -> None:
     app = create_app(settings_of(), tmp_path)
     paths = [*app.openapi()["paths"], "/docs", "/openapi.json", "/static-offline-docs", "/"]

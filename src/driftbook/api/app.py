@@ -19,6 +19,7 @@ from starlette.responses import Response
 from driftbook.api import protocol, routes
 from driftbook.api.contract import CONTRACT_INTRODUCTION, CONTRACT_VERSION, complete_contract
 from driftbook.api.guard import Guard, Limits, Observer
+from driftbook.api.hosts import list_known_hosts
 from driftbook.api.output import log_access
 from driftbook.api.problems import ProblemError, problem_response
 from driftbook.api.refusals import explain_errors
@@ -43,13 +44,14 @@ def create_app(
     settings: Settings,
     artifacts_dir: str | Path,
     token: str | None = None,
-    hosts: frozenset[str] | None = None,
+    host: str = "",
 ) -> FastAPI:
     """Return the API on the registry and the prediction log of ``artifacts_dir``.
 
     The champion is verified and loaded here; without one the API starts and says that it is not
     ready. ``token`` is the bearer token that requests must carry, apart from health checks.
-    ``hosts``: the names that they may give as the server's, see :func:`list_known_hosts`.
+    ``host``: the address that is listened on, if known; a loopback one is asked by its own names
+    only, see :func:`list_known_hosts`.
     """
     service = Service(settings, Path(artifacts_dir))
     service.refresh()
@@ -66,6 +68,7 @@ def create_app(
     )
     app.state.service = service
     serving = settings.serving
+    hosts = list_known_hosts(host, serving.allowed_hosts)
     limits = Limits(serving.max_body_bytes, serving.timeout_s, token, hosts)
     app.add_middleware(Guard, limits=limits, observe=_observer(service))
     _add_error_handlers(app)

@@ -28,7 +28,7 @@ def list_known_hosts(host: str, allowed: Iterable[str]) -> frozenset[str] | None
     if "*" in named or not (named or is_loopback(host)):
         return None
     own = f"[{host}]" if ":" in host else host
-    return frozenset({*named, *_OWN, own.lower()})
+    return frozenset({*named, *_OWN, own.lower()}) - {""}
 
 
 def is_known_host(given: bytes, known: frozenset[str]) -> bool:

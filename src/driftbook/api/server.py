@@ -12,7 +12,7 @@ import uvicorn
 
 from driftbook.api.app import create_app
 from driftbook.api.connections import make_protocol
-from driftbook.api.hosts import is_loopback, list_known_hosts
+from driftbook.api.hosts import is_loopback
 from driftbook.api.output import announce_address, json_logs
 from driftbook.errors import UsageError
 
@@ -51,8 +51,7 @@ def serve_champion(
             f"set {TOKEN_VARIABLE}, or give --no-auth to serve without one"
         )
     with listen_on(host, port) as listener, json_logs():
-        hosts = list_known_hosts(host, settings.serving.allowed_hosts)
-        run_server(create_app(settings, artifacts_dir, token, hosts), listener)
+        run_server(create_app(settings, artifacts_dir, token, host), listener)
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> None:
