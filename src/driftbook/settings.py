@@ -91,6 +91,9 @@ class DataSettings(Section):
 
     ``source`` is what may be shown of it: of a database neither user nor password nor options.
     ``query``: what a database is asked for; the pages show it, so that it holds no secret.
+    ``memory_rows``: files of more rows than this are streamed, counted whole and sampled for the
+    rest; ``engine``: by whom, this machine (``local``) or the address of a Dask scheduler, which
+    streams files of any size.
     """
 
     source: str = "flights"
@@ -109,6 +112,8 @@ class DataSettings(Section):
     reference: int = Field(default=2, ge=1)
     label_delay: int = Field(default=0, ge=0)
     sample_rows: int = Field(default=200_000, ge=1000)
+    memory_rows: int = Field(default=5_000_000, ge=1000)
+    engine: str = "local"
     share: float = Field(default=1.0, gt=0.0, le=1.0)
 
     _address: str | None = PrivateAttr(default=None)
@@ -138,6 +143,16 @@ class DataSettings(Section):
         else:
             implied = _FILES
         return {**implied, **values}
+
+    @field_validator("engine")
+    @classmethod
+    def _known_engine(cls, name: str) -> str:
+        if name != "local" and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://[^/\s@]+:\d+", name):
+            raise ValueError(
+                f"unknown engine {name!r}; write local, or the address of a Dask scheduler such "
+                "as tcp://127.0.0.1:8786"
+            )
+        return name
 
     @property
     def address(self) -> str:

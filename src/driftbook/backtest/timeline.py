@@ -16,6 +16,7 @@ from driftbook.decision.alarms import Seen, count_windows
 from driftbook.decision.findings import WindowFindings, examine_window, see_window
 from driftbook.decision.trial import FitMemo
 from driftbook.drift.report import report_drift
+from driftbook.drift.window_counts import count_window
 from driftbook.errors import UsageError
 from driftbook.model import threads
 from driftbook.model.priced import price_model
@@ -149,7 +150,9 @@ class Timeline:
 
     def report(self, champion: Tenure, t: int) -> pd.DataFrame:
         """Return the drift report that step t sees: window t - 1 against the champion."""
-        return report_drift(champion.model, self._current(t), self.settings)
+        counted = count_window(champion.model, self.dataset, self.windows[t - 1])
+        profiles = None if counted is None else counted.profiles
+        return report_drift(champion.model, self._current(t), self.settings, profiles)
 
     def assess(self, champion: Tenure, t: int, settings: Settings) -> policy.Assessment:
         """Return what ``assess`` says at step t under the costs of ``settings.policy``."""
@@ -165,6 +168,7 @@ class Timeline:
                 self._memo(champion),
                 self.dataset.frame.iloc[: self.windows[t - 1].start],
                 self._find_accepted(champion, t),
+                count_window(champion.model, self.dataset, self.windows[t - 1]),
             )
         return policy.conclude_decision(champion.model, self._evidence[key], settings)
 
@@ -186,7 +190,8 @@ class Timeline:
             earlier = self.dataset.frame.iloc[: self.windows[t - 1].start]
             rows = self._current(t), settings, self._history(champion, t), earlier
             accepted = self._find_accepted(champion, t)
-            self._seen[key] = see_window(champion.model, *rows, accepted)
+            counted = count_window(champion.model, self.dataset, self.windows[t - 1])
+            self._seen[key] = see_window(champion.model, *rows, accepted, counted)
         return self._seen[key]
 
     def _find_accepted(self, champion: Tenure, t: int) -> tuple[str, ...]:

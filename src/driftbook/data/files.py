@@ -36,15 +36,19 @@ def read_files(source: str, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
             different columns, a column that is text in one file and number in another, or
             timestamps with a time zone in one file and another or none in the next.
     """
-    filesystem, root, paths = _expand(source, bases, hide_secrets(source))
+    filesystem, root, paths = find_files(source, bases, hide_secrets(source))
     frames = [_read(filesystem, path, root) for path in paths]
     if len(frames) == 1:
         return frames[0]
     return pd.concat(_unite(paths, frames), ignore_index=True)
 
 
-def _expand(source: str, bases: tuple[Path, ...], shown: str) -> tuple[Any, str, list[str]]:
-    """Return the file system, the part of the paths that the user named, and the files."""
+def find_files(source: str, bases: tuple[Path, ...], shown: str) -> tuple[Any, str, list[str]]:
+    """Return the file system, the part of the paths that the user named, and the files by name.
+
+    Raises:
+        UsageError: an address that cannot be opened, or nothing found there.
+    """
     urls = [source]
     if "://" not in source:
         urls = list(dict.fromkeys(str(base / source) for base in bases or (Path.cwd(),)))
@@ -56,7 +60,7 @@ def _expand(source: str, bases: tuple[Path, ...], shown: str) -> tuple[Any, str,
                 paths = [path]
                 if filesystem.isdir(path):
                     listed = filesystem.find(path)
-                    paths = [p for p in listed if _format_of(p) and not _is_hidden(p, path)]
+                    paths = [p for p in listed if find_format(p) and not _is_hidden(p, path)]
         except (ImportError, ValueError, OSError) as error:
             raise UsageError(
                 f"data.source {shown!r} cannot be opened: "
@@ -79,7 +83,8 @@ def _is_hidden(path: str, folder: str) -> bool:
     return any(part.startswith((".", "_")) and "=" not in part for part in parts)
 
 
-def _format_of(path: str) -> str | None:
+def find_format(path: str) -> str | None:
+    """Return ``parquet`` or ``csv``, as the name of a file says; None where it says neither."""
     name = path.lower()
     if name.endswith((".parquet", ".pq")):
         return "parquet"
@@ -88,11 +93,9 @@ def _format_of(path: str) -> str | None:
 
 
 def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
-    kind = _format_of(path)
+    kind = find_format(path)
     if kind is None:
-        raise UsageError(
-            f"{path} is neither Parquet nor CSV by its name; rename it to .parquet or .csv"
-        )
+        raise refuse_format(path)
     try:
         if kind == "parquet":
             frame = _read_parquet(filesystem, path)
@@ -103,9 +106,21 @@ def _read(filesystem: Any, path: str, root: str) -> pd.DataFrame:
         raise UsageError(
             f"{path} cannot be read as {kind}: {_one_line(error)}; mend or remove the file"
         ) from error
-    # Folders named key=value, as Hive and Spark write them, are columns of their rows.
+    found = list_folder_values(path, root)
+    return frame.assign(**{k: v for k, v in found if k not in frame.columns})
+
+
+def refuse_format(path: str) -> UsageError:
+    """Return the error of a file whose name says no format."""
+    return UsageError(
+        f"{path} is neither Parquet nor CSV by its name; rename it to .parquet or .csv"
+    )
+
+
+def list_folder_values(path: str, root: str) -> list[tuple[str, str]]:
+    """Return what folders named key=value, as Hive and Spark write them, say of a file's rows."""
     found = re.findall(r"([^/=]+)=([^/]*)/", path.removeprefix(root))
-    return frame.assign(**{k: unquote(v) for k, v in found if k not in frame.columns})
+    return [(key, unquote(value)) for key, value in found]
 
 
 def _read_parquet(filesystem: Any, path: str) -> pd.DataFrame:

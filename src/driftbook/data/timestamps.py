@@ -21,12 +21,15 @@ SENTINEL_DATES = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-
 _NEXT_STEP = "write dates as YYYY-MM-DD or YYYY-MM-DDTHH:MM:SS"
 
 
-def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.Series:
+def parse_timestamps(
+    values: pd.Series, name: str, calendar: bool = True, alone: bool = False
+) -> pd.Series:
     """Return ``values`` as naive datetimes (wall time of their one zone); missing stays missing.
 
     Numbers are years, days as YYYYMMDD or seconds since 1970 (or thousandths and so on); where
     ``calendar`` is false they only order rows. Text that is no ISO 8601 has one order of day and
-    month, taken from all values of the column.
+    month, taken from all values of the column. ``alone``: these are not all of them, so that no
+    value may be read by what others say, and text has to be ISO 8601.
 
     Raises:
         UsageError: a value that is no date, more than one time zone, or an order that the values
@@ -46,6 +49,11 @@ def parse_timestamps(values: pd.Series, name: str, calendar: bool = True) -> pd.
     try:
         parsed = pd.to_datetime(text, format="ISO8601")
     except ValueError:
+        if alone:
+            raise UsageError(
+                f"timestamp {name!r} holds text that is no ISO 8601 date (first: "
+                f"{text.iloc[0]!r}), which a source that is read in parts needs; {_NEXT_STEP}"
+            ) from None
         parsed = pd.to_datetime(_with_iso_dates(text, name), errors="coerce", format="mixed")
     _refuse_unread(text[parsed.isna()], name)
     if isinstance(parsed.dtype, pd.DatetimeTZDtype):
@@ -85,13 +93,29 @@ def _read_numbers_as_dates(values: pd.Series, name: str) -> pd.Series:
 def _with_plain_offsets(text: pd.Series, name: str) -> pd.Series:
     """Return text without its time zone, whatever its spelling: the wall time of the one zone.
 
-    Two offsets an hour apart are one zone with its summer time.
+    Raises:
+        UsageError: more than one time zone.
+    """
+    refuse_mixed_zones(find_zones(text), name)
+    return text.str.replace(_OFFSET, r"\g<time>", regex=True)
+
+
+def find_zones(values: pd.Series) -> list[str]:
+    """Return the time zones that are written in text, ``none`` where there is no zone."""
+    if pd.api.types.is_numeric_dtype(values.dtype) or values.dtype.kind in "mM":
+        return []
+    text = values.dropna().astype(str).str.strip()
+    text = text[~text.str.lower().isin(MISSING_WORDS)]
+    zones = text.str.extract(_OFFSET)["zone"].str.upper().fillna("none")
+    return [str(zone) for zone in zones.unique()]
+
+
+def refuse_mixed_zones(found: list[str], name: str) -> None:
+    """Return nothing where all is one zone; two offsets an hour apart are one with summer time.
 
     Raises:
         UsageError: more than one time zone.
     """
-    zones = text.str.extract(_OFFSET)["zone"].str.upper()
-    found = [str(zone) for zone in zones.fillna("none").unique()]
     minutes = {_offset_minutes(zone) for zone in found}
     known = sorted(one for one in minutes if one is not None)
     summer = len(minutes) == len(known) == 2 and known[1] - known[0] == 60
@@ -100,7 +124,6 @@ def _with_plain_offsets(text: pd.Series, name: str) -> pd.Series:
             f"timestamp {name!r} mixes time zones ({', '.join(found[:5])}); store all rows in "
             "one time zone"
         )
-    return text.str.replace(_OFFSET, r"\g<time>", regex=True)
 
 
 def _offset_minutes(zone: str) -> int | None:
@@ -163,11 +186,12 @@ def _dates(parts: pd.DataFrame, places: str) -> pd.Series:
 
 def find_sentinel_dates(times: pd.Series) -> pd.Series:
     """Return which dates stand for none: a well-known filler ten years from all other dates."""
-    fillers = pd.to_datetime(list(SENTINEL_DATES))
+    # In seconds: nanoseconds reach no further than the year 2262.
+    fillers = pd.to_datetime(list(SENTINEL_DATES)).as_unit("s")
     # Ten years from all others, a filler is the first or the last date.
-    if not pd.Series([times.min(), times.max()]).dt.normalize().isin(fillers).any():
+    if not pd.Series([times.min(), times.max()]).dt.normalize().dt.as_unit("s").isin(fillers).any():
         return pd.Series(False, index=times.index)
-    filler = times.dt.normalize().isin(fillers)
+    filler = times.dt.normalize().dt.as_unit("s").isin(fillers)
     others = times[~filler & times.notna()]
     if others.empty:
         return pd.Series(False, index=times.index)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,35 +13,47 @@ import numpy as np
 import pandas as pd
 
 from driftbook.addresses import is_database
-from driftbook.data import columns, files, flights, synthetic, timestamps
+from driftbook.data import columns, files, flights, periods, synthetic, timestamps
 from driftbook.data.columns import Feature
 from driftbook.data.sampling import take_sample
+from driftbook.data.stream import Stream
+from driftbook.data.streamed import OpenedStream, open_stream, settle_stream
 from driftbook.data.targets import TaskName, find_task_name, parse_target
 from driftbook.errors import UsageError
 from driftbook.settings import Settings, parse_scenario
 
-_PERIODS = {"day": "D", "week": "W-SUN", "month": "M", "quarter": "Q-DEC", "year": "Y-DEC"}
-_PERIOD_NAMES = {"day": "%Y-%m-%d", "month": "%Y-%m", "quarter": "%Y-Q%q", "year": "%Y"}
-
 
 @dataclass(frozen=True)
 class Window:
-    """Rows ``start:stop`` of the time-ordered frame; ``complete`` when none is to come."""
+    """Rows ``start:stop`` of the time-ordered frame; ``complete`` when none is to come.
+
+    ``counted``: all its rows, where the frame holds a sample of them; None where it holds all.
+    """
 
     name: str
     start: int
     stop: int
     complete: bool
+    counted: int | None = None
 
     @property
     def rows(self) -> int:
-        """Return the number of rows."""
+        """Return the number of all its rows."""
+        return self.sampled if self.counted is None else self.counted
+
+    @property
+    def sampled(self) -> int:
+        """Return the number of its rows in the frame."""
         return self.stop - self.start
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A validated table in time order with its windows."""
+    """A validated table in time order with its windows.
+
+    ``stream``: the source of one that is larger than memory. Its ``frame`` holds of each window a
+    reproducible uniform sample, at most ``data.sample_rows`` rows; the stream counts all of them.
+    """
 
     frame: pd.DataFrame
     features: tuple[Feature, ...]
@@ -53,6 +65,34 @@ class Dataset:
     source: str
     task: TaskName | None = None  # of its labels; None where the model that made it knows
     notes: tuple[str, ...] = ()  # what is odd about its columns, a sentence each
+    stream: Stream | None = None
+
+    @property
+    def all_rows(self) -> int:
+        """Return the number of rows of all windows, whether the frame holds them or not."""
+        return sum(window.rows for window in self.windows)
+
+    def count_upto(self, window: Window) -> int:
+        """Return how many rows, in the frame or not, there are up to a window's end."""
+        return sum(one.rows for one in self.windows[: self.windows.index(window) + 1])
+
+    def find_place(self, count: int) -> int:
+        """Return where the first ``count`` of all rows end in the frame."""
+        if self.stream is None:
+            return count
+        for window in self.windows:
+            if count < window.rows:
+                return window.start + round(window.sampled * count / window.rows)
+            count -= window.rows
+        return len(self.frame)
+
+    def key_window(self, window: Window) -> str:
+        """Return a hash that changes where any row of the window does; see ``Stream.digest``."""
+        own = hash_frame(self.rows(window))
+        if self.stream is None:
+            return own
+        known = f"{own} {self.stream.digest(self.windows.index(window))}"
+        return hashlib.sha256(known.encode()).hexdigest()
 
     def rows(self, window: Window) -> pd.DataFrame:
         """Return the rows of one window."""
@@ -85,6 +125,9 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     Raises:
         UsageError: with the cause, the value found and the next step; nothing was written.
     """
+    opened = open_stream(settings)
+    if opened is not None:
+        return _load_stream(opened, settings)
     frame, dropped = _table(settings, artifacts)
     wanted = settings.data
     if frame.empty:
@@ -96,10 +139,7 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         if not newest.all():
             dropped = {**dropped, "rows of earlier model versions": int((~newest).sum())}
             frame = frame[newest]
-    task = None
-    if wanted.source != "predictions":
-        task = find_task_name(frame[wanted.target], wanted.target, settings.model.task)
-        frame = frame.assign(**{wanted.target: parse_target(frame[wanted.target], task)})
+    frame, task = _read_target(frame, settings)
     if wanted.timestamp is not None:
         times = timestamps.parse_timestamps(
             frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
@@ -134,6 +174,57 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         source=wanted.source,
         task=task,
         notes=notes,
+    )
+
+
+def _read_target(frame: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, TaskName | None]:
+    """Return the rows with their labels as the task keeps them; the log's own are read already."""
+    target = settings.data.target
+    if settings.data.source == "predictions":
+        return frame, None
+    task = find_task_name(frame[target], target, settings.model.task)
+    return frame.assign(**{target: parse_target(frame[target], task)}), task
+
+
+def _load_stream(opened: OpenedStream, settings: Settings) -> Dataset:
+    """Return a source larger than memory: the frame holds each window's sample, in time order."""
+    wanted = settings.data
+    frame, sizes = opened.draw_frame(settings)
+    codes = opened.find_codes(frame)
+    frame, task = _read_target(frame, settings)
+    ends = np.cumsum(sizes)
+    if wanted.timestamp is not None:
+        times = opened.stream.stamp.parse(frame[wanted.timestamp])
+        frame = frame.assign(**{wanted.timestamp: times})
+        # Windows follow each other in time: the stable sort leaves each one's rows its own.
+        frame = frame.sort_values(wanted.timestamp, kind="stable")
+    frame = frame.reset_index(drop=True)
+    features = columns.find_features(frame, settings)
+    stream = settle_stream(opened.stream, features, codes, frame)
+    last = opened.last
+    cuts = tuple(
+        Window(one.name, int(end - size), int(end), one.complete, one.rows)
+        for one, size, end in zip(opened.windows, sizes, ends, strict=True)
+    )
+    if last is not None and opened.newest is not None:
+        ended = periods.reaches_end(frame[wanted.timestamp], opened.newest, last)
+        cuts = (*cuts[:-1], replace(cuts[-1], complete=ended))
+    notes = (*columns.describe_oddities(frame, features), _describe_stream(cuts))
+    frame = columns.clear_missing_words(frame, features)
+    digests = (stream.digest(k) for k in range(len(cuts)))
+    fingerprint = hashlib.sha256("\n".join([hash_frame(frame), *digests]).encode())
+    return Dataset(
+        frame=frame,
+        features=features,
+        target=wanted.target,
+        timestamp=wanted.timestamp,
+        windows=cuts,
+        dropped=opened.dropped,
+        fingerprint=fingerprint.hexdigest(),
+        source=wanted.source,
+        task=task,
+        notes=notes,
+        stream=stream,
     )
 
 
@@ -182,6 +273,15 @@ def _describe_sample(cuts: tuple[Window, ...], settings: Settings) -> Iterator[s
         )
 
 
+def _describe_stream(cuts: tuple[Window, ...]) -> str:
+    rows, size = sum(window.rows for window in cuts), max(window.sampled for window in cuts)
+    return (
+        f"the source is read in parts: columns and their faults are counted in all {rows:,} rows; "
+        f"training, losses and what is said of single cells take at most {size:,} rows a window, "
+        "drawn at random (data.sample_rows, data.memory_rows)"
+    )
+
+
 def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
     size, timestamp = settings.data.window, settings.data.timestamp
     if isinstance(size, int):
@@ -193,39 +293,16 @@ def _windows(frame: pd.DataFrame, settings: Settings) -> tuple[Window, ...]:
             for i, start in enumerate(starts, 1)
         )
     times = frame[timestamp]
-    first, last = (time.to_period(_PERIODS[size]) for time in (times.iloc[0], times.iloc[-1]))
-    periods = pd.period_range(first, last)
-    cuts = [*times.searchsorted(periods.start_time.to_numpy()), len(frame)]
-    reached = _reaches_end(times, last)
+    found = periods.list_periods(times.iloc[0], times.iloc[-1], size)
+    cuts = [*times.searchsorted(found.start_time.to_numpy()), len(frame)]
+    reached = periods.reaches_end(times, times.iloc[-1], found[-1])
     return tuple(
-        Window(_period_name(period, size), int(start), int(stop), stop < len(frame) or reached)
-        for period, (start, stop) in zip(periods, pairwise(cuts), strict=True)
+        Window(
+            periods.name_period(period, size), int(start), int(stop), stop < len(frame) or reached
+        )
+        for period, (start, stop) in zip(found, pairwise(cuts), strict=True)
         if stop > start
     )
-
-
-def _reaches_end(times: pd.Series, last: pd.Period) -> bool:
-    """Return whether rows reach the end of their last period, so that no more are to come.
-
-    The source may skip its last hours: rows in the last twentieth close the window. Of dates
-    without a time the last day does, or the last working day where no row is of a weekend.
-    """
-    newest = times.iloc[-1]
-    if newest >= last.end_time - (last.end_time - last.start_time) / 20:
-        return True
-    if not times.eq(times.dt.normalize()).all():
-        return False
-    day = last.end_time.normalize()
-    if not times.dt.day_of_week.ge(5).any():
-        day = pd.offsets.BDay().rollback(day)
-    return bool(newest >= day)
-
-
-def _period_name(period: pd.Period, size: str) -> str:
-    if size == "week":
-        year, week, _ = period.start_time.isocalendar()
-        return f"{year}-W{week:02d}"
-    return period.strftime(_PERIOD_NAMES[size])
 
 
 def find_reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window, ...]:
@@ -239,7 +316,7 @@ def find_reference_windows(dataset: Dataset, settings: Settings) -> tuple[Window
     if len(complete) < wanted + 1:
         raise UsageError(
             f"the data makes {len(complete)} complete window(s) of {settings.data.window} from "
-            f"{len(dataset.frame)} rows, but data.reference is {wanted} and one more is needed as "
+            f"{dataset.all_rows} rows, but data.reference is {wanted} and one more is needed as "
             "current; give more rows, a smaller data.window or a smaller data.reference"
         )
     return tuple(dataset.windows[:wanted])

@@ -16,8 +16,8 @@ from driftbook.drift import report
 from driftbook.drift.profile import ColumnProfile
 from driftbook.drift.quality import check_quality
 from driftbook.drift.readings import Reading, leave_season, read_columns, widen_pvalues
-from driftbook.drift.reference import find_reference
 from driftbook.drift.season import Season, SeasonSide, find_season
+from driftbook.drift.window_counts import WindowCounts, count_rows
 from driftbook.model import threads
 from driftbook.model.training import Model
 from driftbook.performance import realised
@@ -159,6 +159,7 @@ def examine_window(
     memo: FitMemo | None = None,
     earlier: pd.DataFrame | None = None,
     accepted: Collection[str] = (),
+    counted: WindowCounts | None = None,
 ) -> WindowFindings:
     """Return the evidence of one window; a trial of challengers where it may matter.
 
@@ -167,9 +168,10 @@ def examine_window(
     since the reference showed, in order, for the alarms. ``memo``: fits of earlier trials of a
     replay, so that none is made twice. ``earlier``: rows before the window, of which the same
     season of earlier years is taken. ``accepted``: columns whose lasting change somebody has
-    accepted; what is no feature of the model is left aside.
+    accepted; what is no feature of the model is left aside. ``counted``: of all rows of the window,
+    where ``current`` is a sample of them.
     """
-    look = _look_at(model, current, settings, history, earlier, accepted)
+    look = _look_at(model, current, settings, history, earlier, accepted, counted)
     found, current = look.found, look.current
     if found.too_few:
         return found
@@ -199,9 +201,10 @@ def see_window(
     history: pd.DataFrame | None = None,
     earlier: pd.DataFrame | None = None,
     accepted: Collection[str] = (),
+    counted: WindowCounts | None = None,
 ) -> Seen:
     """Return a window's evidence in a few numbers, as :func:`examine_window` would keep it."""
-    return _look_at(model, current, settings, history, earlier, accepted).found.seen
+    return _look_at(model, current, settings, history, earlier, accepted, counted).found.seen
 
 
 def _look_at(
@@ -211,20 +214,19 @@ def _look_at(
     history: pd.DataFrame | None,
     earlier: pd.DataFrame | None,
     accepted: Collection[str],
+    counted: WindowCounts | None,
 ) -> _Look:
     """Return the quality, drift and performance of one window by itself."""
     agreed = frozenset(accepted) & {*model.feature_names}
-    profiles = find_reference(model).profile_window(current)
-    quality = check_quality(model, current, settings, profiles, agreed)
+    counts = count_rows(model, current) if counted is None else counted
+    quality = check_quality(model, current, settings, counts.profiles, agreed)
     if not agreed <= {*current.columns}:
         # One that is gone for good is to the champion as if all its values were missing.
         current = _fill_gone(current, agreed)
         history = None if history is None else _fill_gone(history, agreed)
         earlier = None if earlier is None else _fill_gone(earlier, agreed)
-        profiles = find_reference(model).profile_window(current)
-    predicted = model.keep_predicted(current)
-    if len(predicted) < len(current):
-        profiles, current = find_reference(model).profile_window(predicted), predicted
+        counts = counts.fill_gone(model, sorted(agreed))
+    profiles, current = counts.predicted, model.keep_predicted(current)
     drift = report.report_drift(model, current, settings, profiles, accepted=agreed)
     season = find_season(current, earlier, settings)
     side = None if season is None else SeasonSide(model, season)
@@ -232,7 +234,7 @@ def _look_at(
     if side is not None and side.is_whole and {*profiles} == {*side.profiles}:
         beside = report.report_drift(model, current, settings, profiles, side, agreed)
         drift = report.add_season(drift, beside)
-    rows = len(current)
+    rows = counts.predicted_rows
     current, history = sample_rows(current, history, settings.data.sample_rows)
     few = WindowFindings(
         rows=rows,

@@ -34,7 +34,7 @@ def join_newer(
         place = pd.Index(starts_at).searchsorted(rows[dataset.timestamp], side="right") - 1
     else:
         # Rows without a time are as many in each window, but for a sample's luck.
-        ends = np.cumsum([window.rows for window in windows])
+        ends = np.cumsum([window.sampled for window in windows])
         spots = ends[-1] - np.arange(len(rows), 0, -1)
         place = np.where(spots < 0, -1, np.searchsorted(ends, spots, side="right"))
     gaps = pd.Series(_mean_by_place(challenger.gaps, place, len(windows)))

@@ -14,6 +14,7 @@ from driftbook.decision.alarms import Alarm, Seen
 from driftbook.decision.challenger import Challenger, weigh_challenger
 from driftbook.decision.findings import WindowFindings, examine_window
 from driftbook.decision.plain_words import PlainWords, explain_decision
+from driftbook.drift.window_counts import WindowCounts
 from driftbook.model.priced import price_model
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
@@ -122,6 +123,7 @@ def assess(
     past: Sequence[Seen] = (),
     earlier: pd.DataFrame | None = None,
     accepted: Collection[str] = (),
+    counted: WindowCounts | None = None,
 ) -> Assessment:
     """Return what to do about ``model`` after the rows of ``current``, with all the evidence.
 
@@ -134,13 +136,16 @@ def assess(
     ``earlier``: rows before the window, labelled or not, with ``data.timestamp``: where they reach
     back a year, what the same season of earlier years shows too is no alarm.
     ``accepted``: features whose lasting change somebody has accepted: their faults are shown as
-    such and are none any more, their drift raises no alarm, and a challenger does without them. Odd
+    such and are none any more, their drift raises no alarm, and a challenger does without them.
+    ``counted``: what all rows of the window hold, where ``current`` is a uniform sample of them
+    (``drift.window_counts.count_window``); number of rows, data quality and drift of columns are
+    then those of all rows. Odd
     data (a column gone, all missing, constant, one class) is a finding, never an exception. Pure:
     the same arguments give the same assessment.
     """
     model = price_model(model, settings.policy)
     found = examine_window(
-        model, current, settings, history, past, earlier=earlier, accepted=accepted
+        model, current, settings, history, past, None, earlier, accepted, counted
     )
     return conclude_decision(model, found, settings)
 

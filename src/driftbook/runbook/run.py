@@ -25,6 +25,7 @@ from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows, parse_seen
 from driftbook.decision.findings import see_window
 from driftbook.decision.policy import Assessment
+from driftbook.drift.window_counts import count_window
 from driftbook.errors import UsageError
 from driftbook.model import training
 from driftbook.model.importing import import_from
@@ -138,7 +139,7 @@ class Run:
             origin = {
                 "source": self.dataset.source,
                 "windows": f"{chosen[0].name} to {chosen[-1].name}",
-                "stop_row": str(chosen[-1].stop),
+                "stop_row": str(self.dataset.count_upto(chosen[-1])),
             }
             model = training.train(reference, self.settings, origin=origin)
             registry_models.save_model(self.models, model, self.settings.model.trusted)
@@ -169,6 +170,7 @@ class Run:
             past,
             split.earlier,
             self._find_accepted(split.window.name),
+            count_window(self.champion, self.dataset, split.window),
         )
         agreed = tuple(one.to_dict() for one in self.acknowledged)
         return replace(found, window=split.window.name, acknowledged=agreed)
@@ -216,7 +218,8 @@ class Run:
                 continue
             split = windows.split_at_window(self.dataset, self.settings, name, after)
             rows = split.current, self.settings, split.history, split.earlier
-            found.append((name, see_window(self.champion, *rows, accepted)))
+            counted = count_window(self.champion, self.dataset, window)
+            found.append((name, see_window(self.champion, *rows, accepted, counted)))
         return found
 
     @property
@@ -225,7 +228,7 @@ class Run:
         return [*self.past, (self.split.window.name, self.assessment.seen)]
 
     def _key_window(self, window: Window, accepted: Sequence[str]) -> tuple[str, list[str]]:
-        return windows.hash_frame(self.dataset.rows(window)), list(accepted)
+        return self.dataset.key_window(window), list(accepted)
 
     def _kept_windows(self) -> dict[str, tuple[tuple[str, list[str]], Seen]]:
         """Return by window its rows' hash with what was accepted, and what the last run saw there.
@@ -276,7 +279,7 @@ class Run:
         origin = {
             **model.origin,
             "source": self.dataset.source,
-            "stop_row": str(newest.stop),
+            "stop_row": str(self.dataset.count_upto(newest)),
             "windows": self._span_windows(model, newest),
         }
         if model.version not in self._published.versions:
@@ -319,13 +322,15 @@ class Run:
         note = {
             "source": dataset.source,
             "sha256": dataset.fingerprint,
-            "rows": len(dataset.frame),
+            "rows": dataset.all_rows,
+            "rows_in_memory": len(dataset.frame),
             "dropped": dataset.dropped,
             "notes": dataset.notes,
             "features": [feature.name for feature in dataset.features],
             "windows": [w.name for w in dataset.windows],
             "window": window.name,
             "window_rows": window.rows,
+            "window_rows_sampled": window.sampled,
         }
         _write_json(self.folder / paths.RUN_DATA, note)
 
@@ -339,7 +344,8 @@ def find_reference_end(dataset: Dataset, model: Model) -> int:
     """Return the first row of ``dataset`` that is later than the model's reference."""
     if model.origin.get("source") != dataset.source:
         return 0
-    return _end_of(dataset, model.reference, int(model.origin.get("stop_row", 0)))
+    stop = dataset.find_place(int(model.origin.get("stop_row", 0)))
+    return _end_of(dataset, model.reference, stop)
 
 
 def _end_of(dataset: Dataset, reference: pd.DataFrame, stop: int) -> int:
