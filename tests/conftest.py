@@ -15,6 +15,7 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 import pytest
 from hypothesis import settings
 
+from dask_cluster import dask_cluster  # noqa: F401
 from postgres_server import postgres  # noqa: F401
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -16,7 +16,7 @@ from driftbook.errors import UsageError
 
 BLOCK_BYTES = 16 * 2**20
 # A record longer than this is rather a quotation mark that is never closed.
-_LONGEST_RECORD = 4 * BLOCK_BYTES
+_LONGEST_RECORD = 64 * 2**20
 _HEAD_BYTES = 65_536
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
@@ -30,13 +30,13 @@ class CsvDialect:
     encoding: str
 
 
-def cut_blocks(path: str, stream: Any, size: int = BLOCK_BYTES) -> Iterator[bytes]:
+def cut_blocks(path: str, stream: Any, size: int) -> Iterator[bytes]:
     """Yield the bytes of a file in blocks of about ``size``, each of whole records.
 
     A line end inside quotation marks is part of a cell.
 
     Raises:
-        UsageError: no record ends in four such blocks.
+        UsageError: no record ends within 64 MB.
     """
     rest = b""
     while chunk := stream.read(size):
@@ -45,7 +45,7 @@ def cut_blocks(path: str, stream: Any, size: int = BLOCK_BYTES) -> Iterator[byte
         rest = block[end:]
         if end:
             yield block[:end]
-        elif len(rest) > max(_LONGEST_RECORD, 4 * size):
+        elif len(rest) > _LONGEST_RECORD:
             raise UsageError(
                 f"{path} has a record of more than {len(rest):,} bytes, as if a quotation mark "
                 "were never closed; mend or remove the file"

@@ -85,7 +85,10 @@ def map_parts(
             other packages than this process.
     """
     checked = partial(_apply_checked, describe_packages(), function)
-    left = iter(parts)
+    given = list(parts)
+    if not given:
+        return
+    left = iter(given)
     with open_executor(engine) as pool:
         waiting: dict[Future[_ResultT], _PartT] = {}
         try:

@@ -175,7 +175,7 @@ def _list_blocks(file: SourceFile) -> FileParts:
         ends.append(int(filesystem.size(path)))
     else:
         with filesystem.open(path, "rb") as stream:
-            for block in csv_blocks.cut_blocks(path, stream):
+            for block in csv_blocks.cut_blocks(path, stream, csv_blocks.BLOCK_BYTES):
                 _refuse_other_text(path, block, dialect)
                 ends.append(ends[-1] + len(block))
     fragments = [
@@ -230,7 +230,7 @@ def _read_blocks(fragment: Fragment, reading: BatchReading) -> Iterator[pd.DataF
     columns = [n for n in dialect.names if n in reading.columns] or list(dialect.names[:1])
     with file.filesystem.open(file.label, "rb", compression="infer") as stream:
         if fragment.packed:
-            blocks = csv_blocks.cut_blocks(file.label, stream)
+            blocks = csv_blocks.cut_blocks(file.label, stream, csv_blocks.BLOCK_BYTES)
         else:
             stream.seek(fragment.start)
             part = io.BytesIO(stream.read(fragment.stop - fragment.start))

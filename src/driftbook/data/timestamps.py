@@ -15,6 +15,8 @@ _FIRST_OF_1900S = 69
 _ORDERS = {"day first": "cba", "month first": "cab", "year first": "abc"}
 # A time zone behind a time of day: Z, UTC, +01, +0100, +01:00.
 _OFFSET = r"(?P<time>\d{1,2}:\d{2}[\d:.,]*)\s*(?P<zone>[zZ]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
+# Any text that may end so: Arrow looks for it without a look at each one by Python.
+_ZONED = r"(?:[zZ]|UTC|GMT|[+-]\d{2}(?::?\d{2})?)$"
 # Dates that programs write where they know none.
 SENTINEL_DATES = ("1753-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "1970-01-01",
                   "2099-12-31", "2999-12-31", "9999-12-31")  # fmt: skip
@@ -97,7 +99,9 @@ def _with_plain_offsets(text: pd.Series, name: str) -> pd.Series:
         UsageError: more than one time zone.
     """
     refuse_mixed_zones(find_zones(text), name)
-    return text.str.replace(_OFFSET, r"\g<time>", regex=True)
+    zoned = text.str.contains(_ZONED, regex=True)
+    plain = text[zoned].str.replace(_OFFSET, r"\g<time>", regex=True)
+    return text.mask(zoned, plain) if zoned.any() else text
 
 
 def find_zones(values: pd.Series) -> list[str]:
@@ -106,8 +110,10 @@ def find_zones(values: pd.Series) -> list[str]:
         return []
     text = values.dropna().astype(str).str.strip()
     text = text[~text.str.lower().isin(MISSING_WORDS)]
-    zones = text.str.extract(_OFFSET)["zone"].str.upper().fillna("none")
-    return [str(zone) for zone in zones.unique()]
+    zoned = text.str.contains(_ZONED, regex=True)
+    zones = text[zoned].str.extract(_OFFSET)["zone"].str.upper().fillna("none")
+    bare = [] if zoned.all() else ["none"]
+    return [str(zone) for zone in dict.fromkeys([*zones, *bare])]
 
 
 def refuse_mixed_zones(found: list[str], name: str) -> None:
