@@ -173,8 +173,12 @@ def to_numbers(values: pd.Series) -> Floats:
     else:
         found = read_numbers(plain)
     with np.errstate(invalid="ignore"):
+        # Two numbers tell of nearly every column that none is so large.
+        largest, smallest = np.fmax.reduce(found, initial=0.0), np.fmin.reduce(found, initial=0.0)
+        if largest <= LARGEST_NUMBER and smallest >= -LARGEST_NUMBER:
+            return found
         huge = (found > LARGEST_NUMBER) | (found < -LARGEST_NUMBER)
-        return np.where(huge, np.sign(found) * np.inf, found) if huge.any() else found
+        return np.where(huge, np.sign(found) * np.inf, found)
 
 
 def read_numbers(values: pd.Series) -> Floats:

@@ -18,7 +18,7 @@ from driftbook.data.csv_blocks import CsvDialect
 from driftbook.errors import UsageError
 
 # Rows of a batch: few enough for the processor's caches when they are sorted.
-_BATCH_ROWS = 131_072
+_BATCH_ROWS = 262_144
 # Bytes that are read ahead of a column, whatever the size of its row group.
 _BUFFER = 1 << 20
 

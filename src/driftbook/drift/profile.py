@@ -275,7 +275,11 @@ def _profile_numbers(values: pd.Series, bins: ColumnBins) -> ColumnProfile:
     present = ordered[: np.searchsorted(ordered, np.nan)]
     counts = np.zeros(bins.cells, dtype=np.int64)
     before = np.searchsorted(present, bins.edges, side="left")
-    upto = np.searchsorted(present, bins.edges, side="right")
+    upto = before.copy()
+    # Few edges are met by a value; only those end anywhere else than they begin.
+    inside = np.flatnonzero(before < len(present))
+    met = inside[present[before[inside]] == bins.edges[inside]]
+    upto[met] = np.searchsorted(present, bins.edges[met], side="right")
     counts[1::2] = upto - before
     counts[::2] = np.append(before, len(present)) - np.append(0, upto)
     first = np.searchsorted(present, -np.inf, side="right")
