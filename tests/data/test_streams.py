@@ -339,6 +339,34 @@ def test_the_fingerprint_changes_with_the_data(folder: Path, tmp_path: Path) -> 
     assert changed == ["2024-04"]
 
 
+def test_a_sample_is_drawn_once_as_long_as_its_files_stay(
+    table: pd.DataFrame, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copy, artifacts = tmp_path / "copy", tmp_path / "artifacts"
+    shutil.copytree(folder, copy)
+    known = load_dataset(settle(copy), artifacts)
+    read: list[str] = []
+    real = fragments.read_batches
+
+    def note(fragment: fragments.Fragment, reading: fragments.BatchReading) -> Any:
+        read.append(fragment.label)
+        return real(fragment, reading)
+
+    monkeypatch.setattr(stream, "read_batches", note)
+    again = load_dataset(settle(copy), artifacts)
+    assert not read
+    pd.testing.assert_frame_equal(again.frame, known.frame)
+    assert again.fingerprint == known.fingerprint
+    later = table.iloc[:5000].assign(time=table["time"].iloc[:5000] + pd.Timedelta(days=122))
+    (copy / "month=2024-05").mkdir()
+    later.to_parquet(copy / "month=2024-05" / "part.parquet", index=False)
+    grown = load_dataset(settle(copy), artifacts)
+    assert read and all("month=2024-05" in label for label in read)
+    pd.testing.assert_frame_equal(grown.rows(grown.windows[2]), known.rows(known.windows[2]))
+    next((artifacts / "data" / "samples").iterdir()).write_bytes(b"broken")
+    pd.testing.assert_frame_equal(load_dataset(settle(copy), artifacts).frame, grown.frame)
+
+
 def test_what_only_the_whole_column_could_tell_is_refused(
     table: pd.DataFrame, tmp_path: Path
 ) -> None:

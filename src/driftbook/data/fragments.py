@@ -47,8 +47,9 @@ class SourceFile:
     def digest(self) -> str:
         """Return what tells this version of the file from others: size, and tag or date."""
         info = self.filesystem.info(self.label)
-        told = [info.get(key) for key in ("size", "ETag", "etag", "mtime", "LastModified")]
-        return hashlib.sha256(repr([self.label, *map(str, told)]).encode()).hexdigest()
+        tag = info.get("ETag") or info.get("etag") or info.get("mtime") or info.get("LastModified")
+        told = self.label, str(info.get("size")), str(tag)
+        return hashlib.sha256(repr(told).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

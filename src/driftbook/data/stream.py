@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,8 +91,14 @@ class Stream:
         return sum(self.held[window].values())
 
     def digest(self, window: int) -> str:
-        """Return what tells the files of a window's rows from any other."""
-        names = [f"{self.fragments[k].digest} {n}" for k, n in sorted(self.held[window].items())]
+        """Return what tells a window's rows from any other: its bounds, its files, their places.
+
+        Of a file that is its size and the tag that its store gives it, or the time of its last
+        change where it has no tag: nothing of its rows is read.
+        """
+        names = [str(self.cut.starts[window]), str(self.cut.ends[window]), str(self.cut.share)]
+        for k, count in sorted(self.held[window].items()):
+            names.append(f"{self.fragments[k].digest} {self.fragments[k].first} {count}")
         return hashlib.sha256("\n".join(names).encode()).hexdigest()
 
     def map_window(
@@ -111,14 +118,20 @@ class Stream:
         for _, found in engine.map_parts(self.engine, partial(work, self.numeric), parts):
             yield found
 
-    def draw_sample(self, columns: Sequence[str], size: int) -> list[pd.DataFrame]:
+    def draw_sample(
+        self,
+        columns: Sequence[str],
+        size: int,
+        known: Mapping[int, pd.DataFrame] = MappingProxyType({}),
+    ) -> list[pd.DataFrame]:
         """Return by window ``size`` of its rows at most, drawn uniformly, in the files' order.
 
         The rows are those of the smallest priorities, a hash of the row's number: equal files give
         equal rows, and a larger sample holds a smaller one. The index is the row's number.
+        ``known``: windows' samples that were drawn before.
         """
         counts = [self.count_rows(k) for k in range(len(self.held))]
-        kept: dict[int, pd.DataFrame] = {}
+        kept = dict(known)
         slack = 1.0
         while missing := [k for k in range(len(counts)) if k not in kept]:
             limits = np.zeros(len(counts), dtype=np.float64)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial, reduce
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from driftbook.addresses import hide_secrets, is_database
-from driftbook.data import columns, engine, files, periods
+from driftbook.data import columns, engine, files, periods, sample_cache
 from driftbook.data.cells import read_numbers
 from driftbook.data.columns import Feature
 from driftbook.data.fragments import FileParts, Fragment, SourceFile, list_parts
@@ -58,13 +60,23 @@ class OpenedStream:
             size = (size + 1) // 2
         return size
 
-    def draw_frame(self, settings: Settings) -> tuple[pd.DataFrame, tuple[int, ...]]:
+    def draw_frame(
+        self, settings: Settings, cache: Path | None
+    ) -> tuple[pd.DataFrame, tuple[int, ...]]:
         """Return the windows' samples one after the other, and how many rows each has.
 
-        The index is the number of each row among all rows.
+        The index is the number of each row among all rows. ``cache``: the folder in which samples
+        of windows are kept, so that a window is read for its sample only once.
         """
         empty = columns.select_columns(pd.DataFrame(columns=list(self.names)), settings)
-        parts = self.stream.draw_sample(list(empty.columns), self.choose_size(settings.data))
+        names, size = [str(name) for name in empty.columns], self.choose_size(settings.data)
+        how = f"1 {size} {names} {sorted(self.stream.exact)}"
+        keys = [
+            hashlib.sha256(f"{how} {self.stream.digest(k)}".encode()).hexdigest()
+            for k in range(len(self.windows))
+        ]
+        parts = self.stream.draw_sample(names, size, sample_cache.read_samples(cache, keys))
+        sample_cache.keep_samples(cache, keys, parts)
         frame = pd.concat(parts)
         if self.stream.fragments[0].dialect is not None:
             frame = frame.assign(**{str(n): _read_codes(frame[n]) for n in frame.columns})

@@ -127,7 +127,7 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     """
     opened = open_stream(settings)
     if opened is not None:
-        return _load_stream(opened, settings)
+        return _load_stream(opened, settings, None if artifacts is None else artifacts / "data")
     frame, dropped = _table(settings, artifacts)
     wanted = settings.data
     if frame.empty:
@@ -186,10 +186,10 @@ def _read_target(frame: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame,
     return frame.assign(**{target: parse_target(frame[target], task)}), task
 
 
-def _load_stream(opened: OpenedStream, settings: Settings) -> Dataset:
+def _load_stream(opened: OpenedStream, settings: Settings, cache: Path | None) -> Dataset:
     """Return a source larger than memory: the frame holds each window's sample, in time order."""
     wanted = settings.data
-    frame, sizes = opened.draw_frame(settings)
+    frame, sizes = opened.draw_frame(settings, cache)
     codes = opened.find_codes(frame)
     frame, task = _read_target(frame, settings)
     ends = np.cumsum(sizes)
