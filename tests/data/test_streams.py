@@ -376,6 +376,7 @@ def test_what_only_the_whole_column_could_tell_is_refused(
         ),
         "order": (table.assign(time=table["time"].dt.strftime("%d/%m/%Y")), {}, "ISO 8601"),
         "version": (table, {"model_version": "word"}, "data.model_version"),
+        "windows": (table, {"window": 450}, "445 windows; 500 rows of each are more than"),
     }  # fmt: skip
     for name, (rows, changes, words) in cases.items():
         cut = write_parts(rows, tmp_path / name, [ROWS], 50_000)

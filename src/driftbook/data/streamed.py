@@ -21,6 +21,8 @@ from driftbook.data.survey import Stamp, Survey, check_stamps, survey_parts
 from driftbook.errors import UsageError
 from driftbook.settings import DataSettings, Settings
 
+# A smaller sample of a window says too little.
+_FEWEST_SAMPLED = 500
 # A compressed CSV file is as long as so many times its bytes; a rough mean of such tables.
 _UNPACKED = 5
 # A row of a CSV file is taken for so long where its first bytes do not tell.
@@ -54,10 +56,19 @@ class OpenedStream:
 
         Else half of it, a quarter and so on: a larger sample holds a smaller one, so that windows
         that come later change earlier ones' rows as seldom as can be.
+
+        Raises:
+            UsageError: so many windows that not even a small sample of each fits.
         """
         size = wanted.sample_rows
-        while size > 1000 and sum(min(w.rows, size) for w in self.windows) > wanted.memory_rows:
+        while sum(min(window.rows, size) for window in self.windows) > wanted.memory_rows:
             size = (size + 1) // 2
+            if size < _FEWEST_SAMPLED:
+                raise UsageError(
+                    f"data.window {wanted.window!r} cuts the source into {len(self.windows):,} "
+                    f"windows; {_FEWEST_SAMPLED} rows of each are more than data.memory_rows "
+                    f"({wanted.memory_rows:,}): choose larger windows or a larger data.memory_rows"
+                )
         return size
 
     def draw_frame(

@@ -81,9 +81,9 @@ def _choose_windows(chosen: Mapping[str, Any]) -> dict[str, Any]:
     """Return window and reference that suit the table, with which it can be judged."""
     from driftbook.data import windows
 
-    first = Settings.parse({"data": {**chosen, "window": 1000}}, "the table")
+    first = Settings.parse({"data": {**chosen, "window": 10**9}}, "the table")
     dataset = windows.load_dataset(first)
-    rows, size = len(dataset.frame), "rows"
+    rows, size = dataset.all_rows, "rows"
     count = max(1, min(_MOST_ROW_WINDOWS, rows // _FEWEST_ROWS))
     if dataset.timestamp is not None and dataset.frame[dataset.timestamp].dtype.kind == "M":
         times = dataset.frame[dataset.timestamp].dt.tz_localize(None)
