@@ -530,6 +530,12 @@ class Settings(Section):
         data._address = other.data.address  # noqa: SLF001
         return self.model_copy(update={"data": data}).based(*self._bases)
 
+    def reading(self, path: Path) -> Settings:
+        """Return the same settings with a file of this machine as their source."""
+        data = self.data.model_copy(update={"source": str(path), "query": None})
+        data._address = None  # noqa: SLF001
+        return self.model_copy(update={"data": data}).based(*self._bases)
+
     @property
     def model_name(self) -> str:
         """Return the name the model is served under: ``model.name``, or the target's name.

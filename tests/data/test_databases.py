@@ -397,6 +397,45 @@ def _run(
     )  # fmt: skip
 
 
+@pytest.mark.parametrize("kind", ["duckdb", "postgresql"])
+def test_more_rows_than_memory_takes_are_streamed_from_a_file(
+    kind: str, tmp_path: Path, postgres: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "QUERY_ROWS", 500)
+    frame = _frame(6000)
+    parquet = _parquet(tmp_path, frame)
+    source = _duckdb(tmp_path, parquet) if kind == "duckdb" else _postgres(postgres, frame)
+    about = {"timestamp": "at", "window": "month", "memory_rows": 5000, "sample_rows": 1000}
+    asked = _settings(source, **about)
+    stored = windows.load_dataset(_settings(parquet, None, **{**about, "memory_rows": 10**6}))
+    first = windows.load_dataset(asked, tmp_path / "artifacts")
+    assert first.stream is not None and first.all_rows == 6000 == stored.all_rows
+    assert [w.rows for w in first.windows] == [w.rows for w in stored.windows]
+    rows = stored.frame.set_index("at").loc[first.frame["at"]]
+    assert (rows["x"].to_numpy() == first.frame["x"].to_numpy())[rows["x"].notna()].all()
+    kept = list((tmp_path / "artifacts" / "data" / "queries").iterdir())
+    again = windows.load_dataset(asked, tmp_path / "artifacts")
+    assert again.fingerprint == first.fingerprint
+    assert again.source == first.source == asked.data.source
+    assert kept == list((tmp_path / "artifacts" / "data" / "queries").iterdir()) and len(kept) == 1
+
+
+def test_a_type_that_changes_on_the_way_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(databases, "QUERY_ROWS", 500)
+    path = tmp_path / "loose.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE cases (place, at, x, target)")
+        rows = [(k, f"2024-01-{1 + k // 100:02d}", float(k), k % 2) for k in range(2500)]
+        rows[2400] = (2400, "2024-01-25", "a word", 0)
+        connection.executemany("INSERT INTO cases VALUES (?, ?, ?, ?)", rows)
+    settings = _settings(f"sqlite:///{path}", timestamp="at", memory_rows=1000)
+    with pytest.raises(UsageError, match=r"column .x. of data.query .*CAST it"):
+        windows.load_dataset(settings, tmp_path / "artifacts")
+    assert not list((tmp_path / "artifacts" / "data" / "queries").iterdir())
+
+
 @pytest.mark.slow
 def test_a_whole_run_is_that_of_the_same_parquet(tmp_path: Path, postgres: str) -> None:
     frame = _frame(5000)

@@ -21,6 +21,7 @@ import pyarrow as pa
 
 from driftbook.addresses import DUCKDB, ENVIRONMENT, NOT_SHOWN, is_database
 from driftbook.data.files import convert_table, refuse_duplicates
+from driftbook.data.spool import spool_rows
 from driftbook.errors import UsageError
 
 if TYPE_CHECKING:
@@ -40,8 +41,14 @@ _EXTRAS = {"psycopg": "postgres", "duckdb": "duckdb", "sqlalchemy": "sql"}
 _FEWEST_SIGNS = 4  # of an option's value that is taken out of messages; a password always is
 
 
-def read_database(wanted: DataSettings, bases: tuple[Path, ...] = ()) -> pd.DataFrame:
+def read_database(
+    wanted: DataSettings, bases: tuple[Path, ...] = (), spool: Path | None = None
+) -> pd.DataFrame | Path:
     """Return the rows of ``data.query``, in the query's order, typed as those of files are.
+
+    Where they are more than ``data.memory_rows`` they are written to a Parquet file in the folder
+    ``spool``, batch by batch, and its path is returned; without a folder memory has to take them
+    all.
 
     A relative path of a file of DuckDB or SQLite is looked for under each of ``bases``, without any
     in the working directory. Nothing is written to the database on purpose: DuckDB's file is opened
@@ -49,7 +56,7 @@ def read_database(wanted: DataSettings, bases: tuple[Path, ...] = ()) -> pd.Data
 
     Raises:
         UsageError: no such variable, file, package or server, a query that fails or gives no rows,
-            or two columns of one name. No message holds a password.
+            two columns of one name, or types that change on the way. No message holds a password.
     """
     address = _find_address(wanted)
     query = str(wanted.query).strip()
@@ -61,10 +68,16 @@ def read_database(wanted: DataSettings, bases: tuple[Path, ...] = ()) -> pd.Data
         names = next(batches)
         refuse_duplicates(f"data.query of {wanted.source!r}", names)
         chunks: list[list[pa.Array]] = [[] for _ in names]
+        rows = 0
         for batch in batches:
             for column, chunk in zip(chunks, batch, strict=True):
                 column.append(chunk)
-    if not any(len(chunk) for chunk in next(iter(chunks), [])):
+            rows += len(batch[0])
+            if spool is not None and rows > wanted.memory_rows:
+                first = pa.table([_unite_chunks(column) for column in chunks], names=names)
+                del chunks, column, chunk, batch
+                return spool_rows(spool, first, batches, wanted.source)
+    if not rows:
         raise UsageError(f"data.query of {wanted.source!r} gives no rows; ask for some that exist")
     table = pa.table([_unite_chunks(column) for column in chunks], names=names)
     del chunks

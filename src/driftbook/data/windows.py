@@ -125,11 +125,10 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
     Raises:
         UsageError: with the cause, the value found and the next step; nothing was written.
     """
-    opened = open_stream(settings)
-    if opened is not None:
-        return _load_stream(opened, settings, None if artifacts is None else artifacts / "data")
-    frame, dropped = _table(settings, artifacts)
-    wanted = settings.data
+    wanted, found = settings.data, _open_source(settings, artifacts)
+    if isinstance(found, OpenedStream):
+        return _load_stream(found, settings, _find_cache(artifacts))
+    frame, dropped = found
     if frame.empty:
         raise UsageError(f"data.source {wanted.source!r} holds no rows; give a source with rows")
     frame, notes = drop_row_numbers(frame.rename(columns=str))
@@ -175,6 +174,26 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
         task=task,
         notes=notes,
     )
+
+
+def _find_cache(artifacts: Path | None) -> Path | None:
+    return None if artifacts is None else artifacts / "data"
+
+
+def _open_source(
+    settings: Settings, artifacts: Path | None
+) -> OpenedStream | tuple[pd.DataFrame, dict[str, int]]:
+    """Return all rows and what was dropped of them, or a stream where they do not fit in memory."""
+    if is_database(settings.data.source):
+        from driftbook.data import databases
+
+        cache = _find_cache(artifacts)
+        spool = None if cache is None else cache / "queries"
+        found = databases.read_database(settings.data, settings.bases, spool)
+        if not isinstance(found, Path):
+            return found, {}
+        settings = settings.reading(found)
+    return open_stream(settings) or _table(settings, artifacts)
 
 
 def _read_target(frame: pd.DataFrame, settings: Settings) -> tuple[pd.DataFrame, TaskName | None]:
@@ -246,10 +265,6 @@ def _table(settings: Settings, artifacts: Path | None) -> tuple[pd.DataFrame, di
                 "source 'predictions' needs the artifacts folder that holds the prediction log"
             )
         return prediction_log.read_logged_predictions(settings, artifacts), {}
-    if is_database(wanted.source):
-        from driftbook.data import databases
-
-        return databases.read_database(wanted, settings.bases), {}
     return files.read_files(wanted.address, settings.bases), {}
 
 
