@@ -56,6 +56,7 @@ class Timeline:
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
     _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
+    _mean_losses: dict[tuple[str, int], float] = field(default_factory=dict)
 
     @classmethod
     @threads.one_blas_thread()
@@ -132,8 +133,11 @@ class Timeline:
 
     def loss(self, champion: Tenure, t: int) -> float:
         """Return the champion's mean loss on window t, NaN where no label is known."""
-        losses = self.row_losses(champion, t)
-        return float(losses.mean()) if len(losses) else float("nan")
+        key = (champion.model.version, t)
+        if key not in self._mean_losses:
+            losses = self.row_losses(champion, t)
+            self._mean_losses[key] = float(losses.mean()) if len(losses) else float("nan")
+        return self._mean_losses[key]
 
     def row_losses(self, champion: Tenure, t: int) -> Floats:
         """Return the losses of the labelled rows of window t, shape (labelled rows,)."""
