@@ -115,9 +115,13 @@ class Model:
         if self.prediction:
             found = np.column_stack([to_numbers(frame[name]) for name in self.prediction])
             return found if len(self.prediction) > 1 else found[:, 0]
-        if frame.empty:
+        return self.predict_inputs(model_inputs(frame, self.features))
+
+    def predict_inputs(self, inputs: pd.DataFrame) -> Floats:
+        """Return :meth:`predict` of rows that ``design.model_inputs`` has read for its features."""
+        if inputs.empty:
             return np.empty((0, *self.holdout_scores.shape[1:]))
-        return apply_pipeline(self.estimator, model_inputs(frame, self.features), self.task)
+        return apply_pipeline(self.estimator, inputs, self.task)
 
     @cached_property
     def preparation(self) -> ColumnTransformer:
