@@ -24,7 +24,9 @@ from driftbook.data import windows as data
 from driftbook.data.arrays import Floats
 from driftbook.data.columns import find_features
 from driftbook.data.windows import Dataset, Window
+from driftbook.decision import recipes
 from driftbook.errors import UsageError
+from driftbook.model.design import BlockTable
 from driftbook.model.tasks import BINARY, Task
 from driftbook.model.training import train
 from driftbook.settings import PolicySettings, Settings
@@ -432,6 +434,36 @@ def test_fits_on_sampled_rows_are_not_taken_for_those_of_other_rows() -> None:
     line = Timeline.build(_dataset(_frame(), sampled), sampled)
     assert len(line.first.model.reference) == ROWS
     assert line._memo(line.first) is None
+
+
+def test_prices_and_champions_share_the_fits_of_their_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    blocks: list[tuple[object, ...]] = []
+    plain = recipes.fit_block
+
+    def told(table: BlockTable, rows: slice, weights: Floats | None, *rest: Any) -> Any:
+        given = None if weights is None else weights.tobytes()
+        blocks.append((table.y[rows].tobytes(), table.numbers[rows].tobytes(), given))
+        return plain(table, rows, weights, *rest)
+
+    monkeypatch.setattr(recipes, "fit_block", told)
+    settings = _settings()
+    line = Timeline.build(_dataset(_frame(), settings), settings)
+    steps = policies.follow_driftbook(line, settings.policy)
+    fitted = len(blocks)
+    assert fitted > 0 and any(step.retrained for step in steps)
+    for price in (0.0, 0.0005, 0.02, 1.0):
+        terms = settings.policy.model_copy(update={"retrain_cost": price})
+        policies.follow_driftbook(line, terms)
+    assert len(blocks) == len(set(blocks))
+    # The champion of the first price is tried again by none of the others.
+    before = len(blocks)
+    for t in range(1, AFTER):
+        for price in (0.0, 3.0):
+            terms = settings.policy.model_copy(update={"retrain_cost": price})
+            line.assess(line.first, t, settings.model_copy(update={"policy": terms}))
+    assert len(blocks) == before
 
 
 def test_one_window_is_too_few() -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from driftbook.data.arrays import Floats
+from driftbook.data.columns import Feature
 from driftbook.data.windows import Dataset, Window, find_reference_windows
 from driftbook.decision import policy, recipes, retraining
 from driftbook.decision.accepted import AcceptedSince, find_accepted
@@ -19,9 +20,9 @@ from driftbook.drift.report import report_drift
 from driftbook.drift.window_counts import count_window
 from driftbook.errors import UsageError
 from driftbook.model import threads
+from driftbook.model.design import model_inputs
 from driftbook.model.priced import price_model
 from driftbook.model.training import Model, train
-from driftbook.performance import realised
 from driftbook.settings import PolicySettings, Settings
 
 
@@ -56,6 +57,8 @@ class Timeline:
     _made: dict[tuple[str, int, str], Tenure] = field(default_factory=dict)
     _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
+    _mean_losses: dict[tuple[str, int], float] = field(default_factory=dict)
+    _inputs: dict[tuple[tuple[Feature, ...], int], pd.DataFrame] = field(default_factory=dict)
 
     @classmethod
     @threads.one_blas_thread()
@@ -132,17 +135,28 @@ class Timeline:
 
     def loss(self, champion: Tenure, t: int) -> float:
         """Return the champion's mean loss on window t, NaN where no label is known."""
-        losses = self.row_losses(champion, t)
-        return float(losses.mean()) if len(losses) else float("nan")
+        key = (champion.model.version, t)
+        if key not in self._mean_losses:
+            losses = self.row_losses(champion, t)
+            self._mean_losses[key] = float(losses.mean()) if len(losses) else float("nan")
+        return self._mean_losses[key]
 
     def row_losses(self, champion: Tenure, t: int) -> Floats:
         """Return the losses of the labelled rows of window t, shape (labelled rows,)."""
         key = (champion.model.version, t)
         if key not in self._row_losses:
-            rows = realised.score_outcomes(champion.model, self.dataset.rows(self.windows[t]))
-            losses = champion.model.task.row_losses(rows.y, rows.p)
+            model, rows = champion.model, self.dataset.rows(self.windows[t])
+            said = model.predict_inputs(self._read_inputs(model, t))
+            losses = model.task.row_losses(model.outcomes(rows), said)
             self._row_losses[key] = losses[~np.isnan(losses)]
         return self._row_losses[key]
+
+    def _read_inputs(self, model: Model, t: int) -> pd.DataFrame:
+        """Return window t as models of these features take it: hundreds of them predict it."""
+        key = (model.features, t)
+        if key not in self._inputs:
+            self._inputs[key] = model_inputs(self.dataset.rows(self.windows[t]), model.features)
+        return self._inputs[key]
 
     def price_windows(self, terms: PolicySettings) -> Floats:
         """Return by window the price of one unit of its mean loss, shape (windows,)."""

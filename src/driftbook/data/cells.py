@@ -165,7 +165,7 @@ def to_numbers(values: pd.Series) -> Floats:
     Numbers written as text may have signs of currency or percent, and thousands separators. Those
     beyond 1e100 are infinite: some program's word for a missing value.
     """
-    plain = to_plain_column(values)
+    plain = values if values.dtype == np.float64 else to_plain_column(values)
     if plain.dtype == np.float64:
         found = plain.to_numpy()
     elif pd.api.types.is_numeric_dtype(plain.dtype):

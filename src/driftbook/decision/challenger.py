@@ -232,7 +232,7 @@ def _tabulate_candidates(
     rows = []
     for name in found.losses:
         measured = gap.measure_gap(found, name)
-        n_train = retraining.count_rows_used(replace(order, recipe=name))
+        n_train = retraining.count_rows_used(order, name)
         if measured is None or n_train is None:
             continue
         lead = known.leads.get(name, RowSum(0.0, 0.0, 1.0))

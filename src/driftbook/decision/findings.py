@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -76,17 +77,17 @@ class WindowFindings:
         """Return the columns that a challenger does without."""
         return self.without | self.accepted
 
-    @property
+    @cached_property
     def broken(self) -> pd.DataFrame:
         """Return the faults that forbid any other judgement."""
         return self.quality[self.quality["severity"] == "broken"]
 
-    @property
+    @cached_property
     def moved(self) -> pd.DataFrame:
         """Return the drift that matters and that an alarm is raised for."""
         return self.drift[self.drift["alarm"].astype(bool)]
 
-    @property
+    @cached_property
     def agreed(self) -> list[str]:
         """Return the accepted columns that this window shows to be other than in the reference."""
         if not self.accepted:
@@ -95,21 +96,21 @@ class WindowFindings:
         moved = self.drift.loc[self.drift["drift_flag"].astype(bool), "feature"]
         return sorted({*faulty, *moved} & self.accepted)
 
-    @property
+    @cached_property
     def seen_only(self) -> list[str]:
         """Return what this window shows to have moved, without an alarm: chance may explain it."""
         seen = self.drift["matters"].astype(bool) & ~self.drift["alarm"].astype(bool)
         seen &= ~self.drift["seasonal"].astype(bool)
         return [str(name) for name in self.drift.loc[seen, "feature"]]
 
-    @property
+    @cached_property
     def seasonal(self) -> list[str]:
         """Return what has moved and matters, but mostly as it did in earlier years."""
         mostly = self.drift["seasonal"].astype(bool) & self.drift["matters"].astype(bool)
         own = mostly & ~self.drift["alarm"].astype(bool)
         return [str(name) for name in self.drift.loc[own, "feature"]]
 
-    @property
+    @cached_property
     def worse(self) -> pd.DataFrame:
         """Return the row of the loss that decisions rest on if an alarm is raised for it."""
         found = realised.find_worse_rows(self.performance)

@@ -300,11 +300,16 @@ class GapCourse:
         than the price is proven, until it is no longer proven. So a decision does not turn with
         every window's luck.
         """
+        return self._pays(price, [level.low(confidence) for level in self.levels])
+
+    def _pays(self, price: float, lows: Sequence[float]) -> bool:
         paying = False
-        for level in self.levels:
-            likely = self.proven > price or level.exceeds(price) > STILL_LIKELY
-            paying = level.low(confidence) > price or (paying and likely)
+        for level, low in zip(self.levels, lows, strict=True):
+            paying = low > price or (paying and self._stays_likely(level, price))
         return paying
+
+    def _stays_likely(self, level: RowSum, price: float) -> bool:
+        return self.proven > price or level.exceeds(price) > STILL_LIKELY
 
     def is_behind(self, fit_noise: float, together: int = 1) -> bool:
         """Return whether newer fits surely beat the champion by what lasts of its gap: at 2.5%.
@@ -323,12 +328,13 @@ class GapCourse:
 
     def find_worth(self, confidence: float) -> float:
         """Return the price up to which the gap pays, 0 where it does at none."""
-        low, high = 0.0, max([0.0, self.proven, *(each.low(confidence) for each in self.levels)])
-        if not self.pays(low, confidence):
+        lows = [level.low(confidence) for level in self.levels]
+        low, high = 0.0, max(0.0, self.proven, *lows)
+        if not self._pays(low, lows):
             return 0.0
         for _ in range(60):
             middle = (low + high) / 2.0
-            low, high = (middle, high) if self.pays(middle, confidence) else (low, middle)
+            low, high = (middle, high) if self._pays(middle, lows) else (low, middle)
         return low
 
 

@@ -16,7 +16,7 @@ from driftbook.data.arrays import Floats
 from driftbook.errors import UsageError
 from driftbook.model import logistic
 from driftbook.model.calibrated import (
-    apply_estimator,
+    apply_pipeline,
     fit_score_calibration,
     read_scores,
     rows_before_holdout,
@@ -59,7 +59,7 @@ class PipelineFit:
 
     def predict(self, table: BlockTable, rows: slice) -> Floats:
         """Return the prediction for the table's ``rows``."""
-        return apply_estimator(self.pipeline, table.inputs.iloc[rows], self.task)
+        return apply_pipeline(self.pipeline, table.inputs.iloc[rows], self.task)
 
 
 @dataclass(frozen=True)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from driftbook.data import windows
+from driftbook.data.arrays import Floats
 from driftbook.data.columns import Feature
 from driftbook.decision import recipes
 from driftbook.model import design
@@ -48,15 +50,30 @@ class RetrainOrder:
         """Return how many rows the sliding block holds."""
         return recipes.count_block_rows(self.champion)
 
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """Return the champion's reference and the fresh rows, in time order."""
+        return _join_rows(self.champion, self.fresh)
+
+    @cached_property
+    def stamps(self) -> pd.DatetimeIndex | None:
+        """Return the time of each of the rows; None where they have none."""
+        return recipes.read_stamps(self.rows, self.settings.data.timestamp)
+
+    @cached_property
+    def outcomes(self) -> tuple[Floats, Floats]:
+        """Return the outcomes of the champion's reference, and those of the fresh rows."""
+        champion = self.champion
+        return champion.outcomes(champion.reference), champion.outcomes(self.fresh)
+
 
 def retrain_model(order: RetrainOrder) -> Model:
     """Return the ordered model; ``reference`` is the block of rows that the recipe looks at."""
     if order.recipe == "recalibrated":
         made = recalibrate_model(order.champion, order.fresh, order.settings)
         return replace(made, origin={**made.origin, "lessons": order.lessons})
-    rows = _join_rows(order.champion, order.fresh)
-    stamps = recipes.read_stamps(rows, order.settings.data.timestamp)
-    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block, stamps)
+    rows = order.rows
+    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block, order.stamps)
     if order.recipe == recipes.SEASON and weights is not None:
         rows = rows[weights > 0.0]
         part, weights = slice(0, len(rows)), None
@@ -79,19 +96,20 @@ def retrain_model(order: RetrainOrder) -> Model:
     )
 
 
-def count_rows_used(order: RetrainOrder) -> int | None:
-    """Return how many rows the ordered model would learn from, None where it can't be trained."""
-    champion = order.champion
-    outcomes = champion.outcomes(order.fresh)
-    if order.recipe == "recalibrated":
-        outcomes = outcomes[-order.block :]
+def count_rows_used(order: RetrainOrder, recipe: str | None = None) -> int | None:
+    """Return how many rows the ordered model would learn from, None where it can't be trained.
+
+    ``recipe``: another one in place of the order's.
+    """
+    champion, recipe = order.champion, recipe or order.recipe
+    known, fresh = order.outcomes
+    if recipe == "recalibrated":
+        outcomes = fresh[-order.block :]
     else:
-        outcomes = np.append(champion.outcomes(champion.reference), outcomes)
-        rows = _join_rows(champion, order.fresh)
-        stamps = recipes.read_stamps(rows, order.settings.data.timestamp)
-        part, weights = recipes.plan_rows(order.recipe, len(outcomes), order.block, stamps)
+        outcomes = np.append(known, fresh)
+        part, weights = recipes.plan_rows(recipe, len(outcomes), order.block, order.stamps)
         outcomes = outcomes[part]
-        if order.recipe == recipes.SEASON and weights is not None:
+        if recipe == recipes.SEASON and weights is not None:
             outcomes = outcomes[weights > 0.0]
     held = rows_before_holdout(len(outcomes), order.settings.model.holdout)
     contrasts = [champion.task.count_contrast(part) for part in (outcomes[:held], outcomes[held:])]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from scipy import special
 from sklearn.base import BaseEstimator
@@ -12,7 +13,8 @@ from sklearn.calibration import CalibratedClassifierCV
 from sklearn.pipeline import Pipeline
 
 from driftbook.data.arrays import Floats
-from driftbook.model import row_sums
+from driftbook.model import row_sums, threads
+from driftbook.model.design import transform_inputs
 from driftbook.model.score_calibration import ScoreCalibration
 from driftbook.model.scoring import SMALLEST_CHANCE
 from driftbook.model.tasks import BINARY, Task
@@ -104,10 +106,16 @@ def expand_classes(estimator: Any, table: Any, classes: int) -> Floats:
 
 def apply_estimator(estimator: Any, table: Any, task: Task) -> Floats:
     """Return a fitted, calibrated estimator's predictions in the task's form."""
-    if not task.classes:
-        return np.asarray(estimator.predict(table), dtype=np.float64)
-    chances = np.asarray(estimator.predict_proba(table), dtype=np.float64)
+    with threads.one_tree_thread():
+        if not task.classes:
+            return np.asarray(estimator.predict(table), dtype=np.float64)
+        chances = np.asarray(estimator.predict_proba(table), dtype=np.float64)
     return chances if len(task.outputs) > 1 else chances[:, 1]
+
+
+def apply_pipeline(pipeline: Pipeline, inputs: pd.DataFrame, task: Task) -> Floats:
+    """Return a fitted pipeline's predictions for ``design.model_inputs``, in the task's form."""
+    return apply_estimator(pipeline[-1], transform_inputs(pipeline[0], inputs), task)
 
 
 def fit_score_calibration(

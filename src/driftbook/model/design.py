@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -33,9 +36,7 @@ def model_inputs(frame: pd.DataFrame, features: tuple[Feature, ...]) -> pd.DataF
     if absent:
         names = ", ".join(map(repr, absent))
         raise UsageError(f"the rows lack the feature column(s) {names} that the model needs")
-    return pd.DataFrame(
-        {f.name: _input(frame[f.name], f.kind) for f in features}, index=frame.index
-    )
+    return pd.DataFrame({f.name: _input(frame[f.name], f.kind) for f in features}, frame.index)
 
 
 def split_names(features: tuple[Feature, ...]) -> tuple[list[str], list[str]]:
@@ -54,6 +55,43 @@ def build_preparation(features: tuple[Feature, ...]) -> ColumnTransformer:
     names, text = split_names(features)
     parts = [("numeric", numbers, names), ("categorical", build_one_hot(), text)]
     return ColumnTransformer([part for part in parts if part[2]])
+
+
+def fit_preparation(features: tuple[Feature, ...], inputs: pd.DataFrame) -> ColumnTransformer:
+    """Return :func:`build_preparation` fitted on ``inputs``; missing numbers have no part in it.
+
+    Without text it learns its medians from NumPy, whose are scikit-learn's in a quarter of the
+    time: a replay prepares thousands of tables.
+    """
+    names, text = split_names(features)
+    if text or inputs.empty:
+        return build_preparation(features).fit(inputs)
+    preparation = deepcopy(_fit_on_zeros(features))
+    step = preparation.named_transformers_["numeric"]
+    impute, scale = step.named_steps["impute"], step.named_steps["scale"]
+    impute.statistics_ = np.array([_find_median(inputs[name].to_numpy()) for name in names])
+    scale.fit(_fill_numbers(inputs, names, impute.statistics_))
+    return preparation
+
+
+@lru_cache(maxsize=8)
+def _fit_on_zeros(features: tuple[Feature, ...]) -> ColumnTransformer:
+    """Return the preparation of numbers that knows its columns and nothing else yet."""
+    return build_preparation(features).fit(pd.DataFrame({f.name: [0.0] for f in features}))
+
+
+def _find_median(values: Floats) -> float:
+    known = values[~np.isnan(values)]
+    return float(np.median(known)) if len(known) else 0.0
+
+
+def _fill_numbers(inputs: pd.DataFrame, names: Sequence[str], fill: Floats) -> Floats:
+    """Return columns of numbers, (n, names), in the order in memory that scikit-learn has."""
+    found = np.empty((len(inputs), len(names)), order="F")
+    for k, name in enumerate(names):
+        values = inputs[name].to_numpy(dtype=np.float64)
+        found[:, k] = np.where(np.isnan(values), fill[k], values)
+    return found
 
 
 def build_one_hot() -> OneHotEncoder:
@@ -134,12 +172,42 @@ def prepare_rows(
 ) -> PreparedRows:
     """Return ``inputs`` as a fitted pipeline prepares them; ``predict`` is its last step."""
     preparation = pipeline[0]
-    table = preparation.transform(inputs)
+    table = transform_inputs(preparation, inputs)
     if isinstance(table, pd.DataFrame):
         places = {str(name): slice(k, k + 1) for k, name in enumerate(inputs.columns)}
         return PreparedRows(predict, table, places)
-    numbers = np.asarray(table, dtype=np.float64)
-    return PreparedRows(predict, numbers, feature_places(preparation))
+    return PreparedRows(predict, table, feature_places(preparation))
+
+
+def transform_inputs(preparation: Any, inputs: pd.DataFrame) -> Table:
+    """Return what a pipeline's fitted first step makes of :func:`model_inputs`."""
+    if isinstance(preparation, ColumnTransformer):
+        return encode_inputs(preparation, inputs)
+    found = preparation.transform(inputs)
+    return found if isinstance(found, pd.DataFrame) else np.asarray(found, dtype=np.float64)
+
+
+def encode_inputs(preparation: ColumnTransformer, inputs: pd.DataFrame) -> Floats:
+    """Return the design, (n, width), that a fitted :func:`build_preparation` makes of ``inputs``.
+
+    The same numbers, in the same order in memory, as its own ``transform``, whose checks cost ten
+    times as much for a window of a few thousand rows.
+    """
+    parts = [
+        _scale_numbers(step, inputs, columns)
+        if name == "numeric"
+        else np.asarray(step.transform(inputs[columns]), dtype=np.float64)
+        for name, step, columns in preparation.transformers_
+    ]
+    return parts[0] if len(parts) == 1 else np.hstack(parts)
+
+
+def _scale_numbers(step: Pipeline, inputs: pd.DataFrame, columns: list[str]) -> Floats:
+    impute, scale = step.named_steps["impute"], step.named_steps["scale"]
+    found = _fill_numbers(inputs, columns, impute.statistics_)
+    found -= scale.mean_
+    found /= scale.scale_
+    return found
 
 
 @dataclass(frozen=True)
@@ -217,11 +285,11 @@ def fit_block_scaling(numbers: Floats) -> BlockScaling:
     return BlockScaling(fill, filled.mean(axis=0), np.where(scale > 0, scale, 1.0))
 
 
-def _input(values: pd.Series, kind: Kind) -> pd.Series:
+def _input(values: pd.Series, kind: Kind) -> pd.Series | Floats:
     if kind == "categorical":
         return to_kind(values, kind).fillna("").astype(object)
     numbers = to_numbers(to_kind(values, kind) if kind == "boolean" else values)
-    return pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), index=values.index)
+    return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 def _widths(encoder: OneHotEncoder) -> list[int]:

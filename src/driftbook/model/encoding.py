@@ -38,7 +38,7 @@ class Encoding:
 
     def plain(self, frame: pd.DataFrame) -> Floats:
         """Return a linear champion's own design, shape (n, a), its constant column last."""
-        prepared = self.preparation.transform(design.model_inputs(frame, self.features))
+        prepared = design.encode_inputs(self.preparation, design.model_inputs(frame, self.features))
         return np.hstack([prepared, np.ones((len(frame), 1))])
 
     def bent(self, frame: pd.DataFrame) -> Floats:
@@ -63,7 +63,9 @@ class Encoding:
     def _prepare(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
         """Return the prepared columns, and flags of the numbers that are missing often enough."""
         given = design.model_inputs(frame, self.features)
-        return self.preparation.transform(given), _missing(given, self.features, self.gaps)
+        return design.encode_inputs(self.preparation, given), _missing(
+            given, self.features, self.gaps
+        )
 
     def _bend(self, prepared: Floats, missing: Floats) -> Floats:
         numbers, flags = np.split(prepared, [len(self.low)], axis=1)
@@ -80,7 +82,7 @@ def find_encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Enc
     given = design.model_inputs(reference, features)
     preparation = design.build_preparation(features).fit(given)
     width = len(design.split_names(features)[0])
-    numbers, flags = np.split(preparation.transform(given), [width], axis=1)
+    numbers, flags = np.split(design.encode_inputs(preparation, given), [width], axis=1)
     low, high = np.quantile(numbers, TAILS, axis=0) if width else np.empty((2, 0))
     low, high = np.maximum(low, -REACH), np.minimum(high, REACH)
     cut = np.clip(numbers, low, high)

@@ -25,6 +25,7 @@ from driftbook.model.calibrated import (
     weights_before,
     with_calibration,
 )
+from driftbook.model.design import fit_preparation, transform_inputs
 from driftbook.model.estimators import build_pipeline
 from driftbook.model.imported import (
     ENCODED,
@@ -174,18 +175,23 @@ class TrainingRows:
 
     def _fit(self, rows: Ints, weights: Floats | None = None) -> Pipeline:
         pipeline = build_pipeline(self.features, self.settings, self.task, self.form.form)
+        (first, preparation), (last, estimator) = pipeline.steps
         fitting = {}
         if weights is not None:
-            name = name_weights(pipeline[-1])
+            name = name_weights(estimator)
             if name is None:
                 raise TypeError("its fit takes no sample_weight")
-            fitting = {f"estimator__{name}": weights}
+            fitting = {name: weights}
         known = self.outcomes[rows]
         if self.task.classes:
             known = known.astype(np.int64)
             if self.settings.is_imported and len(np.unique(known)) < len(self.task.classes):
-                pipeline.steps[-1] = ("estimator", NumberedClasses(pipeline[-1]))
-        return pipeline.fit(self.table.iloc[rows], known, **fitting)
+                estimator = NumberedClasses(estimator)
+        inputs = self.table.iloc[rows]
+        encoded = self.form.form == "encoded"
+        fitted = fit_preparation(self.features, inputs) if encoded else preparation.fit(inputs)
+        estimator.fit(transform_inputs(fitted, inputs), known, **fitting)
+        return Pipeline([(first, fitted), (last, estimator)])
 
     def calibrated(self, fitted: Pipeline, older: Pipeline, start: int, stop: int) -> Pipeline:
         """Return a fit on the rows before ``stop`` as the older one's scores from ``start`` on say.
@@ -193,9 +199,8 @@ class TrainingRows:
         The older fit learnt from the rows before ``start`` only: it stands in for the other one.
         """
         weights = None if self.weights is None else self.weights[start:stop]
-        found = read_scores(
-            older, self.table[start:stop], self.task.link, max(2, len(self.task.classes))
-        )
+        table = transform_inputs(older[0], self.table[start:stop])
+        found = read_scores(older[-1], table, self.task.link, max(2, len(self.task.classes)))
         moved = fit_score_calibration(found, self.outcomes[start:stop], weights, self.task)
         return with_calibration(fitted, moved, self.task)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import astuple, dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 from driftbook.data.arrays import Floats
 
@@ -41,17 +41,17 @@ class RowSum:
 
     def low(self, confidence: float) -> float:
         """Return the bound that the true mean exceeds with one-sided ``confidence``."""
-        return self.mean - float(stats.t.ppf(confidence, max(1, self.df))) * self.error
+        return self.mean - float(special.stdtrit(max(1, self.df), confidence)) * self.error
 
     def high(self, confidence: float) -> float:
         """Return the bound that the true mean stays below with one-sided ``confidence``."""
-        return self.mean + float(stats.t.ppf(confidence, max(1, self.df))) * self.error
+        return self.mean + float(special.stdtrit(max(1, self.df), confidence)) * self.error
 
     def exceeds(self, value: float) -> float:
         """Return the one-sided confidence that the true mean exceeds ``value``."""
         if self.error == 0.0:
             return float(self.mean > value)
-        return float(stats.t.cdf((self.mean - value) / self.error, max(1, self.df)))
+        return float(special.stdtr(max(1, self.df), (self.mean - value) / self.error))
 
 
 def sum_rows(values: Floats, counts: Floats | None = None) -> RowSum:

@@ -17,7 +17,12 @@ from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
 from driftbook.errors import UsageError
 from driftbook.model import external, scores, threads
-from driftbook.model.calibrated import apply_estimator, calibration_of, rows_before_holdout
+from driftbook.model.calibrated import (
+    apply_estimator,
+    apply_pipeline,
+    calibration_of,
+    rows_before_holdout,
+)
 from driftbook.model.design import PreparedRows, build_preparation, model_inputs, prepare_rows
 from driftbook.model.fitting import (
     TrainingRows,
@@ -110,9 +115,13 @@ class Model:
         if self.prediction:
             found = np.column_stack([to_numbers(frame[name]) for name in self.prediction])
             return found if len(self.prediction) > 1 else found[:, 0]
-        if frame.empty:
+        return self.predict_inputs(model_inputs(frame, self.features))
+
+    def predict_inputs(self, inputs: pd.DataFrame) -> Floats:
+        """Return :meth:`predict` of rows that ``design.model_inputs`` has read for its features."""
+        if inputs.empty:
             return np.empty((0, *self.holdout_scores.shape[1:]))
-        return apply_estimator(self.estimator, model_inputs(frame, self.features), self.task)
+        return apply_pipeline(self.estimator, inputs, self.task)
 
     @cached_property
     def preparation(self) -> ColumnTransformer:
@@ -245,9 +254,9 @@ def train(
     )
     known = np.append(given.learnt[: max(n_train, 0)], outcomes[max(n_train, 0) :])
     check_trainable(task, known, n_train, target)
-    with threads.one_tree_thread(len(rows)):
+    with threads.one_tree_thread(len(rows) if settings.model.is_imported else 0):
         graded, served = fit_twice(given, n_train)
-        held_out = apply_estimator(graded, given.table[n_train:], task)
+    held_out = apply_pipeline(graded, given.table[n_train:], task)
     digest = windows.hash_frame(rows)
     made = {"recipe": recipe, "estimator": settings.model.estimator, "input_sha256": digest}
     return Model(

@@ -71,7 +71,7 @@ def bend_inputs(model: Model, frame: pd.DataFrame) -> Floats:
 
     Missing values are imputed as in training; values end at 3 standard deviations.
     """
-    prepared = model.preparation.transform(design.model_inputs(frame, model.features))
-    inputs = np.clip(np.asarray(prepared, dtype=np.float64), -REACH_SD, REACH_SD)
+    given = design.model_inputs(frame, model.features)
+    inputs = np.clip(design.encode_inputs(model.preparation, given), -REACH_SD, REACH_SD)
     numbers = sum(feature.kind != "categorical" for feature in model.features)
     return np.hstack([inputs, (np.square(inputs[:, :numbers]) - 1.0) / np.sqrt(2.0)])
