@@ -157,7 +157,9 @@ def adopt_versions(models: Path, staged: Path) -> list[str]:
         for version in added:
             read_verified_files(staged, version)
             with files.fill_folder(models / version) as partial:
-                shutil.copytree(staged / version, partial)
+                partial.mkdir()
+                for name in VERSION_FILES:
+                    shutil.copyfile(staged / version / name, partial / name)
                 register_version(models, read_index(models), partial, version)
     return added
 

@@ -150,8 +150,8 @@ def publish_run(artifacts: Path, run_id: str) -> None:
             _move_aliases(models, folder)
         except OSError as error:
             raise UnpublishedError(
-                f"run {run_id} could not be published ({error.filename}: {error.strerror}); the "
-                "one before it stays: free the place and try again"
+                f"run {run_id} could not be published ({error.filename or artifacts}: "
+                f"{error.strerror}); the one before it stays: free the place and try again"
             ) from error
         for path in own:
             place(artifacts / path)
