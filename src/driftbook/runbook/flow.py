@@ -90,6 +90,8 @@ def perform_job(
         notebooks.check_parameters(chosen, job.fill_parameters(project))
         for notebook in own:
             notebooks.read_parameters(notebook)
+        if job.kind == "backtest":
+            kernel.connect()  # while it starts, others may have the folder
         made = not project.artifacts.exists()
         with ExitStack() as held:
             held.enter_context(project.hold_artifacts(terminal.say, create=True))

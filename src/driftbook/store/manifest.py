@@ -159,6 +159,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return values
 
 
+def read_manifest_of_part(artifacts: Path, part: str) -> dict[str, Any]:
+    """Return the manifest of the run that filled a published folder, as it was then.
+
+    The one in force may be a backtest's, whose settings and data say nothing about other folders.
+
+    Raises:
+        DriftbookError: there is none, or it cannot be read.
+    """
+    document = read_manifest(artifacts / paths.MANIFEST)
+    made = str(document.get("parts", {}).get(part, document["run_id"]))
+    own = artifacts / paths.RUNS / made / paths.MANIFEST
+    return read_manifest(own) if own.exists() else document
+
+
 def describe_code() -> dict[str, Any]:
     """Return the package version and, in a git checkout, the commit and whether it was altered."""
     package = Path(__file__).resolve().parents[1]
