@@ -116,10 +116,11 @@ def perform_job(
                     _tell_moved(project, staged, terminal)
                 else:
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
+                    alerts.note_due_alert(project, staged.folder)
             page, broken = _render(project, terminal) if render else (None, None)
     # Not before the folder is free: a slow server keeps no other command waiting.
     if job.kind == "run":
-        alerts.send_alerts(project, staged.run_id, page, terminal)
+        alerts.send_due_alerts(project, terminal, page)
     if broken is not None:
         raise broken
     return FinishedJob(staged.run_id, page, perf_counter() - started)

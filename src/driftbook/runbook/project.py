@@ -86,6 +86,10 @@ class Project:
                 )
         return [self.settings_file.parent / notebook for notebook in given]
 
+    def list_due_alerts(self) -> list[Path]:
+        """Return the notes of runs whose decision nobody has been told yet."""
+        return sorted((self.artifacts / paths.RUNS).glob(f"*/{paths.ALERT_DUE}"))
+
     def require_artifacts(self) -> Path:
         """Return the artifacts folder, which another command may be at work on.
 
