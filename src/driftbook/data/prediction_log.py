@@ -169,7 +169,7 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
             f"the prediction log holds no prediction of model {name!r}; "
             "serve predictions first, or set model.name to the name that was served"
         )
-    frame = pd.DataFrame(features.unite())
+    frame = pd.DataFrame(features.unite(), copy=False)
     told = others.unite()
     if timestamp is not None:
         frame[timestamp] = pd.to_datetime(pd.Series(told["time"]), unit="us")

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_PENDING = 20_000
 CHECKPOINT_EVERY_S = 1.0
 # Between two steps of cleaning, which take about a millisecond.
-REST_S, RESTS_A_STEP = 0.03, 9.0
+REST_S, RESTS_A_STEP = 0.1, 9.0
 
 _logger = logging.getLogger("driftbook.api")
 
