@@ -88,6 +88,7 @@ RUN_DATA = Path("data.json")
 RUN_TRACKING = Path("tracking.json")
 EXECUTED = Path("executed")
 PUBLISHED_MARK = Path(".published")
+ALERT_DUE = Path(".alert-due")  # until the run's alert was sent, or could not be
 
 
 def walk_upward(folder: Path) -> Iterator[Path]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
-from collections.abc import Iterator
+import tracemalloc
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
@@ -14,7 +16,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from driftbook.api.log import ids, retention, rows
+from driftbook.api.log import ids, retention, rows, writer
 from driftbook.api.log.rows import FeedbackResult, GivenLabel, PredictionRow
 from driftbook.api.log.writer import LogWriter
 from driftbook.api.process import running_server
@@ -128,6 +130,48 @@ def test_the_log_is_read_in_batches_also_where_a_later_version_has_other_feature
     np.testing.assert_array_equal(frame["z"].astype(float), [nan, nan, nan, 3, 4])
 
 
+MIXED = [
+    {"a": 1, "b": 1, "c": "x", "d": True, "e": None, "g": 1, "h": None},
+    {"a": 2, "b": None, "c": "y", "d": False, "e": None, "g": "one", "h": None},
+    {"a": 3, "b": None, "c": None, "d": True, "e": 0.5, "g": 0.5, "h": None},
+    {"a": 4, "b": None, "c": None, "d": None, "e": None, "g": None, "h": None},
+    {"a": 5, "b": 7, "c": "x", "d": True, "e": 1, "g": None, "f": "late", "h": None},
+]
+
+
+@pytest.mark.parametrize("rows_a_fetch", [1, 2, 3])
+def test_batches_make_the_table_that_all_rows_at_once_make(
+    url: str, engine: Engine, monkeypatch: pytest.MonkeyPatch, rows_a_fetch: int
+) -> None:
+    entries = [entry(n)._replace(features=json.dumps(one)) for n, one in enumerate(MIXED)]
+    store(engine, *entries)
+    label(engine, (entries[1].id, "1"), (entries[4].id, "0.5"))
+    whole = prediction_log.read_logged_predictions(reading(url), Path("unused"))
+    monkeypatch.setattr(prediction_log, "ROWS_A_FETCH", rows_a_fetch)
+    found = prediction_log.read_logged_predictions(reading(url), Path("unused"))
+    pd.testing.assert_frame_equal(found, whole)
+    expected = pd.DataFrame(MIXED)
+    pd.testing.assert_frame_equal(whole[list(expected)], expected)
+
+
+def test_rows_are_packed_batch_by_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prediction_log, "ROWS_A_FETCH", 500)
+    url = f"sqlite:///{tmp_path / 'log.sqlite'}"
+    engine = prediction_log.connect_prediction_log(url)
+    rows.create_log_tables(engine)
+    text = json.dumps({f"f{number}": number + 0.5 for number in range(20)})
+    store(engine, *(entry(number)._replace(features=text) for number in range(10_000)))
+    engine.dispose()
+    tracemalloc.start()
+    frame = prediction_log.read_logged_predictions(reading(url), Path("unused"))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    table = int(frame.memory_usage(deep=True).sum())
+    assert table > 10_000 * 20 * 8
+    # As Python's objects the values alone would be four times the table.
+    assert peak < 3 * table
+
+
 def test_feedback_is_idempotent_and_the_first_label_stands(engine: Engine) -> None:
     first, second, third = entry(1), entry(2), entry(3)
     store(engine, first, second, third)
@@ -172,22 +216,22 @@ def test_retention_by_age_takes_the_feedback_along(engine: Engine) -> None:
     store(engine, *old, *kept)
     label(engine, (old[0].id, "1"), (kept[0].id, "1"))
     limits = LogSettings(max_age_days=9.5, max_mb=None)
-    assert retention.delete_old_predictions(engine, limits, now_ms=now, step=2) == 7
+    assert sum(retention.delete_old_predictions(engine, limits, now_ms=now, step=2)) == 7
     assert count(engine, prediction_log.predictions_table) == 3
     assert count(engine, prediction_log.feedback_table) == 1
-    assert retention.delete_old_predictions(engine, limits, now_ms=now) == 0
+    assert sum(retention.delete_old_predictions(engine, limits, now_ms=now)) == 0
 
 
 def test_retention_by_size_drops_the_oldest(url: str, engine: Engine) -> None:
     store(engine, *(entry(number) for number in range(1000, 2000)))
     size = 100 + len(entry(1000).features)
     limits = LogSettings(max_age_days=None, max_mb=250 * size / 1e6)
-    deleted = retention.delete_old_predictions(engine, limits)
+    deleted = sum(retention.delete_old_predictions(engine, limits))
     assert 750 <= deleted <= 752
     assert prediction_log.read_logged_predictions(reading(url), Path())["x"].tolist() == list(
         range(1000 + deleted, 2000)
     )
-    assert retention.delete_old_predictions(engine, limits) == 0
+    assert sum(retention.delete_old_predictions(engine, limits)) == 0
 
 
 def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
@@ -197,15 +241,71 @@ def test_deleting_gives_the_space_back(tmp_path: Path) -> None:
     store(engine, *(entry(number) for number in range(5000)))
     retention.checkpoint_sqlite(engine)
     before = file.stat().st_size
-    assert retention.delete_old_predictions(engine, LogSettings(max_age_days=1.0)) == 5000
+    assert sum(retention.delete_old_predictions(engine, LogSettings(max_age_days=1.0))) == 5000
     retention.checkpoint_sqlite(engine)
     assert file.stat().st_size < before / 4
     engine.dispose()
 
 
+def clean(log: LogWriter, watch: Callable[[], bool]) -> None:
+    """Clean from now on until ``watch`` has seen enough."""
+
+    async def go() -> None:
+        cleaning = asyncio.create_task(log.keep_clean())
+        while not cleaning.done() and not watch():
+            await asyncio.sleep(0)
+        cleaning.cancel()
+
+    asyncio.run(go())
+
+
+@pytest.fixture
+def old_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a log whose rows are all past their age, to be cleaned without rests."""
+    monkeypatch.setattr(writer, "CHECKPOINT_EVERY_S", 0.02)
+    monkeypatch.setattr(writer, "REST_S", 0.0)
+    monkeypatch.setattr(writer, "RESTS_A_STEP", 0.0)
+    file = tmp_path / "log.sqlite"
+    engine = prediction_log.connect_prediction_log(f"sqlite:///{file}")
+    rows.create_log_tables(engine)
+    store(engine, *(entry(number) for number in range(60_000)))
+    engine.dispose()
+    return file
+
+
+def test_cleaning_keeps_the_write_ahead_log_small(old_rows: Path) -> None:
+    limits = LogSettings(max_age_days=1.0, max_mb=None, clean_every_s=0.01)
+    log = LogWriter(f"sqlite:///{old_rows}", limits)
+    wal, largest = old_rows.with_name("log.sqlite-wal"), 0
+
+    def watch() -> bool:
+        nonlocal largest
+        largest = max(largest, wal.stat().st_size if wal.exists() else 0)
+        return log.deleted == 60_000
+
+    log.open()
+    retention.checkpoint_sqlite(log._engine)
+    whole = old_rows.stat().st_size
+    clean(log, watch)
+    log.close()
+    assert largest < whole / 2
+
+
+def test_cleaning_stops_between_two_steps(old_rows: Path) -> None:
+    limits = LogSettings(max_age_days=1.0, max_mb=None, clean_every_s=0.01)
+    log = LogWriter(f"sqlite:///{old_rows}", limits)
+    log.open()
+    clean(log, lambda: log.deleted >= 1000)
+    log.close()
+    assert 1000 <= log.deleted < 10_000
+    engine = prediction_log.connect_prediction_log(f"sqlite:///{old_rows}")
+    assert count(engine, prediction_log.predictions_table) > 40_000
+    engine.dispose()
+
+
 def test_without_limits_nothing_is_deleted(engine: Engine) -> None:
     store(engine, entry(1, time_ms=0))
-    assert retention.delete_old_predictions(engine, NO_LIMITS) == 0
+    assert sum(retention.delete_old_predictions(engine, NO_LIMITS)) == 0
     assert count(engine, prediction_log.predictions_table) == 1
 
 

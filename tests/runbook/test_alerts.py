@@ -189,6 +189,29 @@ class TestTold:
             "A retrain pays!",
         ]
 
+    @pytest.mark.parametrize("words", [["promote", "--to", "nobody"], ["report"]])
+    def test_what_a_killed_run_did_not_tell_is_told_by_the_next_command(
+        self, settled: tuple[Path, str], hook: Hook, words: list[str]
+    ) -> None:
+        artifacts, run_id = settled
+        project = about(artifacts, hook.url)
+        alerts.note_due_alert(project, artifacts / "runs" / run_id)
+        assert project.list_due_alerts() != []
+        place = ["--settings", str(project.settings_file), "--artifacts", str(artifacts)]
+        for _ in range(2):
+            CliRunner().invoke(main, [*words, *place], prog_name="driftbook")
+            assert len(hook.taken) == 1 and run_id in hook.taken[0]["message"]
+            assert project.list_due_alerts() == []
+
+    def test_an_older_decision_is_told_no_more(self, settled: tuple[Path, str], hook: Hook) -> None:
+        artifacts, run_id = settled
+        project = about(artifacts, hook.url)
+        older = Path(shutil.copytree(artifacts / "runs" / run_id, artifacts / "runs" / "2000"))
+        alerts.note_due_alert(project, older)
+        alerts.send_due_alerts(project, Terminal(quiet=True))
+        assert hook.taken == [] and project.list_due_alerts() == []
+        shutil.rmtree(older)
+
     def test_an_action_that_is_not_asked_for_is_not_told(
         self, settled: tuple[Path, str], hook: Hook
     ) -> None:

@@ -59,6 +59,16 @@ def test_of_another_model_the_copies_name_its_settings_and_artifacts(
             assert cell["source"] == cells.split_lines("".join(cell["source"]))
 
 
+def test_the_owners_own_notebooks_are_copied_as_well(project: Project) -> None:
+    own = project.settings_file.parent / "checks" / "fairness.ipynb"
+    own.parent.mkdir()
+    shutil.copy(NOTEBOOKS / "02-drift.ipynb", own)
+    project.settings_file.write_text("runbook: {notebooks: [checks/fairness.ipynb]}\n")
+    folder, _ = copy_notebooks(project, project.notebooks)
+    names = {path.name for path in folder.glob("*.ipynb")}
+    assert names == {"fairness.ipynb", *(path.name for path in NOTEBOOKS.glob("*.ipynb"))}
+
+
 def test_an_untouched_copy_follows_its_notebook(project: Project) -> None:
     folder, _ = copy_notebooks(project, project.notebooks)
     source = project.notebooks / "02-drift.ipynb"

@@ -6,6 +6,7 @@ the operation is stopped before each of them in turn; a flush also loses half of
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -71,6 +72,22 @@ class Watch:
             self.note(f"{event} {path.name}")
 
 
+@dataclass
+class FullDisk(Watch):
+    """From number ``stop_at`` on, whatever takes space fails; renames and removals take none."""
+
+    def note(self, change: str) -> None:
+        """Count a change that takes space.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        if change.split(maxsplit=1)[0] in ("open", "os.mkdir") or change == "os.fsync":
+            self.seen.append(change)
+            if self.stop_at is not None and len(self.seen) > self.stop_at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
 _watches: list[Watch] = []
 
 
@@ -87,10 +104,11 @@ def watching(watch: Watch, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Hear of every change; a flush that never comes loses half of the file."""
 
     def flushing(descriptor: int) -> None:
+        writes = fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR)
         try:
-            watch.note("os.fsync")
+            watch.note("os.fsync" if writes else "os.fsync of names")
         except Crash:
-            if fcntl.fcntl(descriptor, fcntl.F_GETFL) & (os.O_WRONLY | os.O_RDWR):
+            if writes:
                 os.ftruncate(descriptor, os.fstat(descriptor).st_size // 2)
             raise
 
@@ -248,7 +266,7 @@ def test_every_kind_of_change_is_watched(
         "open", "os.fsync", "os.mkdir", "os.remove", "os.rename", "os.rmdir",
     }  # fmt: skip
     assert "os.remove stale.csv" in watch.seen
-    assert f"open {paths.PUBLISHED_MARK}" == watch.seen[-1]
+    assert watch.seen[-1].startswith(f"os.rename .{paths.PUBLISHED_MARK}.")
 
 
 def test_a_stop_while_committing_leaves_the_previous_run_whole(
@@ -354,6 +372,46 @@ def test_a_stop_while_a_change_is_accepted_leaves_it_accepted_or_not(
             assert accepted_in(root) != old, at
         outcomes.append(written)
     assert set(outcomes) == {0, 1}
+
+
+@pytest.mark.parametrize(
+    ("before", "operation"),
+    [
+        ("promotable", promote),
+        ("promoted", roll_back),
+        ("published", acknowledge),
+        ("empty_committed", publish),
+        ("committed", publish),
+    ],
+)
+def test_what_fails_on_a_full_disk_never_takes_effect(
+    trees: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str, operation: Operation
+) -> None:
+    start = getattr(trees, before)
+    state = (champion_of(start), ledger.read_ledger(start / paths.MODELS), accepted_in(start))
+    whole = copy(start, tmp_path / "whole")
+    counted = FullDisk(whole)
+    with watching(counted, monkeypatch):
+        operation(whole)
+    assert champion_of(whole) != state[0] or operation is not promote
+    for number, change in enumerate(counted.seen):
+        at, root = f"{number} of {len(counted.seen)}: {change}", copy(start, tmp_path / str(number))
+        waiting = manifest.list_unpublished_runs(root)
+        with watching(FullDisk(root, number), monkeypatch):
+            with pytest.raises((OSError, transaction.UnpublishedError), match=r"No space left"):
+                operation(root)
+            for run_id in waiting:
+                transaction.withdraw_run(root, run_id)
+        assert transaction.recover_artifacts(root) == [], at
+        found = (champion_of(root), ledger.read_ledger(root / paths.MODELS), accepted_in(root))
+        assert found == state, at
+        assert content(root / paths.MANIFEST) == content(start / paths.MANIFEST), at
+        assert kept(root, start), at
+        if before != "empty_committed":
+            assert verify.verify_artifacts(root) == [], at
+            old = {name for name in tree(start) if not waiting or waiting[0] not in name}
+            new = {name for name in tree(root) if not name.startswith("models/m")}
+            assert new == {name for name in old if not name.startswith("models/m")}, at
 
 
 def test_verifying_changes_no_file(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:

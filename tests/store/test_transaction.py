@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +22,7 @@ from driftbook.runbook.flow import RunbookJob, perform_job
 from driftbook.runbook.project import Project, locate_project
 from driftbook.runbook.run import open_run
 from driftbook.runbook.terminal import Terminal
-from driftbook.store import manifest, registry, registry_models, transaction, verify
+from driftbook.store import manifest, registry, registry_models, temporary, transaction, verify
 
 
 @pytest.fixture(scope="module")
@@ -235,6 +237,43 @@ def test_an_older_run_without_its_mark_does_not_take_the_newest_one_s_place(root
     ]
 
 
+def test_what_killed_commands_left_is_cleared_by_the_next_one(root: Path) -> None:
+    before = {path for path in root.rglob("*") if path.is_file()}
+    for name in (
+        ".m0123456789ab.00ff00ff", ".m0123456789ab.00ff00ff.partial",  # of earlier releases as well
+    ):  # fmt: skip
+        (root / "models" / name).mkdir()
+        (root / "models" / name / "model.skops").touch()
+    (run,) = (root / "runs").iterdir()
+    left = (
+        root / "models" / ".index.4711", root / "models" / ".index.json.00ff00ff.partial",
+        root / "drift" / ".drift_report.csv.00ff00ff.partial", run / "..published.00ff.partial",
+        root / ".manifest.json.00ff00ff.partial",
+    )  # fmt: skip
+    for path in left:
+        path.touch()
+    assert transaction.recover_artifacts(root) == []
+    assert {path for path in root.rglob("*") if path.is_file()} == before
+    assert [path for path in (root / "models").iterdir() if path.name.startswith(".m")] == []
+
+
+def test_temporary_folders_of_killed_commands_are_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    prefix = temporary.PREFIXES[0]
+    left, fresh = (tmp_path / f"{prefix}{name}" for name in ("left", "fresh"))
+    for folder in (left, fresh, tmp_path / "another"):
+        folder.mkdir()
+        (folder / "connection.json").touch()
+    with temporary.hold_temporary_folder(prefix) as held:
+        for folder in (left, held, tmp_path / "another"):
+            os.utime(folder, (0.0, 0.0))
+        temporary.clear_temporary_folders()
+        assert sorted(tmp_path.iterdir()) == sorted([fresh, held, tmp_path / "another"])
+    assert not held.exists()
+
+
 def test_a_first_run_that_fails_keeps_what_another_one_published(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -281,10 +320,6 @@ def grown(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-# Not hashed anywhere: marks, locks, and the notes and settings of a run, which no artifact names.
-_UNHASHED = ("run.json", "settings.yaml", "data.json")
-
-
 def _damage(path: Path, how: str) -> None:
     content = path.read_bytes()
     if how == "gone":
@@ -304,7 +339,7 @@ def test_every_damage_is_a_line_and_never_a_traceback(
     listed = [
         path.relative_to(grown)
         for path in sorted(grown.rglob("*"))
-        if path.is_file() and not path.name.startswith(".") and path.name not in _UNHASHED
+        if path.is_file() and not path.name.startswith(".")  # marks and locks
     ]
     assert sum(path.parts[0] == "models" for path in listed) > 9
     assert sum(path.parts[0] == "runs" for path in listed) > 10

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from driftbook.api.process import running_server
 from driftbook.errors import DriftbookError
 from driftbook.model.compilation import to_wire_rows
 from driftbook.settings import LogSettings, ServingSettings, Settings
+from driftbook.store import temporary
 
 if TYPE_CHECKING:
     from driftbook.model.training import Model
@@ -77,8 +77,8 @@ def check_serving(run: ServedRun) -> dict[str, Any]:
             "checks": [],
         }
     artifacts = run.registry_of(model.version).parent
-    with tempfile.TemporaryDirectory() as folder:
-        log = LogSettings(url=f"sqlite:///{Path(folder) / 'predictions.sqlite'}")
+    with temporary.hold_temporary_folder("driftbook-server-") as folder:
+        log = LogSettings(url=f"sqlite:///{folder / 'predictions.sqlite'}")
         settings = run.settings.model_copy(update={"log": log})
         with running_server(settings, artifacts) as server:
             checks = [*ask_server(server.url, model, settings.serving.max_body_bytes)]

@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 
 from driftbook.errors import DriftbookError
 from driftbook.settings import Settings
+from driftbook.store import temporary
 
 START_S = 60.0
 # What the surroundings must not decide for the server.
@@ -43,8 +43,8 @@ def running_server(
     Raises:
         ServerError: the process ended, or did not listen within a minute.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        file, log = Path(folder) / "settings.yaml", Path(folder) / "log"
+    with temporary.hold_temporary_folder("driftbook-server-") as folder:
+        file, log = folder / "settings.yaml", folder / "log"
         file.write_text(settings.to_yaml(), encoding="utf-8")
         command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
         command += ["--host", "127.0.0.1", "--settings", str(file), "--artifacts", str(artifacts)]

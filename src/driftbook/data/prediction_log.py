@@ -7,6 +7,8 @@ PostgreSQL by URL. The API writes it.
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from driftbook.errors import DriftbookError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
     from sqlalchemy.engine import Engine
 
     from driftbook.settings import Settings
@@ -149,60 +152,120 @@ def read_logged_predictions(settings: Settings, artifacts: Path) -> pd.DataFrame
             f"there is no prediction log at {file}; serve predictions first (`make serve`) "
             "or name the log with log.url"
         )
+    name, timestamp, record_id = settings.model_name, settings.data.timestamp, None
+    if settings.data.record_id is not None and has_record_ids(engine):
+        record_id = settings.data.record_id
+    features, others = _Columns(), _Columns()
     try:
-        columns, times_us, labels, own_ids = _read_columns(engine, settings.model_name)
+        for rows in _read_batches(engine, name, record_id is not None):
+            features.add([from_json(text) for _, text, *_ in rows])
+            others.add([{"time": at, "label": label, "own": own} for _, _, at, label, own in rows])
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
     finally:
         engine.dispose()
-    if not times_us:
+    if not others.rows:
         raise UsageError(
-            f"the prediction log holds no prediction of model {settings.model_name!r}; "
+            f"the prediction log holds no prediction of model {name!r}; "
             "serve predictions first, or set model.name to the name that was served"
         )
-    frame = pd.DataFrame(columns)
-    if settings.data.timestamp is not None:
-        frame[settings.data.timestamp] = pd.to_datetime(pd.Series(times_us), unit="us")
+    frame = pd.DataFrame(features.unite(), copy=False)
+    told = others.unite()
+    if timestamp is not None:
+        frame[timestamp] = pd.to_datetime(pd.Series(told["time"]), unit="us")
     if settings.data.record_id is not None:
-        frame[settings.data.record_id] = pd.Series(own_ids, dtype=object)
-    told = pd.Series(labels, dtype=object)
-    numbers = pd.to_numeric(told, errors="coerce").astype("float64")
-    named = bool(numbers.isna().gt(told.isna()).any())
-    frame[settings.data.target] = told if named else numbers
+        frame[settings.data.record_id] = pd.Series(told["own"], dtype=object)
+    frame[settings.data.target] = _to_labels(pd.Series(told["label"], dtype=object))
     return frame
 
 
-def _read_columns(
-    engine: Engine, model_name: str
-) -> tuple[dict[str, list[Any]], list[int], list[str | int | None], list[str | None]]:
-    """Return features by name, times of the answers in microseconds, labels and callers' ids."""
-    known = predictions_table.c
-    own: Any = known.record_id if has_record_ids(engine) else sa.null()
+def _to_labels(told: pd.Series) -> pd.Series:
+    """Return labels as numbers where all of them are, else as they were given."""
+    import pandas as pd
+
+    numbers = pd.to_numeric(told, errors="coerce").astype("float64")
+    return told if bool(numbers.isna().gt(told.isna()).any()) else numbers
+
+
+def _read_batches(
+    engine: Engine, model_name: str, with_own_ids: bool
+) -> Iterator[Sequence[tuple[str, str, int, str | int | None, str | None]]]:
+    """Yield the rows of a model by id, oldest first: id, features, time, label, caller's own id.
+
+    Each batch is a statement of its own: a reader that stays for the whole log would keep SQLite's
+    write-ahead log from starting again.
+    """
+    known, columns = predictions_table.c, feedback_table.c
+    own: Any = known.record_id if with_own_ids else sa.null()
     query = (
-        sa.select(known.features, known.time_us, feedback_table.c.label, own)
-        .outerjoin_from(
-            predictions_table,
-            feedback_table,
-            feedback_table.c.prediction_id == predictions_table.c.id,
-        )
-        .where(predictions_table.c.model_name == model_name)
-        .order_by(predictions_table.c.id)
+        sa.select(known.id, known.features, known.time_us, columns.label, own)
+        .outerjoin_from(predictions_table, feedback_table, columns.prediction_id == known.id)
+        .where(known.model_name == model_name)
+        .order_by(known.id)
+        .limit(ROWS_A_FETCH)
     )
-    columns: dict[str, list[Any]] = {}
-    times_us: list[int] = []
-    labels: list[str | int | None] = []
-    own_ids: list[str | None] = []
     with engine.connect() as connection:
-        # The texts are many times larger than the numbers in them: never all of them at once.
-        rows = connection.execution_options(yield_per=ROWS_A_FETCH).execute(query)
-        for text, time_us, label, own_id in rows:
-            values = from_json(text)
-            # A feature that a version did not have is missing in its rows.
-            for name in (name for name in values if name not in columns):
-                columns[name] = [None] * len(times_us)
-            for name, column in columns.items():
-                column.append(values.get(name))
-            times_us.append(time_us)
-            labels.append(label)
-            own_ids.append(own_id)
-    return columns, times_us, labels, own_ids
+        newest = connection.scalar(sa.select(sa.func.max(known.id)))
+    last = ""
+    while newest is not None:
+        with engine.connect() as connection:
+            rows = connection.execute(query.where(known.id > last, known.id <= newest)).all()
+        if not rows:
+            return
+        yield rows
+        last = str(rows[-1][0])
+
+
+class _Columns:
+    """Grows columns batch by batch: of every batch but the newest only packed arrays are left.
+
+    A value that a row does not have is missing there. Whole numbers, numbers, and booleans stay
+    such where all rows have one; a missing number is NaN; whatever is mixed stays Python's.
+    """
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._chunks: dict[str, list[tuple[int, NDArray[Any]]]] = {}
+
+    def add(self, records: Sequence[Mapping[str, Any]]) -> None:
+        """Add rows, each with its values by name."""
+        for name in dict.fromkeys(name for record in records for name in record):
+            values = [record.get(name) for record in records]
+            chunks = self._chunks.setdefault(name, [])
+            if any(value is not None for value in values):  # others tell nothing of the kind
+                chunks.append((self.rows, _pack(values)))
+        self.rows += len(records)
+
+    def unite(self) -> dict[str, NDArray[Any]]:
+        """Return the columns, and forget them here."""
+        found = {}
+        for name in list(self._chunks):
+            found[name] = self._unite_chunks(self._chunks.pop(name))
+        return found
+
+    def _unite_chunks(self, chunks: Sequence[tuple[int, NDArray[Any]]]) -> NDArray[Any]:
+        import numpy as np
+
+        kinds = {values.dtype.kind for _, values in chunks}
+        whole = sum(len(values) for _, values in chunks) == self.rows
+        if len(kinds) == 1 and whole and kinds != {"O"}:
+            return np.concatenate([values for _, values in chunks])
+        numeric = kinds <= {"i", "f"} and bool(kinds)
+        column = np.full(self.rows, np.nan if numeric else None, dtype=float if numeric else object)
+        for start, values in chunks:
+            place = column[start : start + len(values)]
+            place[:] = values
+            if not numeric and values.dtype.kind == "f":
+                place[np.isnan(values)] = None
+        return column
+
+
+def _pack(values: Sequence[Any]) -> NDArray[Any]:
+    """Return values of a column as an array; each text once, however many rows repeat it."""
+    import numpy as np
+    import pandas as pd
+
+    if any(isinstance(value, str) for value in values):
+        kept = [sys.intern(value) if isinstance(value, str) else value for value in values]
+        return np.array(kept, dtype=object)
+    return pd.Series(list(values)).to_numpy()

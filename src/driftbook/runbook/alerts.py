@@ -47,6 +47,25 @@ class Alert:
         return _KINDS.get(str(self.decision["action"]), "info")
 
 
+def note_due_alert(project: Project, folder: Path) -> None:
+    """Note in the folder of a run that its decision is to be told once it is published."""
+    if project.settings.alerts.urls:
+        (folder / paths.ALERT_DUE).touch()
+
+
+def send_due_alerts(project: Project, terminal: Terminal, page: Path | None = None) -> None:
+    """Tell the decision in force where nobody has tried to yet, as after a killed command.
+
+    ``page``: its first page, where it has just been rendered. Older decisions are told no more.
+    """
+    for note in project.list_due_alerts():
+        if (note.parent / paths.PUBLISHED_MARK).exists():
+            decided = files.read_json_object(project.artifacts / paths.MANIFEST)["run_id"]
+            if note.parent.name == decided:
+                send_alerts(project, decided, page, terminal)
+            note.unlink(missing_ok=True)
+
+
 def send_alerts(project: Project, run_id: str, page: Path | None, terminal: Terminal) -> None:
     """Tell the decision of a published run to every address that was not told of it yet.
 

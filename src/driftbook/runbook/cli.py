@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -233,7 +234,7 @@ def promote_command(
     """
     from driftbook.store import gate, registry
 
-    with project.hold_artifacts(terminal.say):
+    with _hold(project, terminal):
         passed = (
             gate.force_promotion(project.artifacts, version, why)
             if force
@@ -258,7 +259,7 @@ def rollback_command(project: Project, terminal: Terminal, version: str | None, 
     """Make an earlier champion the champion again."""
     from driftbook.store import registry
 
-    with project.hold_artifacts(terminal.say):
+    with _hold(project, terminal):
         line = registry.roll_back(project.artifacts / paths.MODELS, version, why)
     _finish_move(project, line, terminal)
 
@@ -286,7 +287,7 @@ def acknowledge_command(
     from driftbook.store import acknowledging
 
     act = acknowledging.withdraw_acknowledgement if undo else acknowledging.acknowledge_column
-    with project.hold_artifacts(terminal.say):
+    with _hold(project, terminal):
         line = act(project.artifacts, column, why)
     found = {**line, "next": f"driftbook run --from drift{project.options}"}
     terminal.print_result(found, summary.write_acknowledgement_lines)
@@ -323,7 +324,7 @@ def report_command(project: Project, terminal: Terminal) -> None:
     skip_iri_grammar()
     from driftbook.site.render import render_site
 
-    with project.hold_artifacts(terminal.say), terminal.step("pages"):
+    with _hold(project, terminal), terminal.step("pages"):
         page = render_site(project.artifacts, options=project.options)
     terminal.print_result({"page": str(page)}, lambda found: [found["page"]])
 
@@ -370,7 +371,7 @@ def track_command(project: Project, run_id: str, terminal: Terminal) -> None:
     from driftbook.store import mlflow
 
     mlflow.require_mlflow()
-    with project.hold_artifacts(terminal.say), terminal.step("tracking"):
+    with _hold(project, terminal), terminal.step("tracking"):
         sent = mlflow.track_run(project.artifacts, project.settings, run_id)
     if sent.problem is not None:
         raise DriftbookError(sent.tell(project.options))
@@ -397,6 +398,26 @@ def verify_command(project: Project, terminal: Terminal) -> None:
         raise DriftbookError(f"{len(problems)} problem(s) in {project.artifacts}; run it again")
 
 
+@contextmanager
+def _hold(project: Project, terminal: Terminal) -> Iterator[None]:
+    """Hold the artifacts folder; once it is free, tell what a killed run could not."""
+    with _telling_due(project, terminal), project.hold_artifacts(terminal.say):
+        yield
+
+
+@contextmanager
+def _telling_due(project: Project, terminal: Terminal) -> Iterator[None]:
+    """Tell what a killed run could not, whatever else a command comes to."""
+    try:
+        yield
+    finally:
+        # Who interrupts a command waits for no server.
+        if isinstance(sys.exception(), DriftbookError | None) and project.list_due_alerts():
+            from driftbook.runbook import alerts
+
+            alerts.send_due_alerts(project, terminal)
+
+
 def _perform(
     project: Project, job: flow.RunbookJob, terminal: Terminal, how: Mapping[str, Any]
 ) -> flow.FinishedJob:
@@ -408,7 +429,8 @@ def _perform(
             from driftbook.store import mlflow
 
             mlflow.require_mlflow()
-        done = flow.perform_job(project, job, terminal, **how)
+        with _telling_due(project, terminal):
+            done = flow.perform_job(project, job, terminal, **how)
         if job.tracked:
             with terminal.step("tracking"):
                 sent = mlflow.track_run(project.artifacts, project.settings, done.run_id)

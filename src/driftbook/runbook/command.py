@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -13,6 +14,7 @@ from typing import Any, NoReturn, cast
 import click
 
 from driftbook.errors import DriftbookError
+from driftbook.runbook.memory import explain_cause
 
 SECTIONS = {
     "Begin": ("new",),
@@ -22,6 +24,11 @@ SECTIONS = {
     "Read and check": ("report", "lab", "open", "track", "verify"),
 }
 INTERRUPTED = 130
+# A write that fails does not say of which file.
+_FAULTS_OF_THE_MACHINE = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE,
+    errno.ENFILE, errno.EAGAIN,
+}  # fmt: skip
 # jsonschema, which nbformat imports, compiles a grammar of IRIs where this optional package is
 # installed (with JupyterLab): 2.7 CPU seconds of some 30 of a whole run, and no notebook has one.
 IRI_GRAMMAR = "rfc3987_syntax"
@@ -70,14 +77,30 @@ def report_errors_in_one_line() -> Iterator[None]:
     except click.UsageError as error:
         hint = f" (see '{error.ctx.command_path} --help')" if error.ctx else ""
         _end(f"{error.format_message().rstrip('.')}{hint}", error.exit_code)
-    except OSError as error:
-        if is_debugging() or isinstance(error, BrokenPipeError) or error.filename is None:
+    except (OSError, MemoryError, RuntimeError, ImportError) as error:
+        told = _describe_fault(error)
+        if is_debugging() or told is None:
             raise
-        _end(f"{error.filename}: {error.strerror}; free the place or choose another", 1)
+        _end(told, 1)
     except KeyboardInterrupt:
         # What was being waited for is dropped on purpose; Python would say so below the message.
         warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
         _end("stopped; the next command finishes or drops what was half done", INTERRUPTED)
+
+
+def _describe_fault(error: Exception) -> str | None:
+    """Return what to tell where the machine is at fault; None where it is not."""
+    if not isinstance(error, OSError):
+        # Threads and libraries that find no room have errors of their own.
+        cause = f"{type(error).__name__}: {error}"
+        told = explain_cause(cause)
+        return None if told == cause else told
+    if isinstance(error, BrokenPipeError):
+        return None
+    if error.filename is None and error.errno not in _FAULTS_OF_THE_MACHINE:
+        return None
+    place = f"{error.filename}: " if error.filename else ""
+    return f"{place}{error.strerror}; free the place or choose another"
 
 
 @contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -90,12 +90,17 @@ def perform_job(
         notebooks.check_parameters(chosen, job.fill_parameters(project))
         for notebook in own:
             notebooks.read_parameters(notebook)
+        if job.kind == "backtest":
+            kernel.connect()  # while it starts, others may have the folder
         made = not project.artifacts.exists()
-        with project.hold_artifacts(terminal.say, create=True):
+        with ExitStack() as held:
+            held.enter_context(project.hold_artifacts(terminal.say, create=True))
             # Another first run may have published here since; nothing of it is this one's.
             new = made and not (project.artifacts / paths.MANIFEST).exists()
             with _published(project, job, new) as staged:
                 window = _carry_over(project, job, staged, kernel, terminal)
+                if job.kind == "backtest":  # it has all it needs, and computes for minutes
+                    held.close()
                 notebooks.execute_notebooks(
                     chosen,
                     job.fill_parameters(project, staged.run_id, window),
@@ -106,12 +111,16 @@ def perform_job(
                     cell_timeout_s=cell_timeout,
                     own=own,
                 )
-                if job.kind == "run":
+                if job.kind == "backtest":
+                    held.enter_context(project.hold_artifacts(terminal.say, wait=True))
+                    _tell_moved(project, staged, terminal)
+                else:
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
+                    alerts.note_due_alert(project, staged.folder)
             page, broken = _render(project, terminal) if render else (None, None)
     # Not before the folder is free: a slow server keeps no other command waiting.
     if job.kind == "run":
-        alerts.send_alerts(project, staged.run_id, page, terminal)
+        alerts.send_due_alerts(project, terminal, page)
     if broken is not None:
         raise broken
     return FinishedJob(staged.run_id, page, perf_counter() - started)
@@ -137,15 +146,30 @@ def _published(project: Project, job: RunbookJob, new: bool) -> Iterator[StagedR
     staged = transaction.stage_run(
         project.settings, project.artifacts, job.window, job.notes, job.kind
     )
+    with transaction.keep_staged(staged):
+        try:
+            yield staged
+            transaction.commit_run(staged, project.artifacts)
+        except BaseException as error:
+            transaction.drop_run(staged)
+            if new and isinstance(error, UsageError):  # wrong use: nothing was written
+                shutil.rmtree(project.artifacts, ignore_errors=True)
+            raise
     try:
-        yield staged
-        transaction.commit_run(staged, project.artifacts)
-    except BaseException as error:
-        transaction.drop_run(staged)
-        if new and isinstance(error, UsageError):  # wrong use: nothing was written
-            shutil.rmtree(project.artifacts, ignore_errors=True)
+        transaction.publish_run(project.artifacts, staged.run_id)
+    except transaction.UnpublishedError:
+        transaction.withdraw_run(project.artifacts, staged.run_id)
         raise
-    transaction.publish_run(project.artifacts, staged.run_id)
+
+
+def _tell_moved(project: Project, staged: StagedRun, terminal: Terminal) -> None:
+    """Say so where the champion is another than the one that a backtest began with."""
+    from driftbook.store import files, registry
+
+    began = files.read_json_object(staged.folder / paths.RUN_NOTE)["champion"]
+    champion = registry.read_index(project.artifacts / paths.MODELS).aliases["champion"]
+    if began is not None and champion != began:
+        terminal.say(render_words("champion_moved.j2", began=began, champion=champion))
 
 
 def _carry_over(

@@ -7,9 +7,8 @@ import os
 import queue
 import signal
 import subprocess
-import tempfile
 from collections.abc import Awaitable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -20,10 +19,14 @@ from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import ensure_event_loop
 
 from driftbook.errors import DriftbookError
+from driftbook.runbook import memory
+from driftbook.store import temporary
 
 T = TypeVar("T")
 
 EXTENSION = "driftbook.runbook.kernel_extension"
+# Waits for the end of the command, however it ends: its end of the pipe is closed then.
+_GUARD = 'read -r _; kill -s KILL -- "-$1"'
 
 
 class KernelError(DriftbookError):
@@ -39,13 +42,14 @@ class WarmKernel:
 
     def __init__(self, folder: Path, start_timeout_s: float = 120.0) -> None:
         self.start_timeout_s = start_timeout_s
-        self._scratch = tempfile.TemporaryDirectory(prefix="driftbook-kernel-")
+        self._held = ExitStack()
+        scratch = self._held.enter_context(temporary.hold_temporary_folder("driftbook-kernel-"))
         self._client: AsyncKernelClient | None = None
         self._stopped = False
         self.manager = AsyncKernelManager(
             # No folders: the running interpreter, whatever kernels the user has installed.
             kernel_spec_manager=KernelSpecManager(kernel_dirs=[]),
-            connection_file=str(Path(self._scratch.name) / "connection.json"),
+            connection_file=str(scratch / "connection.json"),
         )
         start = self.manager.start_kernel(
             cwd=str(folder),
@@ -59,6 +63,17 @@ class WarmKernel:
             ],
         )
         _wait(start)
+        group: int = getattr(self.manager.provisioner, "pgid")  # noqa: B009 - of local kernels alone
+        # A notebook may be deep in native code, where no thread of the kernel's own notices that
+        # the command is gone; and its servers and pools have to end as well.
+        self._guard = subprocess.Popen(
+            ["/bin/sh", "-c", _GUARD, "sh", str(group)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        self._memory = memory.MemoryWatch(group, memory.read_memory_limit())
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +107,7 @@ class WarmKernel:
             except RuntimeError as error:
                 client.stop_channels()
                 cause = self.obituary() or f"no answer after {self.start_timeout_s:.0f} s"
-                raise KernelError(f"the kernel did not start: {cause}; try 'make sync'") from error
+                raise KernelError(memory.explain_start(cause)) from error
             self._client = client
         return self._client
 
@@ -111,7 +126,7 @@ class WarmKernel:
             known = {kind.__name__: kind for kind in DriftbookError.__subclasses__()}
             if name in known:
                 raise known[name](message)
-            raise DriftbookError(f"{name}: {message}")
+            raise DriftbookError(memory.explain_cause(f"{name}: {message}"))
 
     def forget(self) -> None:
         """Empty the kernel's namespace, so that the next notebook starts as if alone.
@@ -137,6 +152,8 @@ class WarmKernel:
         status = getattr(getattr(self.manager.provisioner, "process", None), "returncode", None)
         if status is None:
             return "" if self.pid else "the kernel has ended"
+        if self._memory.starved:
+            return memory.explain_cause("the kernel asked in vain (MemoryError)")
         if status == -signal.SIGKILL:
             return "the kernel was killed (SIGKILL), often because memory ran out"
         if status < 0:
@@ -152,6 +169,7 @@ class WarmKernel:
         if self._stopped:
             return
         self._stopped = True
+        self._memory.stop()
         group = getattr(self.manager.provisioner, "pgid", None)
         try:
             _wait(_cancel_pending())
@@ -162,7 +180,9 @@ class WarmKernel:
             if group is not None and group != os.getpgrp():
                 with suppress(ProcessLookupError, PermissionError):
                     os.killpg(group, signal.SIGKILL)
-            self._scratch.cleanup()
+            self._guard.kill()
+            self._guard.communicate()
+            self._held.close()
 
 
 async def _cancel_pending() -> None:

@@ -25,16 +25,20 @@ _LINK = re.compile(r"\]\(\.\./(reports|notebooks)/")
 def copy_notebooks(project: Project, sources: Path) -> tuple[Path, list[str]]:
     """Return the folder of copies of the notebooks in ``sources``, and what to tell the user.
 
+    The owner's own (``runbook.notebooks``) are copied beside them.
+
     Copies lie under ``artifacts/scratch/notebooks`` and are about the project's settings and
     artifacts, wherever these are. A copy that its user has changed is never written over: where the
     notebook itself has changed since, today's lies beside it under another name.
 
     Raises:
-        UsageError: there is no notebook in ``sources``.
+        UsageError: there is no notebook in ``sources``, or one of the owner's cannot be read.
     """
     found = sorted(sources.glob("*.ipynb"))
     if not found:
         raise UsageError(f"no notebook in {sources}; run this from the project's folder")
+    here = sources.resolve()
+    found += (one for one in project.find_own_notebooks() if one.parent.resolve() != here)
     folder = project.artifacts / paths.SCRATCH / paths.NOTEBOOKS
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / _MADE

@@ -19,6 +19,7 @@ from papermill.execute import execute_notebook
 
 from driftbook.errors import DriftbookError, UsageError
 from driftbook.runbook.kernel import KernelError, WarmKernel
+from driftbook.runbook.memory import explain_cause
 from driftbook.runbook.terminal import Terminal
 
 HIDDEN = "remove-cell"  # the tag by which the pages leave a cell out of a page
@@ -90,6 +91,11 @@ def execute_notebooks(
                 ) from error
             except KernelError as error:
                 raise NotebookError(f"{notebook.name} could not start: {error}") from error
+            except OSError as error:
+                raise NotebookError(
+                    f"{notebook.name} could not be kept in {out_dir} ({error.strerror or error}); "
+                    "free the place and run again"
+                ) from error
     return [out_dir / notebook.name for notebook in given]
 
 
@@ -98,7 +104,7 @@ def _describe(notebook: Path, error: PapermillExecutionError) -> str:
     cell = f"cell [{error.exec_count or '?'}]" + (f" {label[1]}" if label else "")
     cause = " ".join(f"{error.ename}: {error.evalue}".split())
     shown = cause if len(cause) <= 400 else f"{cause[:399]}…"
-    return f"{notebook.name}, {cell}: {shown}"
+    return f"{notebook.name}, {cell}: {explain_cause(shown)}"
 
 
 def _unformatted(path: Path) -> str:

@@ -86,6 +86,10 @@ class Project:
                 )
         return [self.settings_file.parent / notebook for notebook in given]
 
+    def list_due_alerts(self) -> list[Path]:
+        """Return the notes of runs whose decision nobody has been told yet."""
+        return sorted((self.artifacts / paths.RUNS).glob(f"*/{paths.ALERT_DUE}"))
+
     def require_artifacts(self) -> Path:
         """Return the artifacts folder, which another command may be at work on.
 
@@ -97,17 +101,23 @@ class Project:
         return self.artifacts
 
     @contextmanager
-    def hold_artifacts(self, say: Callable[[str], None], create: bool = False) -> Iterator[None]:
+    def hold_artifacts(
+        self, say: Callable[[str], None], create: bool = False, wait: bool = False
+    ) -> Iterator[None]:
         """Hold the artifacts folder, once what a stopped command left there is put right.
 
-        Raises:
-            DriftbookError: there is no such folder, or another command is at work on it.
-        """
-        from driftbook.store import transaction
+        ``wait``: until another command that is at work on it has ended.
 
+        Raises:
+            DriftbookError: there is no such folder.
+            BusyError: another command is at work on it.
+        """
+        from driftbook.store import temporary, transaction
+
+        temporary.clear_temporary_folders()
         if not create:
             self.require_artifacts()
-        with transaction.lock_artifacts(self.artifacts):
+        with transaction.lock_artifacts(self.artifacts, say if wait else None):
             for message in transaction.recover_artifacts(self.artifacts):
                 say(message)
             yield

@@ -29,21 +29,24 @@ def check_resume(
     parts = _list_carried(first)
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / paths.MANIFEST)
     champion = registry.read_index(artifacts / paths.MODELS).aliases["champion"]
-    sections = ("data", "model", *parts)
-    pairs = {
-        "window": (before["data"].get("window"), data["window"]),
-        "data": (before["data"].get("sha256"), data["sha256"]),
-        "champion": (before["model_version"], champion),
-        **{f"{name} settings": (before["settings"].get(name), settings[name]) for name in sections},
-    }
-    changed = [name for name, (old, new) in pairs.items() if old != new]
-    if changed:
-        raise UsageError(
-            f"--from {first} needs what run {before['run_id']} published, but since then "
-            f"{' and '.join(changed)} changed; use --from drift"
-        )
+    for part in parts:
+        before = manifest.read_manifest_of_part(artifacts, part)
+        pairs = {
+            "window": (before["data"].get("window"), data["window"]),
+            "data": (before["data"].get("sha256"), data["sha256"]),
+            "champion": (before["model_version"], champion),
+            **{
+                f"{name} settings": (before["settings"].get(name), settings[name])
+                for name in ("data", "model", part)
+            },
+        }
+        changed = [name for name, (old, new) in pairs.items() if old != new]
+        if changed:
+            raise UsageError(
+                f"--from {first} needs what run {before['run_id']} published, but since then "
+                f"{' and '.join(changed)} changed; use --from drift"
+            )
 
 
 def find_accepted_since(artifacts: Path, first: str) -> list[str]:
@@ -59,13 +62,15 @@ def carry_published(artifacts: Path, first: str, folder: Path, run_id: str) -> N
     parts = _list_carried(first)
     if not parts:
         return
-    before = manifest.read_manifest(artifacts / paths.MANIFEST)
-    for path in before["files"]:
-        if path.partition("/")[0] in parts:
+    listed = manifest.read_manifest(artifacts / paths.MANIFEST)
+    made = {part: manifest.read_manifest_of_part(artifacts, part)["run_id"] for part in parts}
+    for path in listed["files"]:
+        part = path.partition("/")[0]
+        if part in parts:
             content = (artifacts / path).read_bytes()
             target = folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content.replace(before["run_id"].encode(), run_id.encode()))
+            target.write_bytes(content.replace(made[part].encode(), run_id.encode()))
 
 
 def _list_carried(first: str) -> list[str]:

@@ -7,7 +7,8 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+import shutil
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,18 +19,86 @@ PARTIAL = ".*.partial"
 
 def write_whole(path: Path, content: bytes | str) -> None:
     """Write a file so that a reader, or a crash, finds the old one or the new one, never a part."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = partial_path(path)
-    data = content.encode() if isinstance(content, str) else content
+    write_in_order({path: content})
+
+
+def write_in_order(contents: Mapping[Path, bytes | str]) -> None:
+    """Write files as :func:`write_whole` does, in their order, or none of them.
+
+    All are on the disk beside their places before the first takes its own, so that a disk that is
+    full leaves each as it was. Only a crash in between leaves the first without the last.
+    """
+    with prepare_files(contents) as place:
+        for number, path in enumerate(contents):
+            if number:  # no power cut may keep the next one without those before
+                sync_path(path.parent)
+            place(path)
+
+
+@contextmanager
+def prepare_files(contents: Mapping[Path, bytes | str | Path]) -> Iterator[Callable[[Path], None]]:
+    """Bring files to the disk beside their places; give what puts one of them into its own.
+
+    A content that is a path is copied from there. What was not put into its place is removed.
+
+    Raises:
+        OSError: the disk is full, or a folder cannot be written; it names the file.
+    """
+    partials: dict[Path, Path] = {}
+
+    def place(path: Path) -> None:
+        partials[path].replace(path)
+        del partials[path]
+
     try:
-        with partial.open("wb") as stream:
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+        for path, content in contents.items():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            partials[path] = partial_path(path)
+            try:
+                _fill(partials[path], content)
+            except OSError as error:
+                error.filename = str(path)  # a failed write does not say of which file
+                raise
+        yield place
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
+
+
+def _fill(path: Path, content: bytes | str | Path) -> None:
+    with path.open("wb") as stream:
+        if isinstance(content, Path):
+            with content.open("rb") as source:
+                shutil.copyfileobj(source, stream)
+        else:
+            stream.write(content.encode() if isinstance(content, str) else content)
+        stream.flush()
+        os.fsync(stream.fileno())
+
+
+@contextmanager
+def fill_folder(path: Path) -> Iterator[Path]:
+    """Give a folder's free name beside ``path`` to be filled and moved; what is left is removed."""
+    partial = partial_path(path)
+    try:
+        yield partial
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def sync_tree(folder: Path) -> None:
+    """Bring a folder to the disk, so that a rename never commits an empty one."""
+    for path in (folder, *folder.rglob("*")):
+        sync_path(path)
+
+
+def sync_path(path: Path) -> None:
+    """Bring a file, or the names in a folder, to the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def partial_path(path: Path) -> Path:

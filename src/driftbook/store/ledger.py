@@ -65,7 +65,16 @@ def read_ledger(models: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def append_ledger(
+@dataclass(frozen=True)
+class NextLine:
+    """A line to be added: its values, the ledger's text with it, and where that ends."""
+
+    line: dict[str, Any]
+    text: str
+    head: LedgerHead
+
+
+def compose_line(
     models: Path,
     event: str,
     old: str | None,
@@ -74,8 +83,8 @@ def append_ledger(
     evidence_sha256: str | None,
     forced: bool,
     about: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:
-    """Add a line and return it; the caller holds the registry's lock.
+) -> NextLine:
+    """Return the ledger's next line; the caller holds the registry's lock and writes it.
 
     ``about``: keys of this kind of event alone, such as the column of an acknowledgement.
 
@@ -98,8 +107,8 @@ def append_ledger(
         "previous_sha256": files.hash_bytes(before[-1].encode()) if before else "",
     }
     lines = [*before, json.dumps(line, sort_keys=True)]
-    files.write_whole(models / paths.LEDGER, "\n".join(lines) + "\n")
-    return line
+    head = LedgerHead(len(lines), files.hash_bytes(lines[-1].encode()))
+    return NextLine(line, "\n".join(lines) + "\n", head)
 
 
 def list_moves(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -25,8 +25,9 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
     """Return the manifest of the staged run in ``folder`` over what is published now.
 
     ``files`` holds path (relative to the artifacts folder) to ``sha256`` and ``bytes``; ``parts``
-    names for each top folder the run that made it. What the run did not write is carried over
-    from the manifest in force, and so is all that is about the decision where it makes none.
+    names for each top folder the run that made it; ``kept`` are the files of the run's own folder
+    that say what it began with. What the run did not write is carried over from the manifest in
+    force, and so is all that is about the decision where it makes none.
 
     Raises:
         DriftbookError: a required file is neither in this run nor published.
@@ -68,6 +69,11 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
             },
             **dict.fromkeys(written, run_id),
         },
+        "kept": {
+            name.as_posix(): _hash_file(folder / name)
+            for name in (paths.RUN_NOTE, paths.RUN_SETTINGS, paths.RUN_DATA)
+            if (folder / name).exists()
+        },
         "settings": Settings.load(folder / paths.RUN_SETTINGS).model_dump(mode="json"),
         "data": files.read_json_object(data) if data.exists() else before.get("data", {}),
         "code": describe_code(),
@@ -98,10 +104,13 @@ def hash_folder(folder: Path, name: Path) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith("."):
-            content = path.read_bytes()
-            entry = {"sha256": files.hash_bytes(content), "bytes": len(content)}
-            found[(name / path.relative_to(folder)).as_posix()] = entry
+            found[(name / path.relative_to(folder)).as_posix()] = _hash_file(path)
     return found
+
+
+def _hash_file(path: Path) -> dict[str, Any]:
+    content = path.read_bytes()
+    return {"sha256": files.hash_bytes(content), "bytes": len(content)}
 
 
 def find_unlisted(artifacts: Path, document: Mapping[str, Any]) -> list[Path]:
@@ -157,6 +166,20 @@ def read_manifest(path: Path) -> dict[str, Any]:
     ):
         raise DriftbookError(f"the manifest {path} is not complete; run `make run` again")
     return values
+
+
+def read_manifest_of_part(artifacts: Path, part: str) -> dict[str, Any]:
+    """Return the manifest of the run that filled a published folder, as it was then.
+
+    The one in force may be a backtest's, whose settings and data say nothing about other folders.
+
+    Raises:
+        DriftbookError: there is none, or it cannot be read.
+    """
+    document = read_manifest(artifacts / paths.MANIFEST)
+    made = str(document.get("parts", {}).get(part, document["run_id"]))
+    own = artifacts / paths.RUNS / made / paths.MANIFEST
+    return read_manifest(own) if own.exists() else document
 
 
 def describe_code() -> dict[str, Any]:

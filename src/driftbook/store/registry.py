@@ -137,6 +137,7 @@ def lock_registry(models: Path) -> Iterator[RegistryIndex]:
 def register_version(models: Path, known: RegistryIndex, partial: Path, version: str) -> None:
     """Give a filled folder the name of its version and register its hashes; the lock is held."""
     folder = models / version
+    files.sync_tree(partial)
     if folder.exists():  # left over from a run that stopped before it registered the version
         shutil.rmtree(folder)
     partial.replace(folder)
@@ -155,9 +156,11 @@ def adopt_versions(models: Path, staged: Path) -> list[str]:
         ]
         for version in added:
             read_verified_files(staged, version)
-            partial = files.partial_path(models / version)
-            shutil.copytree(staged / version, partial)
-            register_version(models, read_index(models), partial, version)
+            with files.fill_folder(models / version) as partial:
+                partial.mkdir()
+                for name in VERSION_FILES:
+                    shutil.copyfile(staged / version / name, partial / name)
+                register_version(models, read_index(models), partial, version)
     return added
 
 
@@ -242,9 +245,9 @@ def record_event(
     A stop between ledger and index is finished by settle, as one of a move.
     """
     now = known.resolve("champion")
-    line = ledger.append_ledger(models, event, now, now, why, evidence_sha256, False, about)
-    _write_index(models, replace(known, head=ledger.read_head(models)))
-    return line
+    added = ledger.compose_line(models, event, now, now, why, evidence_sha256, False, about)
+    _write_event(models, added, known)
+    return added.line
 
 
 def settle_promotion(models: Path) -> str | None:
@@ -255,7 +258,8 @@ def settle_promotion(models: Path) -> str | None:
         line = find_unsettled(models, known)
         if line is None:
             return None
-        _write_index(models, _with_champion(models, known, line["to"]))
+        settled = _with_champion(known, line["to"])
+        _write_index(models, replace(settled, head=ledger.read_head(models)))
     return f"finished the {ledger.name_event(line)} that had stopped half-way"
 
 
@@ -298,20 +302,33 @@ def _move_champion(
     evidence_sha256: str | None = None,
     forced: bool = False,
 ) -> dict[str, Any]:
-    """Write the ledger's line first, then the index: a stop in between is finished by settle."""
+    """Write that ``version`` is champion now, and return the ledger's line about it."""
     old = known.aliases.get("champion")
-    line = ledger.append_ledger(models, event, old, version, why, evidence_sha256, forced)
-    _write_index(models, _with_champion(models, known, version))
-    return line
+    added = ledger.compose_line(models, event, old, version, why, evidence_sha256, forced)
+    _write_event(models, added, _with_champion(known, version))
+    return added.line
 
 
-def _with_champion(models: Path, known: RegistryIndex, version: str) -> RegistryIndex:
+def _with_champion(known: RegistryIndex, version: str) -> RegistryIndex:
     challenger = known.aliases.get("challenger")
     aliases = {"champion": version, "challenger": None if challenger == version else challenger}
-    return replace(known, aliases=aliases, head=ledger.read_head(models))
+    return replace(known, aliases=aliases)
+
+
+def _write_event(models: Path, added: ledger.NextLine, known: RegistryIndex) -> None:
+    """Write the ledger first, then the index, or neither: a stop in between is finished by settle.
+
+    An event that fails must not take effect later, when somebody has long decided otherwise.
+    """
+    index = _format_index(replace(known, head=added.head))
+    files.write_in_order({models / paths.LEDGER: added.text, models / paths.INDEX: index})
 
 
 def _write_index(models: Path, known: RegistryIndex) -> None:
+    files.write_whole(models / paths.INDEX, _format_index(known))
+
+
+def _format_index(known: RegistryIndex) -> str:
     head = None if known.head is None else vars(known.head)
     values = {"versions": dict(known.versions), "aliases": dict(known.aliases), "ledger": head}
-    files.write_whole(models / paths.INDEX, files.format_json(values))
+    return files.format_json(values)

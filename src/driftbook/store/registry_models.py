@@ -52,9 +52,9 @@ def save_model(models: Path, model: Model, trusted: Sequence[str] = ()) -> str:
     """
     with registry.lock_registry(models) as known:
         if model.version not in known.versions:
-            partial = files.partial_path(models / model.version)
-            _write_model(partial, model, trusted)
-            registry.register_version(models, known, partial, model.version)
+            with files.fill_folder(models / model.version) as partial:
+                _write_model(partial, model, trusted)
+                registry.register_version(models, known, partial, model.version)
     return model.version
 
 

@@ -149,7 +149,10 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         except DriftbookError as error:
             problems.append(str(error))
             continue
-        made = known.get("parts")
+        made, kept = known.get("parts"), known.get("kept")
+        # An earlier release kept no hash of them.
+        for path, entry in kept.items() if isinstance(kept, dict) else ():
+            problems += _check_file(folder / path, f"{name}/{path}", entry)
         for path, entry in known["files"].items():
             part = path.partition("/")[0]
             if path.startswith(f"{name}/"):

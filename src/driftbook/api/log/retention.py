@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Generator, Iterator
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -16,37 +17,34 @@ if TYPE_CHECKING:
 
     from driftbook.settings import LogSettings
 
+ROWS_A_LOOK = 2_000
+
 
 def delete_old_predictions(
     engine: Engine, limits: LogSettings, now_ms: int | None = None, step: int = 500
-) -> int:
-    """Delete the oldest predictions, with their feedback, beyond the limits; return how many.
+) -> Iterator[int]:
+    """Delete the oldest predictions, with their feedback, beyond the limits; yield how many.
 
     ``max_age_days`` counts from the prediction's time, ``max_mb`` are megabytes of stored rows,
-    without the database's own overhead. Works in short transactions, so that writers never wait
-    long.
+    without the database's own overhead. Each step is one short statement or transaction: a caller
+    that rests between them leaves the database to those who answer.
 
     Raises:
         LogUnavailableError: the database cannot be reached or written.
     """
     now = time.time_ns() // 1_000_000 if now_ms is None else now_ms
-    deleted = 0
     try:
         if limits.max_age_days is not None:
             cutoff = first_id_at(now - round(limits.max_age_days * 86_400_000))
-            deleted += _delete_before(engine, cutoff, step)
+            yield from _delete_before(engine, cutoff, step)
         if limits.max_mb is not None:
-            cutoff_id = _size_cutoff(engine, limits.max_mb * 1e6)
-            deleted += _delete_before(engine, cutoff_id, step) if cutoff_id else 0
+            oldest = yield from _find_oldest_kept(engine, limits.max_mb * 1e6)
+            if oldest is not None:
+                yield from _delete_before(engine, oldest, step)
         if engine.dialect.name == "sqlite":
-            with engine.connect() as connection:
-                # Gives back a page a step; of the driver's calls only this takes all the steps.
-                cursor: Any = connection.connection.cursor()
-                cursor.executescript("PRAGMA incremental_vacuum(2000)")
-                cursor.close()
+            yield from _give_back_pages(engine)
     except SQLAlchemyError as error:
         raise log_unavailable(error) from error
-    return deleted
 
 
 def checkpoint_sqlite(engine: Engine, restart_pages: int = 16_384) -> None:
@@ -69,28 +67,47 @@ def checkpoint_sqlite(engine: Engine, restart_pages: int = 16_384) -> None:
         raise log_unavailable(error) from error
 
 
-def _size_cutoff(engine: Engine, max_bytes: float) -> str | None:
-    """Return the id of the oldest prediction that may stay; ``None`` where all may."""
-    size = sa.func.length(predictions_table.c.features) + 100
-    with engine.connect() as connection:
-        rows, total = connection.execute(sa.select(sa.func.count(), sa.func.sum(size))).one()
-        if not rows or total <= max_bytes:
-            return None
-        excess = min(int(rows) - 1, int(rows * (1 - max_bytes / float(total))) + 1)
-        ids = sa.select(predictions_table.c.id).order_by(predictions_table.c.id)
-        return connection.scalar(ids.offset(excess).limit(1))
+def _find_oldest_kept(engine: Engine, max_bytes: float) -> Generator[int, None, str | None]:
+    """Return the oldest prediction that may stay, from the newest back; ``None`` where all may."""
+    known, oldest, room = predictions_table.c, None, max_bytes
+    size = (sa.func.length(known.features) + 100).label("size")
+    while True:
+        newest = sa.select(known.id, size).order_by(known.id.desc()).limit(ROWS_A_LOOK)
+        part = (newest if oldest is None else newest.where(known.id < oldest)).subquery()
+        counted = sa.select(sa.func.min(part.c.id), sa.func.sum(part.c.size))
+        with engine.connect() as connection:
+            first, total = connection.execute(counted).one()
+            if first is None:
+                return None
+            if total > room:
+                up_to = sa.func.sum(part.c.size).over(order_by=part.c.id.desc()).label("up_to")
+                sums = sa.select(part.c.id, up_to).subquery()
+                fits = sa.select(sa.func.min(sums.c.id)).where(sums.c.up_to <= room)
+                last = sa.select(sa.func.max(part.c.id))  # the newest stays, whatever its size
+                return str(connection.scalar(fits) or oldest or connection.scalar(last))
+        oldest, room = str(first), room - float(total)
+        yield 0
 
 
-def _delete_before(engine: Engine, cutoff: str, step: int) -> int:
-    deleted = 0
-    oldest = sa.select(predictions_table.c.id).where(predictions_table.c.id < cutoff)
+def _delete_before(engine: Engine, cutoff: str, step: int) -> Iterator[int]:
+    predictions, feedback = predictions_table.c.id, feedback_table.c.prediction_id
+    some = sa.select(predictions).where(predictions < cutoff).order_by(predictions).limit(step)
     while True:
         with engine.begin() as connection:
-            ids = list(connection.scalars(oldest.order_by(predictions_table.c.id).limit(step)))
-            if not ids:
-                return deleted
-            connection.execute(
-                sa.delete(feedback_table).where(feedback_table.c.prediction_id.in_(ids))
-            )
-            connection.execute(sa.delete(predictions_table).where(predictions_table.c.id.in_(ids)))
-        deleted += len(ids)
+            last = connection.scalar(sa.select(sa.func.max(some.subquery().c.id)))
+            if last is None:
+                return
+            connection.execute(sa.delete(feedback_table).where(feedback <= last))
+            done = connection.execute(sa.delete(predictions_table).where(predictions <= last))
+        yield done.rowcount
+
+
+def _give_back_pages(engine: Engine) -> Iterator[int]:
+    """Give free pages of SQLite's file back to the file system, few at a time and not all."""
+    for _ in range(20):
+        with engine.connect() as connection:
+            # Gives back a page a step; of the driver's calls only this takes all the steps.
+            cursor: Any = connection.connection.cursor()
+            cursor.executescript("PRAGMA incremental_vacuum(100)")
+            cursor.close()
+        yield 0

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 MAX_PENDING = 20_000
 CHECKPOINT_EVERY_S = 1.0
+# Between two steps of cleaning, which take about a millisecond.
+REST_S, RESTS_A_STEP = 0.1, 9.0
 
 _logger = logging.getLogger("driftbook.api")
 
@@ -230,12 +232,29 @@ class LogWriter:
             try:
                 await asyncio.to_thread(retention.checkpoint_sqlite, self._engine)
                 if time.monotonic() - cleaned >= self._limits.clean_every_s:
+                    await self._clean()
                     cleaned = time.monotonic()
-                    self.deleted += await asyncio.to_thread(
-                        retention.delete_old_predictions, self._engine, self._limits
-                    )
             except LogUnavailableError as error:
                 _logger.warning("the prediction log was not cleaned: %s", error)
+
+    async def _clean(self) -> None:
+        """Delete step by step, on the thread that writes: no answer ever waits for SQLite's lock.
+
+        Rests let answers go first, checkpoints meanwhile keep the write-ahead log small.
+        """
+        steps = retention.delete_old_predictions(self._engine, self._limits)
+        checked = time.monotonic()
+        while True:
+            began = time.monotonic()
+            deleted = await asyncio.wrap_future(self._thread.submit(next, steps, None))
+            if deleted is None:
+                return
+            self.deleted += deleted
+            rest_s = max(REST_S, RESTS_A_STEP * (time.monotonic() - began))
+            if time.monotonic() - checked >= CHECKPOINT_EVERY_S:
+                await asyncio.to_thread(retention.checkpoint_sqlite, self._engine)
+                checked = time.monotonic()
+            await asyncio.sleep(rest_s)
 
 
 def _settle(jobs: Sequence[_Job], results: Sequence[FeedbackResult | BaseException]) -> None:
