@@ -1,4 +1,4 @@
-"""The peers beside which drift is measured, each in an environment of its own: ``make bench-peers``.
+"""The peers that drift is measured beside, each in its own environment: ``make bench-peers``.
 
 A peer is a file of pinned versions, ``bench/peers/NAME.txt``; its environment is
 ``.venv-peers/NAME``. It counts once a stamp with the pins lies in it, which is written last; one

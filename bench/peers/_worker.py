@@ -27,7 +27,7 @@ import numpy as np
 os.environ.update(NML_DISABLE_USAGE_LOGGING="1", DO_NOT_TRACK="1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from _measuring import find_peak_mib, forget_peak, measure_call  # noqa: E402
+from _measuring import find_peak_mib, forget_peak, measure_call
 
 LEVELS = 30
 
@@ -94,7 +94,7 @@ def use_alibi_detect(reference: Rows, current: Rows) -> Detect:
     )
     first = reference.floats.shape[1]
     detector = drift.TabularDrift(
-        before, categories_per_feature={k: None for k in range(first, before.shape[1])}
+        before, categories_per_feature=dict.fromkeys(range(first, before.shape[1]))
     )
     return lambda: len(detector.predict(now)["data"]["p_val"])
 
@@ -136,13 +136,13 @@ def use_frouros(reference: Rows, current: Rows) -> Detect:
     """Return KS a column, and chi-square a column of codes; fitted beforehand."""
     detectors = importlib.import_module("frouros.detectors.data_drift")
     ready = []
-    for k in range(reference.floats.shape[1]):
-        ready.append((detectors.KSTest(), reference.floats[:, k], current.floats[:, k]))
-    for k in range(reference.codes.shape[1]):
-        ready.append((detectors.ChiSquareTest(), reference.codes[:, k], current.codes[:, k]))
-    for detector, before, _ in ready:
-        detector.fit(X=before)
-    return lambda: len([detector.compare(X=now)[0] for detector, _, now in ready])
+    kinds = (detectors.KSTest, detectors.ChiSquareTest)
+    for kind, sides in zip(kinds, zip(reference, current, strict=True), strict=True):
+        for before, now in zip(*(side.T for side in sides), strict=True):
+            detector = kind()
+            detector.fit(X=before)
+            ready.append((detector, now))
+    return lambda: len([detector.compare(X=now)[0] for detector, now in ready])
 
 
 CONTESTANTS: dict[str, Callable[[Rows, Rows], Detect]] = {
