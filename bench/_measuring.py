@@ -108,6 +108,16 @@ def forget_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def find_process_cpu_s(pid: int) -> float | None:
+    """Return the CPU seconds of another process so far; None where only the system knows them."""
+    stat = Path(f"/proc/{pid}/stat")
+    if not stat.is_file():
+        return None
+    # The name, in brackets, may hold spaces; user and system time are fields 14 and 15.
+    fields = stat.read_text(encoding="utf-8").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def describe_machine() -> dict[str, Any]:
     """Return processor, cores, memory in GiB, how busy it is, and the versions that matter."""
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1024**3
@@ -139,11 +149,12 @@ def report_bench(
 ) -> int:
     """Print tables, goals and machine, write them as JSON, and return 1 when a goal is missed.
 
-    ``about``: the benchmark's docstring, of which the first sentence is kept. ``tables``: rows by
+    ``about``: the benchmark's docstring, a title and how it is measured. ``tables``: rows by
     title, each a mapping; ``cpu_s``, ``wall_s`` and ``peak_mib`` are drawn over ``rows`` on the
     page where one of its first column has several. The file is ``artifacts/bench/NAME.json``.
     """
     machine, took = describe_machine(), Spent(_find_cpu_s(), time.perf_counter() - _STARTED)
+    title, _, method = (about or "").partition("\n\n")
     listed = {title: [dict(row) for row in rows] for title, rows in tables.items()}
     for title, rows in listed.items():
         print(f"\n{title}\n{format_table(rows)}")
@@ -161,7 +172,8 @@ def report_bench(
     )
     content = {
         "name": name,
-        "about": " ".join((about or "").partition("\n\n")[0].split()),
+        "about": " ".join(title.split()),
+        "method": " ".join(method.split()),
         "machine": machine,
         "took": took._asdict(),
         "tables": listed,

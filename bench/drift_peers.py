@@ -36,7 +36,7 @@ LEVELS = 30
 
 
 class Contestant:
-    """A worker that is ready: arrays are read, the reference's side is made, ``first`` warmed it."""
+    """A worker whose arrays are read and whose reference is made; its first turn warmed it."""
 
     def __init__(self, name: str, python: Path, folder: Path) -> None:
         self.name = name
