@@ -154,25 +154,26 @@ def report_bench(
     page where one of its first column has several. The file is ``artifacts/bench/NAME.json``.
     """
     machine, took = describe_machine(), Spent(_find_cpu_s(), time.perf_counter() - _STARTED)
-    title, _, method = (about or "").partition("\n\n")
+    summary, _, method = (about or "").partition("\n\n")
     listed = {title: [dict(row) for row in rows] for title, rows in tables.items()}
     for title, rows in listed.items():
         print(f"\n{title}\n{format_table(rows)}")
+    print()
     for goal in goals:
         word = {True: "met", False: "missed", None: "not measured"}[goal.met]
         side = "at least" if goal.at_least else "at most"
-        print(f"\n{goal.what}: {format_cell(goal.value)}, {side} {goal.bound:g} wanted: {word}")
+        print(f"{goal.what}: {format_cell(goal.value)}, {side} {goal.bound:g} wanted: {word}")
     for note in notes:
-        print(f"\n{note}")
+        print(note)
     packages = " ".join(f"{package} {one}" for package, one in machine["packages"].items())
     print(
-        f"\n{machine['cores']} cores ({machine['processor']}), load {machine['load']}, "
+        f"{machine['cores']} cores ({machine['processor']}), load {machine['load']}, "
         f"Python {machine['python']}, {packages}; all of it: {took.cpu_s:.1f} CPU s, "
         f"{took.wall_s:.1f} s"
     )
     content = {
         "name": name,
-        "about": " ".join(title.split()),
+        "about": " ".join(summary.split()),
         "method": " ".join(method.split()),
         "machine": machine,
         "took": took._asdict(),

@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,11 +97,14 @@ def write_rows(folder: Path, rows: int, floats: int, texts: int) -> None:
 
 
 @contextlib.contextmanager
-def start_contestants(folder: Path, texts: int, missing: list[str]) -> Iterator[list[Contestant]]:
+def start_contestants(
+    folder: Path, texts: int, skipped: Sequence[str], missing: list[str]
+) -> Iterator[list[Contestant]]:
     """Yield those who are there and ready; why the others are not is added to ``missing``."""
     pythons: dict[str, Path | None] = {OURS: Path(sys.executable)}
     pythons |= {STRINGS: Path(sys.executable)} if texts else {}
-    pythons |= {name: find_peer(name) for name in MODULES}
+    pythons |= {name: find_peer(name) for name in MODULES if name not in skipped}
+    missing += [f"{name} was left out by --skip" for name in skipped]
     ready: list[Contestant] = []
     try:
         for name, python in pythons.items():
@@ -119,15 +122,15 @@ def start_contestants(folder: Path, texts: int, missing: list[str]) -> Iterator[
 
 
 def measure_shape(
-    rows: int, floats: int, texts: int, repeats: int, missing: list[str]
+    options: argparse.Namespace, floats: int, texts: int, missing: list[str]
 ) -> list[dict[str, Any]]:
     """Return a row a contestant: medians, how many times ours they are, and memory."""
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as place:
-        write_rows(Path(place), rows, floats, texts)
-        with start_contestants(Path(place), texts, missing) as ready:
+        write_rows(Path(place), options.rows, floats, texts)
+        with start_contestants(Path(place), texts, options.skip, missing) as ready:
             quick = {one.name: one.detect for one in ready if one.first.cpu_s < LIMIT_S}
             turns = {one.name: [one.first] for one in ready}
-            turns |= take_turns(quick, repeats, LIMIT_S, warm=False)
+            turns |= take_turns(quick, options.repeats, LIMIT_S, warm=False)
     found = []
     for one in ready:
         if one.last["columns"] != floats + texts:
@@ -150,12 +153,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--skip", nargs="*", default=[], choices=list(MODULES))
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     tables, goals, missing = {}, [], list[str]()
     for floats, texts, bound in SHAPES:
         text = f", {texts} of them text" if texts else ""
         title = f"{options.rows:,} rows x {floats + texts} columns{text}"
-        tables[title] = measure_shape(options.rows, floats, texts, options.repeats, missing)
+        tables[title] = measure_shape(options, floats, texts, missing)
         times = [row["times_ours"] for row in tables[title] if row["contestant"].startswith(JUDGED)]
         goals.append(Goal(f"{title}: {JUDGED} over ours", times[0] if times else None, bound))
     return report_bench("drift_peers", __doc__, tables, goals, list(dict.fromkeys(missing)))
