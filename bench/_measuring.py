@@ -16,7 +16,7 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -143,20 +143,12 @@ def find_version(package: str) -> str | None:
 def report_bench(
     name: str,
     about: str | None,
-    tables: Mapping[str, Iterable[Row]],
+    tables: Mapping[str, Sequence[Row]],
     goals: Sequence[Goal] = (),
     notes: Sequence[str] = (),
 ) -> int:
-    """Print tables, goals and machine, write them as JSON, and return 1 when a goal is missed.
-
-    ``about``: the benchmark's docstring, a title and how it is measured. ``tables``: rows by
-    title, each a mapping; ``cpu_s``, ``wall_s`` and ``peak_mib`` are drawn over ``rows`` on the
-    page where one of its first column has several. The file is ``artifacts/bench/NAME.json``.
-    """
-    machine, took = describe_machine(), Spent(_find_cpu_s(), time.perf_counter() - _STARTED)
-    summary, _, method = (about or "").partition("\n\n")
-    listed = {title: [dict(row) for row in rows] for title, rows in tables.items()}
-    for title, rows in listed.items():
+    """Print tables, goals, notes and machine, write them, and return 1 when a goal is missed."""
+    for title, rows in tables.items():
         print(f"\n{title}\n{format_table(rows)}")
     print()
     for goal in goals:
@@ -165,26 +157,50 @@ def report_bench(
         print(f"{goal.what}: {format_cell(goal.value)}, {side} {goal.bound:g} wanted: {word}")
     for note in notes:
         print(note)
+    write_result(name, about, tables, goals, notes)
+    return int(any(goal.met is False for goal in goals))
+
+
+def write_result(
+    name: str,
+    about: str | None,
+    tables: Mapping[str, Any],
+    goals: Sequence[Goal] = (),
+    notes: Sequence[str] = (),
+) -> None:
+    """Print what machine this is, and write ``artifacts/bench/NAME.json`` for the page.
+
+    ``about``: the benchmark's docstring, a title and how it is measured. ``tables``: by title rows,
+    each a mapping, or a data frame; ``cpu_s``, ``wall_s`` and ``peak_mib`` are drawn over ``rows``
+    where one of the first column has several.
+    """
+    machine, took = describe_machine(), Spent(_find_cpu_s(), time.perf_counter() - _STARTED)
     packages = " ".join(f"{package} {one}" for package, one in machine["packages"].items())
     print(
         f"{machine['cores']} cores ({machine['processor']}), load {machine['load']}, "
         f"Python {machine['python']}, {packages}; all of it: {took.cpu_s:.1f} CPU s, "
         f"{took.wall_s:.1f} s"
     )
+    summary, _, method = (about or "").partition("\n\n")
     content = {
         "name": name,
         "about": " ".join(summary.split()),
         "method": " ".join(method.split()),
         "machine": machine,
         "took": took._asdict(),
-        "tables": listed,
+        "tables": {title: _list_rows(rows) for title, rows in tables.items()},
         "goals": [{**asdict(goal), "met": goal.met} for goal in goals],
         "notes": list(notes),
     }
     path = FOLDER / f"{name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(content, indent=1, default=float) + "\n", encoding="utf-8")
-    return int(any(goal.met is False for goal in goals))
+
+
+def _list_rows(rows: Any) -> list[dict[str, Any]]:
+    """Return rows as plain mappings; of a data frame, which has a method for it."""
+    found = rows.to_dict("records") if hasattr(rows, "to_dict") else rows
+    return [dict(row) for row in found]
 
 
 def format_table(rows: Sequence[Row]) -> str:

@@ -24,6 +24,8 @@ import _nannyml
 import numpy as np
 import pandas as pd
 
+from _measuring import write_result
+from _peers import set_up_peer
 from driftbook.data import synthetic
 from driftbook.data import windows as data
 from driftbook.model import scores
@@ -229,7 +231,7 @@ def main() -> int:
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     full = options.size == "full"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    python, blind = _nannyml.install(), pd.DataFrame()
+    python, blind = set_up_peer("nannyml"), pd.DataFrame()
     lines: list[dict[str, object]] = []
     estimators = ("logistic_regression", "hist_gradient_boosting")[: 1 + full]
     for estimator in estimators:
@@ -250,6 +252,7 @@ def main() -> int:
     for title, table in tables.items():
         table.to_csv(FOLDER / f"{title}.csv", index=False)
         print(f"\n{title}\n{table.round(4).to_string(index=False)}")
+    write_result("decision/label_free", __doc__, tables)
     ratio = tables["label_free_means"]["ratio"]
     return int(bool((ratio > AIM).any()))
 
