@@ -171,8 +171,8 @@ def write_result(
     """Print what machine this is, and write ``artifacts/bench/NAME.json`` for the page.
 
     ``about``: the benchmark's docstring, a title and how it is measured. ``tables``: by title rows,
-    each a mapping, or a data frame; ``cpu_s``, ``wall_s`` and ``peak_mib`` are drawn over ``rows``
-    where one of the first column has several.
+    each a mapping, or a data frame; ``cpu_s`` and ``peak_mib`` are drawn over ``rows`` where one of
+    the first column has several.
     """
     machine, took = describe_machine(), Spent(_find_cpu_s(), time.perf_counter() - _STARTED)
     packages = " ".join(f"{package} {one}" for package, one in machine["packages"].items())

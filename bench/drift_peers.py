@@ -30,7 +30,8 @@ from _peers import MODULES, explain_absence, find_peer
 WORKER = Path(__file__).parent / "peers" / "_worker.py"
 OURS, STRINGS, JUDGED = "driftbook", "driftbook, text as strings", "alibi-detect"
 LIMIT_S = 30.0
-# Columns of floats and of text, and how many times alibi-detect's seconds ours go into.
+ROWS = 1_000_000
+# Columns of floats and of text, and how many times ours alibi-detect's CPU seconds are meant to be.
 SHAPES = ((8, 0, 20.0), (30, 10, 10.0))
 LEVELS = 30
 
@@ -151,7 +152,7 @@ def measure_shape(
 def main() -> int:
     """Return 1 when a window is not as many times faster than alibi-detect as it is meant to be."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--rows", type=int, default=ROWS)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--skip", nargs="*", default=[], choices=list(MODULES))
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
@@ -161,7 +162,8 @@ def main() -> int:
         title = f"{options.rows:,} rows x {floats + texts} columns{text}"
         tables[title] = measure_shape(options, floats, texts, missing)
         times = [row["times_ours"] for row in tables[title] if row["contestant"].startswith(JUDGED)]
-        goals.append(Goal(f"{title}: {JUDGED} over ours", times[0] if times else None, bound))
+        if options.rows >= ROWS:  # of fewer rows what a column costs whatever its rows is most
+            goals.append(Goal(f"{title}: {JUDGED} over ours", times[0] if times else None, bound))
     return report_bench("drift_peers", __doc__, tables, goals, list(dict.fromkeys(missing)))
 
 

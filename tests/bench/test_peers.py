@@ -64,6 +64,7 @@ def test_without_peers_the_benchmark_names_each_and_judges_no_goal(
     monkeypatch.setattr(_peers, "HOME", tmp_path)
     monkeypatch.setattr(_measuring, "FOLDER", tmp_path)
     monkeypatch.setattr(drift_peers, "SHAPES", ((3, 2, 10.0),))
+    monkeypatch.setattr(drift_peers, "ROWS", 500)
     monkeypatch.setattr("sys.argv", ["drift_peers.py", "--rows", "500", "--repeats", "2"])
     assert drift_peers.main() == 0
     said = capsys.readouterr().out
