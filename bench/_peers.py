@@ -7,6 +7,7 @@ that failed is removed and its reason kept, so that a benchmark can name it.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sys
 from pathlib import Path
@@ -44,10 +45,14 @@ def explain_absence(name: str) -> str:
 
 def set_up_peer(name: str) -> Path | None:
     """Return the interpreter of a peer, made where there is none; None if it cannot be made."""
-    if python := find_peer(name):
-        return python
-    place, told = HOME / name, HOME / f"{name}.reason"
     HOME.mkdir(exist_ok=True)
+    with (HOME / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # two benchmarks may ask at once
+        return find_peer(name) or _try_to_make(name)
+
+
+def _try_to_make(name: str) -> Path | None:
+    place, told = HOME / name, HOME / f"{name}.reason"
     say(f"{name} into {place.relative_to(ROOT)} ...")
     try:
         _make(place, name)

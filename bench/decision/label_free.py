@@ -4,8 +4,8 @@ The champion learns from the first 20% of a stream; the rest is 24 windows, each
 target. A line gives the mean of |estimate − realised| over the realised score's own standard error
 (DeLong for the AUC, binomial for accuracy): 0.8 is what sampling alone leaves to a perfect
 estimate. ``delay_1`` also knows the labels of all earlier windows, which grade the methods. NannyML
-gets the same scores, fitted on the champion's holdout, and runs in an environment of its own,
-``.venv-nannyml``, which is made once. ``--size small`` takes every second window of five streams,
+gets the same scores, fitted on the champion's holdout, and runs in an environment of its own, which
+is made once. ``--size small`` takes every second window of five streams,
 ``full`` all windows of all streams, and a boosted champion too. Tables go to
 ``artifacts/bench/decision/`` as CSV.
 """
