@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
-	sync-alerts sync-quarto run-tracking test lint ruff mypy check bench lock clean
+	sync-alerts sync-quarto run-tracking test lint ruff mypy check bench bench-peers bench-page lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -91,14 +91,20 @@ check: lint test ## lint, types and tests
 bench: $(ON)dev ## benchmarks (PART=decision or one file's name; SIZE=small or full)
 	@.venv/bin/python bench/_run.py $(if $(PART),--part "$(PART)") $(if $(SIZE),--size "$(SIZE)") $(ARGS)
 
+bench-peers: $(ON)core ## other libraries to measure beside, each in an environment of its own
+	@.venv/bin/python bench/_peers.py
+
+bench-page: $(ON)core ## the page of the benchmarks' results again
+	@.venv/bin/python bench/_page.py
+
 lock: $(ON)core ## write requirements.lock again (UPGRADE=1: newest versions)
 	@uv pip compile pyproject.toml --quiet --all-extras --group bootstrap --universal \
 		--python-version 3.11 --generate-hashes --no-annotate --no-emit-index-url \
 		--no-emit-find-links --custom-compile-command "make lock" \
 		$(if $(UPGRADE),--upgrade) --output-file requirements.lock >/dev/null
 
-clean: ## remove .venv, caches and rendered pages; artifacts stay
-	@rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis reports/executed reports/html
+clean: ## remove .venv, peers, caches and rendered pages; artifacts stay
+	@rm -rf .venv .venv-peers build .mypy_cache .pytest_cache .ruff_cache .hypothesis reports/executed reports/html
 
 # A stamp a set-up level: a second run finds it newer than its inputs and does nothing.
 $(ON)core: pyproject.toml requirements.lock scripts/bootstrap.py

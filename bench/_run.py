@@ -1,5 +1,7 @@
 """Runs the benchmarks of ``make bench``, prints what each says, and fails where one of them does.
 
+What they share lies beside this file; the page of all results is written at the end.
+
 Those that count decisions run side by side, one a core; those that time work run alone.
 """
 
@@ -13,6 +15,8 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
+
+from _page import main as write_page
 
 HERE = Path(__file__).resolve().parent
 # Rates and errors of fixed seeds, whoever else keeps the machine busy.
@@ -32,7 +36,12 @@ def run_one(file: Path, words: list[str]) -> tuple[Path, int, str, float]:
     began = time.monotonic()
     done = subprocess.run(
         [sys.executable, str(file), *words],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        env={
+            **os.environ,
+            "OMP_NUM_THREADS": "1",
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONPATH": str(HERE),
+        },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -70,6 +79,7 @@ def main() -> int:
     spent = time.monotonic() - began
     cpu = sum(os.times()[2:4])
     print(f"{len(files)} benchmarks in {spent:.0f} s, {cpu:.0f} CPU seconds")
+    write_page()
     if missed:
         print(f"an aim is missed, or an error, in {', '.join(missed)}")
     return int(bool(missed))

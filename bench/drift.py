@@ -7,39 +7,30 @@ the other in one process, a plain script (``scipy.stats.ks_2samp`` and PSI on te
 window, comparison of the profiles), and ``assess`` without and with labels. ``assess all rows`` is
 ``assess`` where what needs rows takes all of them instead of a sample (``data.sample_rows``). Ten
 columns of text stand beside ``value_counts`` of pandas with SciPy's ``chi2_contingency``.
-alibi-detect's ``KSDrift`` is one more line where it is installed. CPU seconds say the same on a
-busy machine; ratios are medians of the turns' own.
+Other libraries stand beside them in ``drift_peers.py``.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib
-import importlib.util
-import json
-import platform
-import statistics
-import time
 from collections.abc import Callable
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from scipy import stats
 
+from _measuring import compare_turns, find_median, measure_call, report_bench, take_turns
 from driftbook import Settings, assess, train
 from driftbook.data.columns import Feature
 from driftbook.drift.profile import profile_reference, profile_values
 from driftbook.drift.reference import find_reference
 from driftbook.drift.report import compare_columns
 
-WRITTEN = Path("artifacts/bench/drift.json")
 PLAIN, PLAIN_TEXT = "SciPy and NumPy", "text: pandas and SciPy"
 TEXT = "text: profile and compare"
 COLUMNS = [f"x{k}" for k in range(8)]
-PACKAGES = ("numpy", "scipy", "pandas", "scikit-learn")
 
 
 def make_rows(rng: np.random.Generator, rows: int, moved: float) -> pd.DataFrame:
@@ -115,17 +106,7 @@ def find_parts(rows: int) -> dict[str, Callable[[], Any]]:
         PLAIN_TEXT: lambda: compare_text_plainly(words, new_words),
         TEXT: judge_text,
     }
-    if importlib.util.find_spec("alibi_detect"):
-        detector = importlib.import_module("alibi_detect.cd").KSDrift(reference[COLUMNS].to_numpy())
-        parts["alibi-detect"] = lambda: detector.predict(current.to_numpy())
     return parts
-
-
-def measure(work: Callable[[], Any]) -> tuple[float, float]:
-    """Return CPU and wall seconds of one call."""
-    cpu, wall = time.process_time(), time.perf_counter()
-    work()
-    return time.process_time() - cpu, time.perf_counter() - wall
 
 
 def main() -> int:
@@ -134,37 +115,17 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--repeats", type=int, default=5)
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
-    parts = find_parts(options.rows)
+    parts = {name: partial(measure_call, work) for name, work in find_parts(options.rows).items()}
     # The first turn makes the model's own side, which every later window finds.
-    turns = [
-        {name: measure(work) for name, work in parts.items()} for _ in range(options.repeats + 1)
-    ][1:]
-    found = {}
-    for name in parts:
-        beside = PLAIN_TEXT if name.startswith("text") else PLAIN
-        found[name] = {
-            "cpu_s": statistics.median(turn[name][0] for turn in turns),
-            "wall_s": statistics.median(turn[name][1] for turn in turns),
-            "plain_over_this_cpu": statistics.median(t[beside][0] / t[name][0] for t in turns),
-        }
-    print(f"{options.rows:,} x {len(COLUMNS)} floats; medians of {options.repeats}")
-    print(f"{'':<32}{'CPU s':>8}{'wall s':>8}{'times as fast as the plain way':>34}")
-    for name, one in found.items():
-        print(
-            f"{name:<32}{one['cpu_s']:>8.3f}{one['wall_s']:>8.3f}{one['plain_over_this_cpu']:>34.1f}"
-        )
-    WRITTEN.parent.mkdir(parents=True, exist_ok=True)
-    about = {
-        "rows": options.rows,
-        "columns": len(COLUMNS),
-        "repeats": options.repeats,
-        "machine": platform.machine(),
-        "python": platform.python_version(),
-        "packages": {name: version(name) for name in PACKAGES},
-        "parts": found,
-    }
-    WRITTEN.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
-    return 0
+    turns = take_turns(parts, options.repeats)
+    found = []
+    for name, taken in turns.items():
+        beside = turns[PLAIN_TEXT if name.startswith("text") else PLAIN]
+        times = compare_turns(beside, taken)
+        found.append({"part": name, **find_median(taken)._asdict(), "times_as_fast": times})
+    title = f"{options.rows:,} rows x {len(COLUMNS)} floats, and ten columns of text"
+    note = f"times_as_fast: as the plain way; medians of {options.repeats}"
+    return report_bench("drift", __doc__, {title: found}, notes=[note])
 
 
 if __name__ == "__main__":

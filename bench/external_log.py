@@ -14,37 +14,38 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from _measuring import Goal, Spent, compare_turns, find_median, report_bench, take_turns
+
 BOUND = 5.0
+HERE = str(Path(__file__).parent)
 MEASURE = """
-import json, resource, sys, time
-start = time.perf_counter()
+import json, sys
+sys.path.insert(0, {here!r})
+from _measuring import find_peak_mib, measure_call
 {work}
-used = resource.getrusage(resource.RUSAGE_SELF)
-print(json.dumps([time.perf_counter() - start, used.ru_utime + used.ru_stime - before,
-    used.ru_maxrss / 1024]))
+print(json.dumps([*measure_call(work), find_peak_mib()]))
 """
-CLOCK = "used = resource.getrusage(resource.RUSAGE_SELF); before = used.ru_utime + used.ru_stime"
-READ = f"""
+READ = """
 import pyarrow.parquet as pq
-start = time.perf_counter(); {CLOCK}
-pq.read_table(sys.argv[1])
+def work(): pq.read_table(sys.argv[1])
 """
-JUDGE = f"""
+JUDGE = """
 from driftbook import Settings, assess, train
 from driftbook.data.windows import load_dataset, split_at_window
-settings = Settings.parse({{"data": {{"source": sys.argv[1], "target": "label",
-    "timestamp": "time", "prediction": "score", "window": int(sys.argv[2]), "reference": 1}},
-    "model": {{"estimator": "external"}}}})
-start = time.perf_counter(); {CLOCK}
-data = load_dataset(settings)
-model = train(data.rows(data.windows[0]), settings)
-split = split_at_window(data, settings, None, data.windows[0].stop)
-assess(model, split.current, settings, split.history)
+settings = Settings.parse({"data": {"source": sys.argv[1], "target": "label",
+    "timestamp": "time", "prediction": "score", "window": int(sys.argv[2]), "reference": 1},
+    "model": {"estimator": "external"}})
+def work():
+    data = load_dataset(settings)
+    model = train(data.rows(data.windows[0]), settings)
+    split = split_at_window(data, settings, None, data.windows[0].stop)
+    assess(model, split.current, settings, split.history)
 """
 
 
@@ -59,13 +60,14 @@ def write_log(path: Path, rows: int) -> None:
     table.to_parquet(path, index=False)
 
 
-def measure(work: str, *words: str) -> list[float]:
-    """Return wall seconds, CPU seconds and the peak MiB of a fresh process that does ``work``."""
-    program = MEASURE.format(work=work)
+def measure(work: str, *words: str) -> tuple[Spent, float]:
+    """Return the seconds and the peak MiB of a fresh process that does ``work``."""
+    program = MEASURE.format(work=work, here=HERE)
     done = subprocess.run(
         [sys.executable, "-c", program, *words], capture_output=True, text=True, check=True
     )
-    return list(json.loads(done.stdout.splitlines()[-1]))
+    cpu, wall, peak = json.loads(done.stdout.splitlines()[-1])
+    return Spent(cpu, wall), peak
 
 
 def main() -> int:
@@ -77,19 +79,33 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="driftbook-bench-") as folder:
         path = Path(folder) / "log.parquet"
         write_log(path, options.rows)
-        turns = [
-            (measure(READ, str(path)), measure(JUDGE, str(path), str(options.rows // 2)))
-            for _ in range(options.repeats + 1)
-        ][1:]  # the first turn warms the disk's cache
-    print(f"{'':<10}{'wall s':>8}{'CPU s':>8}{'MiB':>8}   (medians of {options.repeats})")
-    names = ("reading", "judging")
-    medians = {n: [statistics.median(m) for m in zip(*(t[k] for t in turns), strict=True)]
-               for k, n in enumerate(names)}  # fmt: skip
-    for name, (wall, cpu, peak) in medians.items():
-        print(f"{name:<10}{wall:>8.2f}{cpu:>8.2f}{peak:>8.0f}")
-    ratios = [statistics.median(j[k] / r[k] for r, j in turns) for k in range(2)]
-    print(f"judging over reading: {ratios[0]:.1f} of wall, {ratios[1]:.1f} of CPU; bound {BOUND}")
-    return int(ratios[0] > BOUND)
+        programs = {
+            "reading": (READ, str(path)),
+            "judging": (JUDGE, str(path), str(options.rows // 2)),
+        }
+        peaks: dict[str, list[float]] = {name: [] for name in programs}
+
+        def start(name: str) -> Spent:
+            spent, peak = measure(*programs[name])
+            peaks[name].append(peak)
+            return spent
+
+        # The first turn warms the disk's cache.
+        turns = take_turns({name: partial(start, name) for name in programs}, options.repeats)
+    reading, judging = turns["reading"], turns["judging"]
+    found = [
+        {
+            "work": name,
+            **find_median(taken)._asdict(),
+            "peak_mib": statistics.median(peaks[name]),
+            "cpu_over_reading": compare_turns(taken, reading),
+        }
+        for name, taken in turns.items()
+    ]
+    wall = statistics.median(j.wall_s / r.wall_s for j, r in zip(judging, reading, strict=True))
+    goal = Goal("judging over reading, wall seconds", wall, BOUND, at_least=False)
+    title = f"a log of {options.rows:,} rows; medians of {options.repeats}"
+    return report_bench("external_log", __doc__, {title: found}, [goal])
 
 
 if __name__ == "__main__":

@@ -11,29 +11,31 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
 import shutil
-import statistics
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from _measuring import (
+    Goal,
+    Spent,
+    compare_turns,
+    find_median,
+    measure_call,
+    report_bench,
+    take_turns,
+)
 from driftbook.data import windows
 from driftbook.paths import STEPS
 from driftbook.runbook.project import Project, locate_project
 from driftbook.store import transaction
 
 BOUND = 1.25
-
-
-class Seconds(NamedTuple):
-    """What a command took."""
-
-    wall: float
-    cpu: float
+RUN = "driftbook run"
 
 
 def main() -> int:
@@ -48,26 +50,26 @@ def main() -> int:
         # The prepared data are there before either starts.
         windows.load_dataset(project.settings, base)
         base.mkdir(exist_ok=True)
-        seconds: dict[str, list[Seconds]] = {"script": [], "driftbook run": []}
-        for turn in range(options.repeats + 1):
-            for kind, measure in (("script", time_script), ("driftbook run", time_run)):
-                place = Path(scratch) / f"{kind}-{turn}".replace(" ", "-")
-                shutil.copytree(base, place)
-                taken = measure(Project(project.settings_file, place))
-                if turn:  # the first turn warms the disk's cache
-                    seconds[kind].append(taken)
-                shutil.rmtree(place)
-    return report(seconds)
+
+        def start(measure: Callable[[Project], Spent]) -> Spent:
+            place = Path(scratch) / "turn"
+            shutil.copytree(base, place)
+            taken = measure(Project(project.settings_file, place))
+            shutil.rmtree(place)
+            return taken
+
+        parts = {"script": partial(start, time_script), RUN: partial(start, time_run)}
+        return report(take_turns(parts, options.repeats))  # the first turn warms the disk's cache
 
 
-def time_run(project: Project) -> Seconds:
+def time_run(project: Project) -> Spent:
     """Return the seconds of ``driftbook run`` without rendering, start of Python included."""
     command = [sys.executable, "-m", "driftbook", "run", "--no-render", "--quiet"]
     where = ["--settings", str(project.settings_file), "--artifacts", str(project.artifacts)]
     return timed([*command, *where], project)
 
 
-def time_script(project: Project) -> Seconds:
+def time_script(project: Project) -> Spent:
     """Return the seconds of the same cells as one script, start of Python included."""
     staged = transaction.stage_run(project.settings, project.artifacts)
     parameters = {
@@ -94,31 +96,36 @@ def script_of(notebooks: Path, parameters: dict[str, Any]) -> str:
     return "\n\n".join(cells) + "\n"
 
 
-def timed(command: list[str], project: Project) -> Seconds:
+def timed(command: list[str], project: Project) -> Spent:
     """Return the seconds of a command that must succeed, and of all that it started."""
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    subprocess.run(
-        command,
-        cwd=project.notebooks,
-        env={**os.environ, "MPLBACKEND": "Agg"},
-        check=True,
-        stdout=subprocess.DEVNULL,
+    return measure_call(
+        lambda: subprocess.run(
+            command,
+            cwd=project.notebooks,
+            env={**os.environ, "MPLBACKEND": "Agg"},
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     )
-    wall, after = time.perf_counter() - started, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Seconds(wall, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
 
 
-def report(seconds: dict[str, list[Seconds]]) -> int:
+def report(turns: dict[str, list[Spent]]) -> int:
     """Print the medians and their ratios; return the exit code."""
-    medians = {}
-    for kind, taken in seconds.items():
-        medians[kind] = Seconds(*(statistics.median(one) for one in zip(*taken, strict=True)))
-        shown = " ".join(f"{one.wall:.2f}" for one in sorted(taken))
-        print(f"{kind:<16} median {medians[kind].wall:6.2f} s   of {shown}")
-        print(f"{'':<16} median {medians[kind].cpu:6.2f} CPU s")
-    wall, cpu = (a / b for a, b in zip(medians["driftbook run"], medians["script"], strict=True))
-    print(f"{'ratio':<16} {wall:13.2f}     bound {BOUND}; of CPU seconds {cpu:.2f}")
-    return 0 if wall <= BOUND else 1
+    script = turns["script"]
+    found = [
+        {
+            "work": kind,
+            **find_median(taken)._asdict(),
+            "least_wall_s": min(one.wall_s for one in taken),
+            "most_wall_s": max(one.wall_s for one in taken),
+            "cpu_over_script": compare_turns(taken, script),
+        }
+        for kind, taken in turns.items()
+    ]
+    ratio = find_median(turns[RUN]).wall_s / find_median(script).wall_s
+    goal = Goal("driftbook run over the script, wall seconds", ratio, BOUND, at_least=False)
+    title = f"notebooks 01 to 04; medians of {len(script)}"
+    return report_bench("run_overhead", __doc__, {title: found}, [goal])
 
 
 if __name__ == "__main__":

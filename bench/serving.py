@@ -31,6 +31,7 @@ import uvloop
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict, Field
 
+from _measuring import Goal, find_process_cpu_s, report_bench
 from driftbook.api.app import create_app
 from driftbook.api.output import json_logs
 from driftbook.api.server import listen_on, run_server
@@ -47,21 +48,26 @@ PREDICT = json.dumps({"features": ROW})
 
 @dataclass
 class Timing:
-    """The requests per second of each turn, and the seconds that every request took."""
+    """The requests per second of each turn, the seconds of every request, CPU of the server."""
 
     rates: list[float]
     seconds: list[float]
+    cpu_s: float | None = None
 
     def percentile_ms(self, share: float) -> float:
         """Return the milliseconds within which that share of the requests was answered."""
         ordered = sorted(self.seconds)
         return 1000 * ordered[int(len(ordered) * share)]
 
-    def line(self, name: str) -> str:
-        """Return one line of the report."""
-        p50, p99 = self.percentile_ms(0.5), self.percentile_ms(0.99)
-        rate = statistics.median(self.rates)
-        return f"{name:<28} {rate:8.0f}/s   p50 {p50:6.2f} ms   p99 {p99:6.2f} ms"
+    def row(self, name: str) -> dict[str, Any]:
+        """Return one row of the report."""
+        return {
+            "answers": name,
+            "per_second": statistics.median(self.rates),
+            "p50_ms": self.percentile_ms(0.5),
+            "p99_ms": self.percentile_ms(0.99),
+            "server_cpu_ms": self.cpu_s and 1000 * self.cpu_s / len(self.seconds),
+        }
 
 
 class Connection(asyncio.Protocol):
@@ -264,16 +270,20 @@ mlflow.sklearn.save_model(
         yield f"http://127.0.0.1:{port}/invocations", json.dumps({"dataframe_records": [record]})
 
 
-def in_turns(url: str, options: argparse.Namespace) -> dict[str, Timing]:
+def in_turns(url: str, pid: int, options: argparse.Namespace) -> dict[str, Timing]:
     """Return the timings of the application's three endpoints, which take turns."""
     names = ("constant", "predict", "scikit-learn")
     timings = {name: Timing([], []) for name in names}
     for turn in range(options.rounds + 1):
         for name in names:
+            before = find_process_cpu_s(pid)
             timing = load(f"{url}/{name}", PREDICT, options.seconds, options.connections)
+            after = find_process_cpu_s(pid)
             if turn:  # the first turn warms up
                 timings[name].rates += timing.rates
                 timings[name].seconds += timing.seconds
+                if before is not None and after is not None:
+                    timings[name].cpu_s = (timings[name].cpu_s or 0.0) + after - before
     return timings
 
 
@@ -311,12 +321,24 @@ def main() -> int:
         with process([sys.executable, __file__, "--serve", scratch]) as server:
             url = str(json.loads(server.stdout.readline())["url"]) if server.stdout else ""
             wait_for(f"{url}/ready")
-            timings = in_turns(url, options)
+            timings = in_turns(url, server.pid, options)
             swap = swap_seconds(url, folder / "models", other)
-        report(timings, swap)
-        beside(first, folder, options)
-        start_up(folder)
-    return 0 if ratio_of(timings) >= BOUND else 1
+        others, notes = beside(first, folder, options)
+        start = start_up(folder)
+    titles = {
+        "predict": "prediction, logged",
+        "constant": "constant",
+        "scikit-learn": "scikit-learn, not logged",
+    }
+    requests = [timings[name].row(title) for name, title in titles.items()] + others
+    p99, bound = (timings[name].percentile_ms(0.99) for name in ("predict", "constant"))
+    notes += [
+        f"p99 of predictions {p99:.2f} ms, of constants {bound:.2f} ms",
+        f"a promotion is taken up after {swap:.2f} s, 2 s wanted",
+        start,
+    ]
+    goal = Goal("predictions over constants, requests per second", ratio_of(timings), BOUND)
+    return report_bench("serving", __doc__, {"requests": requests}, [goal], notes)
 
 
 def ratio_of(timings: dict[str, Timing]) -> float:
@@ -325,27 +347,18 @@ def ratio_of(timings: dict[str, Timing]) -> float:
     return statistics.median(predicted / constant for predicted, constant in pairs)
 
 
-def report(timings: dict[str, Timing], swap: float) -> None:
-    """Print the timings of the application's endpoints."""
-    print(timings["predict"].line("prediction, logged"))
-    print(timings["constant"].line("constant"))
-    print(timings["scikit-learn"].line("scikit-learn, not logged"))
-    print(f"{'prediction / constant':<28} {ratio_of(timings):8.2f}     bound {BOUND}")
-    p99, bound = (timings[name].percentile_ms(0.99) for name in ("predict", "constant"))
-    met = "met" if p99 <= bound else "missed"
-    print(f"{'p99 of predictions':<28} {p99:8.2f} ms  bound {bound:.2f} ms, {met}")
-    print(f"{'promotion taken up after':<28} {swap:8.2f} s   bound 2 s")
-
-
-def beside(model: training.Model, folder: Path, options: argparse.Namespace) -> None:
-    """Print the timings of other servers, where they are installed."""
+def beside(
+    model: training.Model, folder: Path, options: argparse.Namespace
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """Return a row for each other server that is installed, and why the rest have none."""
     installed = {
         "MLServer": (shutil.which("mlserver"), mlserver),
         "mlflow models serve": (shutil.which("mlflow"), mlflow),
     }
+    rows, notes = list[dict[str, Any]](), list[str]()
     for name, (program, start) in installed.items():
         if program is None:
-            print(f"{name:<28} not installed")
+            notes.append(f"{name} is not installed")
             continue
         try:
             with start(model, folder) as (url, body):
@@ -355,14 +368,15 @@ def beside(model: training.Model, folder: Path, options: argparse.Namespace) -> 
                     for _ in range(options.rounds)
                 ]
         except (TimeoutError, subprocess.CalledProcessError) as error:
-            print(f"{name:<28} did not start: {error}")
+            notes.append(f"{name} did not start: {error}")
             continue
         rates = [rate for turn in turns for rate in turn.rates]
-        print(Timing(rates, [s for turn in turns for s in turn.seconds]).line(name))
+        rows.append(Timing(rates, [s for turn in turns for s in turn.seconds]).row(name))
+    return rows, notes
 
 
-def start_up(folder: Path) -> None:
-    """Print how long the server takes from the start of Python until it is ready."""
+def start_up(folder: Path) -> str:
+    """Return how long the server takes from the start of Python until it is ready."""
     settings = folder / "settings.yaml"
     settings.write_text(SETTINGS.to_yaml())
     command = [sys.executable, "-m", "driftbook", "serve", "--port", "0"]
@@ -374,7 +388,7 @@ def start_up(folder: Path) -> None:
         memory = Path(f"/proc/{server.pid}/status")
         resident = memory.read_text().partition("VmRSS:")[2].split()[:1] if memory.exists() else []
     shown = f", {int(resident[0]) / 1024:.0f} MB" if resident else ""
-    print(f"{'ready after':<28} {seconds:8.2f} s{shown}")
+    return f"a server is ready {seconds:.2f} s after its start{shown}"
 
 
 if __name__ == "__main__":

@@ -1,20 +1,14 @@
-"""NannyML in an environment of its own, ``.venv-nannyml``, made once; asked by files of rows."""
+"""NannyML, asked by files of rows: its environment is that of ``_peers``."""
 
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import pandas as pd
 
-ROOT = Path(__file__).resolve().parents[2]
-PEER_HOME = ROOT / ".venv-nannyml"
-# NannyML imports statsmodels and does not ask for it.
-PEER_PACKAGES = ["nannyml==0.13.1", "statsmodels"]
 # Run by the peer's own interpreter. ``rows``: ``window`` (-1 for the champion's holdout), outcome
 # ``y``, and what the champion predicts; ``{peer}`` makes NannyML's estimator of them.
 PROGRAM = """
@@ -35,30 +29,6 @@ for window, part in rows[rows["window"] >= 0].groupby("window"):
         found.append((window, metric, float(table[metric]["value"].iloc[0])))
 pd.DataFrame(found, columns=["window", "metric", "nannyml"]).to_parquet(sys.argv[2])
 """
-
-
-def install() -> Path | None:
-    """Return the interpreter that has NannyML, made where there is none; None if it cannot be."""
-    python = PEER_HOME / "bin" / "python"
-    ready = PEER_HOME / "ready"
-    if ready.is_file():
-        return python
-    print(f"installing {PEER_PACKAGES[0]} into {PEER_HOME.name}, once …", flush=True)
-    uv = shutil.which("uv") or shutil.which(str(ROOT / ".venv" / "bin" / "uv"))
-    make = [uv, "venv", "--quiet", "--clear"] if uv else [sys.executable, "-m", "venv"]
-    into = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip"]
-    steps = [
-        [*make, str(PEER_HOME)],
-        [*into, *(() if uv else ("install",)), "--quiet", *PEER_PACKAGES],
-        [str(python), "-c", "import nannyml"],
-    ]
-    for step in steps:
-        problem = _run([str(word) for word in step], timeout_s=1200.0)
-        if problem:
-            print(f"NannyML could not be installed ({problem}); ours stand alone")
-            return None
-    ready.touch()
-    return python
 
 
 def ask(

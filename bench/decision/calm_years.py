@@ -21,6 +21,7 @@ from false_alarms import draw
 from retrain import stream
 from scipy import stats
 
+from _measuring import write_result
 from driftbook.decision import alarms
 from driftbook.decision.alarms import Seen, Watch, trace_evidence
 from driftbook.decision.policy import assess
@@ -154,6 +155,7 @@ def main() -> int:
     print(
         f"\nwindows until a shift of one column is found\n{delays.round(2).to_string(index=False)}"
     )
+    write_result("decision/calm_years", __doc__, {"years": found, "delays": delays})
     over = 0
     for name, budget in BUDGETS.items():
         n = int(found["n"].sum())

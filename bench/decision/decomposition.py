@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import special
 
+from _measuring import write_result
 from driftbook.data import synthetic
 from driftbook.model.training import Model, train
 from driftbook.performance.causes import (
@@ -147,6 +148,7 @@ def main() -> int:
     parts = table[table["part"] != TOTAL_CHANGE]
     none = parts[parts["scenario"] == "none"]
     print(f"\nintervals of parts that cover 0 where nothing changed: {none['covers'].mean():.1%}")
+    write_result("decision/decomposition", __doc__, {"parts": table})
     return int(bool((parts["change"] - parts["truth"]).abs().max() > 0.02))
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from _measuring import write_result
 from driftbook.data import synthetic
 from driftbook.decision import policy
 from driftbook.drift import quality, reference, report
@@ -320,6 +321,7 @@ def main() -> int:
     print(f"  {'KS or PSI rule':<16}{np.average(alarms['ks_or_psi_rule'], weights=judged):6.2%}")
     over = over_budget(alarms)
     print("\n".join(over))
+    write_result("decision/false_alarms", __doc__, tables)
     return int(bool(over))
 
 

@@ -4,8 +4,8 @@ The champion learns from the first 20% of a stream; the rest is 24 windows, each
 target. A line gives the mean of |estimate − realised| over the realised score's own standard error
 (DeLong for the AUC, binomial for accuracy): 0.8 is what sampling alone leaves to a perfect
 estimate. ``delay_1`` also knows the labels of all earlier windows, which grade the methods. NannyML
-gets the same scores, fitted on the champion's holdout, and runs in an environment of its own,
-``.venv-nannyml``, which is made once. ``--size small`` takes every second window of five streams,
+gets the same scores, fitted on the champion's holdout, and runs in an environment of its own, which
+is made once. ``--size small`` takes every second window of five streams,
 ``full`` all windows of all streams, and a boosted champion too. Tables go to
 ``artifacts/bench/decision/`` as CSV.
 """
@@ -24,6 +24,8 @@ import _nannyml
 import numpy as np
 import pandas as pd
 
+from _measuring import write_result
+from _peers import set_up_peer
 from driftbook.data import synthetic
 from driftbook.data import windows as data
 from driftbook.model import scores
@@ -229,7 +231,7 @@ def main() -> int:
     options, _ = parser.parse_known_args()  # `make bench` gives all benchmarks the same words
     full = options.size == "full"
     FOLDER.mkdir(parents=True, exist_ok=True)
-    python, blind = _nannyml.install(), pd.DataFrame()
+    python, blind = set_up_peer("nannyml"), pd.DataFrame()
     lines: list[dict[str, object]] = []
     estimators = ("logistic_regression", "hist_gradient_boosting")[: 1 + full]
     for estimator in estimators:
@@ -250,6 +252,7 @@ def main() -> int:
     for title, table in tables.items():
         table.to_csv(FOLDER / f"{title}.csv", index=False)
         print(f"\n{title}\n{table.round(4).to_string(index=False)}")
+    write_result("decision/label_free", __doc__, tables)
     ratio = tables["label_free_means"]["ratio"]
     return int(bool((ratio > AIM).any()))
 

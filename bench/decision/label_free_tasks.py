@@ -17,6 +17,8 @@ import numpy as np
 import pandas as pd
 from label_free import FOLDER, SHARE, SHARED, WINDOWS, Stream
 
+from _measuring import write_result
+from _peers import set_up_peer
 from driftbook.data import windows as data
 from driftbook.data.targets import TaskName
 from driftbook.model.training import train
@@ -164,7 +166,7 @@ def main() -> int:
     parser.add_argument("--size", choices=("small", "full"), default="small")
     options, _ = parser.parse_known_args()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    python = _nannyml.install()
+    python = set_up_peer("nannyml")
     lines: list[dict[str, object]] = []
     full = options.size == "full"
     for estimator in ("linear", "hist_gradient_boosting")[: 1 + full]:
@@ -181,9 +183,11 @@ def main() -> int:
     grouped = table.groupby(["task", "estimator", "metric"], sort=False)
     means = grouped[["unchanged", "ours", "nannyml", "coverage"]].mean()
     means["ratio"] = means["ours"] / means["nannyml"]
-    for title, one in {"tasks": table, "tasks_means": means.reset_index()}.items():
+    tables = {"tasks": table, "tasks_means": means.reset_index()}
+    for title, one in tables.items():
         one.to_csv(FOLDER / f"label_free_{title}.csv", index=False)
         print(f"\nlabel_free_{title}\n{one.round(3).to_string(index=False)}")
+    write_result("decision/label_free_tasks", __doc__, tables)
     return int(bool((means["ratio"] > 1).any()))
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from _measuring import write_result
 from driftbook.backtest import replay
 from driftbook.backtest.hindsight import ANY_RECIPE
 from driftbook.backtest.timeline import Timeline
@@ -157,6 +158,8 @@ def main() -> int:
             ranking = rank(found, there)
             ranking.to_csv(FOLDER / f"retrain_ranking_{kind}.csv")
             print(f"\n{len(there)} {kind} streams, ranked, %\n{ranking.round(2).to_string()}")
+    shown = {"excess over hindsight, %": table.reset_index(), "prices": found}
+    write_result("decision/retrain", __doc__, shown)
     real = table.loc[[name for name in KINDS["real"] if name in table.index]]
     if real.empty:
         return 0

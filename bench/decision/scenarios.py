@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from _measuring import write_result
 from driftbook.data.synthetic import make_scenario
 from driftbook.decision.policy import assess
 from driftbook.model.training import train
@@ -82,6 +83,7 @@ def main() -> int:
     table = count_actions(100 if options.size == "full" else 20)
     table.to_csv(FOLDER / "scenarios.csv", index=False)
     print(f"\nactions by scenario\n{table.round(3).to_string(index=False)}")
+    write_result("decision/scenarios", __doc__, {"actions by scenario": table})
     return int(bool((table["right_or_pays"] < AIM).any()))
 
 

@@ -24,6 +24,29 @@ COLUMNS = {
     "arrow dictionary": pd.Series(
         pa.array([*WORDS, None]).dictionary_encode().to_pandas(), name="words"
     ),
+    "arrow text in chunks": pd.Series(
+        pd.arrays.ArrowExtensionArray(pa.chunked_array([pa.array(["b", None]), pa.array(["a"])]))
+    ),
+    "arrow dictionary kept": pd.Series(
+        pd.arrays.ArrowExtensionArray(pa.array([*WORDS, None]).dictionary_encode())
+    ),
+    "arrow dictionaries, each chunk its own": pd.Series(
+        pd.arrays.ArrowExtensionArray(
+            pa.chunked_array(
+                [
+                    pa.array(["b", "a", None]).dictionary_encode(),
+                    pa.array(["a"]).dictionary_encode(),
+                ]
+            )
+        )
+    ),
+    "as many as a byte counts": pd.Series(
+        pd.arrays.ArrowExtensionArray(
+            pa.DictionaryArray.from_arrays(
+                pa.array([*range(128), None], pa.int8()), [f"{k}" for k in range(128)]
+            )
+        )
+    ),
     "objects": pd.Series(["b", 3, 3.0, "3", None, np.nan, pd.NA, b"b", "b", 2.5], dtype=object),
     "decimals": pd.Series([decimal.Decimal("1.50"), decimal.Decimal("1.5"), None], dtype=object),
     "categories": pd.Series(["x", None, "y", "x"], dtype="category"),
@@ -67,3 +90,10 @@ def test_counts_of_text_are_those_of_a_loop(reference: list[str | None], now: li
     assert found.counts.tolist()[:-1] == [now.count(level) for level in bins.levels]
     assert found.counts[-1] == sum(one not in bins.levels for one in now)
     assert found.missing == 1
+
+
+def test_a_dictionary_may_hold_a_value_twice_and_a_missing_one() -> None:
+    coded = pa.DictionaryArray.from_arrays(pa.array([0, 1, 2, 3, None, 3]), ["a", None, "a", "b"])
+    values = pd.Series(pd.arrays.ArrowExtensionArray(pa.chunked_array([coded])))
+    assert count_levels(values, "categorical").to_dict() == {"a": 2, "b": 2}
+    assert code_levels(values, "categorical")[0].tolist() == [0, -1, 0, 1, -1, 1]

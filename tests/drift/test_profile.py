@@ -98,6 +98,28 @@ def test_statistics_of_added_chunks_are_those_of_the_whole() -> None:
     )
 
 
+def test_rows_of_several_batches_are_counted_as_each_row_alone() -> None:
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=600_000)
+    values[rng.random(len(values)) < 0.3] = 0.25
+    values[rng.integers(0, len(values), 90)] = np.repeat(
+        [np.nan, np.inf, -np.inf, 2 * LARGEST_NUMBER, -2 * LARGEST_NUMBER, LARGEST_NUMBER], 15
+    )
+    given_values = values.tobytes()
+    bins = find_bins(pd.Series(values[:50_000]), "numeric")
+    present = values[~np.isnan(values)]
+    present = np.where(np.abs(present) > LARGEST_NUMBER, np.sign(present) * np.inf, present)
+    cells = sum(np.searchsorted(bins.edges, present, side) for side in ("left", "right"))
+    for held in (values, np.repeat(values[:, None], 2, axis=1)[:, 0]):
+        found = profile_values(pd.Series(held, copy=False), bins)
+        assert np.array_equal(found.counts, np.bincount(cells, minlength=bins.cells))
+        assert found.missing == np.isnan(values).sum() > 0 == found.invalid
+        assert found.infinite == np.isinf(present).sum() > 50
+        assert found.high == LARGEST_NUMBER
+        assert found.low == present[np.isfinite(present)].min()
+    assert values.tobytes() == given_values  # the column itself is left as it was
+
+
 def test_profiles_on_other_bins_do_not_add() -> None:
     one, other = numeric([0.0, 1.0]), numeric([0.0, 1.5])
     with pytest.raises(DriftbookError, match="different bins"):
