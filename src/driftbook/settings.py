@@ -147,10 +147,11 @@ class DataSettings(Section):
     @field_validator("engine")
     @classmethod
     def _known_engine(cls, name: str) -> str:
-        if name != "local" and not re.fullmatch(r"(tcp|tls|ws|wss|ucx)://[^/\s@]+:\d+", name):
+        here = name in ("local", "spark://local")
+        if not here and not re.fullmatch(r"(tcp|tls|wss?|ucx|spark|sc)://[^/\s@]+:\d+", name):
             raise ValueError(
-                f"unknown engine {name!r}; write local, or the address of a Dask scheduler such "
-                "as tcp://127.0.0.1:8786"
+                f"unknown engine {name!r}; write local, the address of a Dask scheduler such as "
+                "tcp://127.0.0.1:8786, or of a Spark master such as spark://127.0.0.1:7077"
             )
         return name
 

@@ -116,6 +116,13 @@ def write_parts(rows: pd.DataFrame, folder: Path, sizes: list[int], group: int) 
     return folder
 
 
+def spoil_group(path: Path, group: int) -> None:
+    column = pq.ParquetFile(path).metadata.row_group(group).column(1)
+    with path.open("r+b") as opened:
+        opened.seek(column.dictionary_page_offset or column.data_page_offset)
+        opened.write(b"\xff" * 64)
+
+
 def test_threads_count_the_same_integers_as_a_frame(folder: Path, model: Model) -> None:
     known = count_plainly(model, in_memory(folder))
     found = count_streamed(model, settle(folder))
@@ -131,6 +138,26 @@ def test_a_cluster_counts_the_same_integers(folder: Path, model: Model, dask_clu
     here, there = load_dataset(settle(folder)), load_dataset(settle(folder, engine=dask_cluster))
     pd.testing.assert_frame_equal(here.frame, there.frame)
     assert here.fingerprint == there.fingerprint
+
+
+@pytest.mark.filterwarnings("ignore:PySpark does not yet fully support pandas")
+def test_spark_counts_the_same_integers(
+    table: pd.DataFrame, folder: Path, model: Model, tmp_path: Path
+) -> None:
+    pytest.importorskip("pyspark", reason="needs the extra `spark`")
+    if shutil.which("java") is None:
+        pytest.skip("Spark needs Java")
+    known = count_streamed(model, settle(folder))
+    spark = settle(folder, engine="spark://local")
+    assert list_integers(count_streamed(model, spark)) == list_integers(known)
+    here, there = load_dataset(settle(folder)), load_dataset(spark)
+    pd.testing.assert_frame_equal(here.frame, there.frame)
+    assert here.fingerprint == there.fingerprint
+    cut = write_parts(table, tmp_path / "cut", [ROWS], 20_000)
+    dataset = load_dataset(settle(cut, engine="spark://local"))
+    spoil_group(cut / "000.parquet", 9)
+    with pytest.raises(UsageError, match=r"000\.parquet \(row group 9\) cannot be read: .*mend"):
+        count_window(model, dataset, dataset.windows[-1])
 
 
 CUTS = {
@@ -398,12 +425,8 @@ def test_a_fragment_that_cannot_be_read_is_named(
     table: pd.DataFrame, model: Model, tmp_path: Path
 ) -> None:
     cut = write_parts(table, tmp_path / "cut", [ROWS], 20_000)
-    path = cut / "000.parquet"
     dataset = load_dataset(settle(cut))
-    group = pq.ParquetFile(path).metadata.row_group(9).column(1)
-    with path.open("r+b") as opened:
-        opened.seek(group.dictionary_page_offset or group.data_page_offset)
-        opened.write(b"\xff" * 64)
+    spoil_group(cut / "000.parquet", 9)
     with pytest.raises(UsageError, match=r"000\.parquet \(row group 9\) cannot be read: .*mend"):
         count_window(model, dataset, dataset.windows[-1])
 

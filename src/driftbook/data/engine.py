@@ -1,8 +1,8 @@
 """The engine: a pool of workers that maps a function over the parts of a data set.
 
 It is a ``concurrent.futures.Executor`` and nothing more: threads on one machine, or the workers of
-a Dask scheduler. Results add up exactly, so that neither their order nor a worker that dies, whose
-parts another one takes over, changes a number.
+a Dask scheduler or of Spark. Results add up exactly, so that neither their order nor a worker that
+dies, whose parts another one takes over, changes a number.
 """
 
 from __future__ import annotations
@@ -45,11 +45,17 @@ def open_executor(engine: str) -> Iterator[Executor]:
     """Yield the pool that ``data.engine`` names; it is left as it was found.
 
     Raises:
-        UsageError: the package ``distributed`` is missing, or no scheduler answers.
+        UsageError: the package of a cluster is missing, or nobody answers there.
     """
     if engine == LOCAL:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             yield pool
+        return
+    if engine.startswith(("spark://", "sc://")):
+        from driftbook.data.spark import SparkExecutor
+
+        with SparkExecutor(engine) as spark:
+            yield spark
         return
     try:
         from distributed import Client
