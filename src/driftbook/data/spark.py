@@ -53,10 +53,11 @@ class SparkExecutor(Executor):
         task = bytearray(pickle.dumps(call))
         frame = self._session.createDataFrame([(task,)], "task binary").coalesce(1)
         (row,) = frame.mapInArrow(_answer_batches, "answer binary").collect()
-        result, error = pickle.loads(row.answer)  # noqa: S301  this program's own, from its worker
+        answer: tuple[_ResultT, BaseException | None] = pickle.loads(row.answer)  # noqa: S301  ours
+        result, error = answer
         if error is not None:
             raise error
-        return result  # type: ignore[no-any-return]
+        return result
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """Give out no more jobs; those that run are waited for where ``wait`` says so.
@@ -84,12 +85,13 @@ def _open_session(address: str) -> SparkSession:
         if address == SPARK_HERE:  # its workers are to be this very Python
             os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     try:
-        return builder.getOrCreate()  # type: ignore[no-any-return]
+        session: SparkSession = builder.getOrCreate()
     except PySparkException as error:
         raise UsageError(
             f"data.engine {address!r} does not answer ({str(error).splitlines()[0]}); see that "
             "Java and the master are there, or set data.engine: local"
         ) from None
+    return session
 
 
 def _answer_batches(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
