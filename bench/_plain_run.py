@@ -140,7 +140,10 @@ def main(source: Path, window: str, out: Path) -> None:
 
     # 01: data and model
     told = reference[COLUMNS].describe(percentiles=[0.05, 0.5, 0.95]).T
-    told["missing"], told["distinct"] = reference[COLUMNS].isna().sum(), reference[COLUMNS].nunique()
+    told["missing"], told["distinct"] = (
+        reference[COLUMNS].isna().sum(),
+        reference[COLUMNS].nunique(),
+    )
     write("metrics/columns.csv", told.rename_axis("feature").reset_index())
     write("metrics/correlation.csv", reference[COLUMNS].corr().rename_axis("feature").reset_index())
     links = []
@@ -203,11 +206,16 @@ def main(source: Path, window: str, out: Path) -> None:
         start, stop = windows[name]
         now = frame.iloc[start:stop]
         report = pd.DataFrame(
-            [compare(column, before[column], now[column].to_numpy(dtype=float)) for column in COLUMNS]
+            [
+                compare(column, before[column], now[column].to_numpy(dtype=float))
+                for column in COLUMNS
+            ]
         )
         effects.append(report.assign(window=name))
     table = pd.concat(effects)
-    write("drift/effects_by_window.csv", table[["window", "feature", "effect", "spread", "n_current"]])
+    write(
+        "drift/effects_by_window.csv", table[["window", "feature", "effect", "spread", "n_current"]]
+    )
     rng, base = np.random.default_rng(0), brier_score_loss(y, p)
     few = holdout.iloc[np.sort(rng.choice(len(holdout), 4000, replace=False))]
     report["importance"] = [
@@ -218,7 +226,9 @@ def main(source: Path, window: str, out: Path) -> None:
     report["pvalue_adjusted"] = stats.false_discovery_control(report["ks_pvalue"])
     report["drift_flag"] = report["pvalue_adjusted"].lt(0.033) & report["effect"].abs().gt(0.055)
     write("drift/drift_report.csv", report.sort_values("effect", key=np.abs, ascending=False))
-    faults = pd.DataFrame({"feature": COLUMNS, "missing": current[COLUMNS].isna().mean().to_numpy()})
+    faults = pd.DataFrame(
+        {"feature": COLUMNS, "missing": current[COLUMNS].isna().mean().to_numpy()}
+    )
     faults["constant"] = current[COLUMNS].nunique().le(1).to_numpy()
     write("drift/quality.csv", faults[faults["constant"] | faults["missing"].gt(0.5)])
     shapes = []
@@ -238,7 +248,9 @@ def main(source: Path, window: str, out: Path) -> None:
         old = known[name]
         error = np.hypot(high - low, old[2] - old[1]) / 2
         change = value - old[0]
-        lines.append((name, "realised", value, low, high, *old, change, change - error, change + error))
+        lines.append(
+            (name, "realised", value, low, high, *old, change, change - error, change + error)
+        )
     # Without labels: the holdout's calibration, its rows weighed towards the window's.
     both = pd.concat([holdout[COLUMNS], current[COLUMNS]])
     is_new = np.repeat([0, 1], [len(holdout), len(current)])
