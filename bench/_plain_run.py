@@ -178,8 +178,8 @@ def main(source: Path, window: str, out: Path) -> None:
     known = {name: interval(name, y, p) for name in METRICS}
     summary = [(name, *values) for name, values in known.items()]
     counts = [("n_train", len(training), None, None), ("n_test", len(holdout), None, None)]
-    summary = pd.DataFrame([*summary, *counts], columns=["metric", "value", "ci_low", "ci_high"])
-    write("metrics/train_eval_summary.csv", summary)
+    shown = pd.DataFrame([*summary, *counts], columns=["metric", "value", "ci_low", "ci_high"])
+    write("metrics/train_eval_summary.csv", shown)
     tenth = pd.qcut(p, 10, duplicates="drop")
     groups = pd.DataFrame({"y": y, "p": p}).groupby(tenth, observed=True)
     bins = groups.agg(predicted=("p", "mean"), observed=("y", "mean"), n=("y", "size"))

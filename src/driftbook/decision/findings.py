@@ -231,15 +231,18 @@ def _look_at(
         earlier = None if earlier is None else _fill_gone(earlier, agreed)
         counts = counts.fill_gone(model, sorted(agreed))
     profiles, current = counts.predicted, model.keep_predicted(current)
-    drift = report.report_drift(model, current, settings, profiles, accepted=agreed)
     season = find_season(current, earlier, settings)
+    rows = counts.predicted_rows
+    current, history = sample_rows(current, history, settings.data.sample_rows)
+    enough = rows >= settings.policy.min_rows
+    scored = realised.score_if_complete(model, current) if enough else None
+    p = None if scored is None else scored.p
+    drift = report.report_drift(model, current, settings, profiles, None, agreed, p)
     side = None if season is None else SeasonSide(model, season)
     beside = None
     if side is not None and side.is_whole and {*profiles} == {*side.profiles}:
-        beside = report.report_drift(model, current, settings, profiles, side, agreed)
+        beside = report.report_drift(model, current, settings, profiles, side, agreed, p)
         drift = report.add_season(drift, beside)
-    rows = counts.predicted_rows
-    current, history = sample_rows(current, history, settings.data.sample_rows)
     few = WindowFindings(
         rows=rows,
         min_rows=settings.policy.min_rows,
@@ -259,7 +262,6 @@ def _look_at(
         # The numbers are shown; too few rows to judge flag nothing.
         drift = drift.assign(drift_flag=False, matters=False, alarm=False)
         return _Look(replace(few, drift=drift), current, history, None)
-    scored = realised.score_if_complete(model, current)
     performance = judge(model, current, settings, history, scored)
     seen = _sum_up(model, rows, profiles, drift, read_loss(model, scored, performance))
     if side is not None and beside is not None:
