@@ -12,7 +12,7 @@ from scipy import stats
 
 from driftbook.data import synthetic
 from driftbook.decision import alarms
-from driftbook.decision.alarms import Seen, Watch, find_alarms, judge_readings, trace_evidence
+from driftbook.decision.alarms import LOSS, Seen, Watch, find_alarms, judge_readings, trace_evidence
 from driftbook.decision.findings import see_window
 from driftbook.decision.policy import assess
 from driftbook.drift.readings import Reading
@@ -148,6 +148,19 @@ def _jsonable(value: object) -> object:
     if isinstance(value, list | tuple):
         return [_jsonable(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+@pytest.mark.parametrize("known", [600, 300, 20, 0])
+def test_a_window_is_seen_as_it_is_judged_however_many_labels_have_come(known: int) -> None:
+    frame = synthetic.make_scenario("concept", rows=4800, onset=2400)
+    model = train(frame.iloc[:2400], SETTINGS)
+    window = frame.iloc[4200:].reset_index(drop=True)
+    target = model.target
+    window[target] = window[target].astype(float).where(window.index < known)
+    history = frame.iloc[2400:4200]
+    seen = see_window(model, window, SETTINGS, history)
+    assert seen == assess(model, window, SETTINGS, history).seen
+    assert LOSS in seen.readings
 
 
 def test_many_small_changes_are_proven_that_no_single_window_proves() -> None:

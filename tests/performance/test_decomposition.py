@@ -532,3 +532,17 @@ def test_the_cause_is_said_where_performance_is_worse_and_nowhere_else() -> None
         assert [other for other in VERDICTS.values() if other in said] == [words]
     unsure = replace(found, performance=judged.assign(worse=False, verdict="can't tell yet"))
     assert "at most 0.2500" in reasons.phrase_reason("hold", unsure, None, Settings())
+
+
+def test_of_very_many_rows_without_a_label_a_sample_is_split(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, current = model_of("covariate", 0, 1200)
+    blind = current.drop(columns="target")
+    whole = causes.explain_change(model, blind, 30).set_index("part").loc[COVARIATE]
+    labelled = causes.explain_change(model, current, 30)
+    monkeypatch.setattr(causes, "MOST_ESTIMATED", len(current) // 2)
+    drawn = causes.explain_change(model, blind, 30).set_index("part").loc[COVARIATE]
+    assert (whole["n"], drawn["n"]) == (len(current), len(current) // 2)
+    assert 0 < abs(drawn["change"] - whole["change"]) < drawn["change_high"] - drawn["change"]
+    pd.testing.assert_frame_equal(causes.explain_change(model, current, 30), labelled)

@@ -426,3 +426,17 @@ def test_a_long_window_is_told_apart_by_every_kth_row() -> None:
         ),
         atol=1e-12,
     )
+
+
+def test_of_very_many_rows_a_sample_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, window = stream("covariate")
+    blind = window.drop(columns="target")
+    whole = counts(judged(model, blind))
+    monkeypatch.setattr(estimated, "MOST_ESTIMATED", 1200)
+    drawn = counts(judged(model, blind))
+    assert (whole["n"] == 2400).all() and (drawn["n"] == 1200).all()
+    half = (drawn["ci_high"] - drawn["ci_low"]) / 2
+    assert (half > (whole["ci_high"] - whole["ci_low"]) / 2).all()
+    apart = (drawn["value"] - whole["value"]).abs()
+    assert (apart > 0).all() and (apart < half).all()
+    pd.testing.assert_frame_equal(drawn, counts(judged(model, blind)))

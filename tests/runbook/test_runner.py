@@ -346,6 +346,10 @@ def ends(pid: int, within_s: float = 10.0) -> bool:
 
 
 class TestKernel:
+    def test_pytest_is_not_loaded_and_can_be(self, kernel: WarmKernel) -> None:
+        kernel.run_code("import sys; assert '_pytest' not in sys.modules, 'it was loaded'")
+        kernel.run_code("import pytest; pytest.approx(1.0)")
+
     def test_errors_of_code_keep_their_kind(self, kernel: WarmKernel) -> None:
         code = "from driftbook.settings import Settings; Settings.load('nowhere')"
         with pytest.raises(UsageError, match="settings file nowhere cannot be read"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -172,7 +172,8 @@ def examine_window(
     accepted; what is no feature of the model is left aside. ``counted``: of all rows of the window,
     where ``current`` is a sample of them.
     """
-    look = _look_at(model, current, settings, history, earlier, accepted, counted)
+    given = current, settings, history, earlier, accepted, counted
+    look = _look_at(model, *given, realised.judge_performance)
     found, current = look.found, look.current
     if found.too_few:
         return found
@@ -205,7 +206,8 @@ def see_window(
     counted: WindowCounts | None = None,
 ) -> Seen:
     """Return a window's evidence in a few numbers, as :func:`examine_window` would keep it."""
-    return _look_at(model, current, settings, history, earlier, accepted, counted).found.seen
+    given = current, settings, history, earlier, accepted, counted
+    return _look_at(model, *given, realised.judge_what_counts).found.seen
 
 
 def _look_at(
@@ -216,8 +218,9 @@ def _look_at(
     earlier: pd.DataFrame | None,
     accepted: Collection[str],
     counted: WindowCounts | None,
+    judge: Callable[..., pd.DataFrame],
 ) -> _Look:
-    """Return the quality, drift and performance of one window by itself."""
+    """Return the quality, drift and performance, as ``judge`` finds it, of one window by itself."""
     agreed = frozenset(accepted) & {*model.feature_names}
     counts = count_rows(model, current) if counted is None else counted
     quality = check_quality(model, current, settings, counts.profiles, agreed)
@@ -228,15 +231,18 @@ def _look_at(
         earlier = None if earlier is None else _fill_gone(earlier, agreed)
         counts = counts.fill_gone(model, sorted(agreed))
     profiles, current = counts.predicted, model.keep_predicted(current)
-    drift = report.report_drift(model, current, settings, profiles, accepted=agreed)
     season = find_season(current, earlier, settings)
+    rows = counts.predicted_rows
+    current, history = sample_rows(current, history, settings.data.sample_rows)
+    enough = rows >= settings.policy.min_rows
+    scored = realised.score_if_complete(model, current) if enough else None
+    p = None if scored is None else scored.p
+    drift = report.report_drift(model, current, settings, profiles, None, agreed, p)
     side = None if season is None else SeasonSide(model, season)
     beside = None
     if side is not None and side.is_whole and {*profiles} == {*side.profiles}:
-        beside = report.report_drift(model, current, settings, profiles, side, agreed)
+        beside = report.report_drift(model, current, settings, profiles, side, agreed, p)
         drift = report.add_season(drift, beside)
-    rows = counts.predicted_rows
-    current, history = sample_rows(current, history, settings.data.sample_rows)
     few = WindowFindings(
         rows=rows,
         min_rows=settings.policy.min_rows,
@@ -256,8 +262,7 @@ def _look_at(
         # The numbers are shown; too few rows to judge flag nothing.
         drift = drift.assign(drift_flag=False, matters=False, alarm=False)
         return _Look(replace(few, drift=drift), current, history, None)
-    scored = realised.score_if_complete(model, current)
-    performance = realised.judge_performance(model, current, settings, history, scored)
+    performance = judge(model, current, settings, history, scored)
     seen = _sum_up(model, rows, profiles, drift, read_loss(model, scored, performance))
     if side is not None and beside is not None:
         seen = _without_season(model, seen, side, beside)

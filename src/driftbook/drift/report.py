@@ -47,6 +47,7 @@ def report_drift(
     profiles: Mapping[str, ColumnProfile] | None = None,
     against: SeasonSide | None = None,
     accepted: Collection[str] = (),
+    predictions: Floats | None = None,
 ) -> pd.DataFrame:
     """Return a row for each feature of the model, then ``(prediction)`` and ``(joint)``.
 
@@ -62,7 +63,8 @@ def report_drift(
     impact of at least 0.02 (a convention of this project) by an importance beyond noise.
     ``against``: the same season of earlier years, where the window is compared with that instead.
     ``accepted``: columns whose change is known and agreed to: it is shown, matters no more, and
-    their pairs with others are left out of ``(joint)``.
+    their pairs with others are left out of ``(joint)``. ``predictions``: of the rows of
+    ``current``, where they are had already and no more rows than ``data.sample_rows``.
     ``season_effect`` and ``seasonal`` stay empty until :func:`add_season` fills them.
 
     Source: Holm (1979) with weights; those of the statistics stand beside each of them.
@@ -78,7 +80,7 @@ def report_drift(
         share, sure = shares.get(row["feature"], (math.nan, True))
         size = 1.0 if math.isnan(row["effect"]) else abs(row["effect"])
         row |= {"importance": share, "impact": share * size, "noted": sure}
-    rows += _prediction_rows(model, window, reference, settings.drift)
+    rows += _prediction_rows(model, window, reference, settings.drift, predictions)
     rows.append(_joint_row(model, window, reference, settings.drift, shares, accepted))
     report = _judged(rows, settings.drift)
     agreed = report["feature"].isin(accepted)
@@ -179,11 +181,13 @@ def _prediction_rows(
     window: pd.DataFrame,
     reference: ReferenceSide | SeasonSide,
     settings: DriftSettings,
+    predictions: Floats | None,
 ) -> list[dict[str, Any]]:
     """Return a row for each number of a prediction against that on the holdout."""
     changes = [ColumnChange("absent", len(model.holdout), 0)] * len(model.task.outputs)
     if not window.empty and set(model.input_names) <= set(window.columns):
-        changes = reference.compare_predictions(model.predict(window), settings)
+        p = model.predict(window) if predictions is None else predictions
+        changes = reference.compare_predictions(p, settings)
     return [
         {
             "feature": f"(prediction{name and ' '}{name})",

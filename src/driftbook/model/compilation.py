@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +71,8 @@ def list_seen_values(
     [[1.5, 1.5], ['a', 'b']]
     """
     found: list[list[float] | list[str] | None] = []
-    for feature, column in zip(features, zip(*rows, strict=True), strict=True):
-        values = {value for value in column if value is not None}
+    for place, feature in enumerate(features):
+        values = {row[place] for row in rows} - {None}
         if not values or feature.kind == "boolean":
             found.append(None)
         elif feature.kind == "categorical":
@@ -108,8 +107,11 @@ def to_wire_rows(frame: pd.DataFrame, features: Sequence[Feature]) -> list[list[
         if feature.kind == "categorical":
             columns.append([value or None for value in values])
         else:
-            sent = bool if feature.kind == "boolean" else float
-            columns.append([None if math.isnan(value) else sent(value) for value in values])
+            numbers = np.asarray(values, dtype=np.float64)
+            sent = numbers.astype(bool if feature.kind == "boolean" else float).tolist()
+            for gap in np.flatnonzero(np.isnan(numbers)).tolist():
+                sent[gap] = None
+            columns.append(sent)
     return [list(row) for row in zip(*columns, strict=True)]
 
 

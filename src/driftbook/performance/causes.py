@@ -22,12 +22,15 @@ import pandas as pd
 from scipy import optimize, special
 
 from driftbook.data.arrays import Floats
+from driftbook.data.sampling import draw_rows
 from driftbook.model import logistic, scores
+from driftbook.model.model_side import ModelSide, keep_while_model_lives
 from driftbook.model.tasks import BINARY, BinaryTask
 from driftbook.model.training import Model
 from driftbook.performance import realised
 from driftbook.performance.baseline import bend_inputs, find_baseline
 from driftbook.performance.causes_of_losses import split_losses
+from driftbook.performance.estimated import MOST_ESTIMATED
 from driftbook.performance.expected_loss import GradedRows, find_graded_rows
 from driftbook.performance.influence import (
     InfluencedNumber,
@@ -71,6 +74,11 @@ class ScoredSample:
     def most_half(self) -> float | None:
         """Return how wide a part may be that says something, where the loss is not Brier's."""
         return None if self.task.proper is self.task else self.task.even_loss
+
+    @cached_property
+    def rule(self) -> OutcomeRule:
+        """Return the rule that the outcomes follow, see :func:`fit_outcome_rule`."""
+        return fit_outcome_rule(self)
 
     def scored(self, p: Floats) -> ScoredSample:
         """Return the same rows with the scores of another fit."""
@@ -140,8 +148,8 @@ def explain_change(
 
     ``current``: one window in time order, with or without the target. ``scored``: its rows where
     they are scored already; ``judged``: its performance table, whose change of the loss is the
-    total then: one quantity has one number and one interval. Status ``not_scored`` where a feature
-    is no column of it.
+    total then: one quantity has one number and one interval. Of very many rows without a label a
+    sample is taken, as for the estimate. Status ``not_scored`` where a feature is no column of it.
     """
     parts = _explain_alone(model, current, min_rows, scored)
     return parts if judged is None else _with_total(parts, judged, model.task.loss)
@@ -178,13 +186,30 @@ def _explain_alone(
         return _table({}, dict.fromkeys(CAUSE_ROWS, status), len(current))
     if not isinstance(model.task, BinaryTask):
         return _split_other_task(model, current, rows, min_rows)
-    before, known = realised.score_holdout(model), find_baseline(model)
-    return split_change(
-        ScoredSample(before.y, before.p, known.bends, model.task),
-        known.served_holdout,
-        ScoredSample(rows.y, rows.p, bend_inputs(model, current), model.task),
-        min_rows,
-    )
+    y, p = rows.y, rows.p
+    if len(p) > MOST_ESTIMATED and np.isnan(y).all():
+        drawn = draw_rows(len(p), MOST_ESTIMATED)
+        y, p, current = y[drawn], p[drawn], current.iloc[drawn]
+    now = ScoredSample(y, p, bend_inputs(model, current), model.task)
+    served = find_baseline(model).served_holdout
+    return split_change(find_cause_side(model).holdout, served, now, min_rows)
+
+
+class CauseSide(ModelSide):
+    """A model's own side of every split of a change."""
+
+    @cached_property
+    def holdout(self) -> ScoredSample:
+        """Return the rows that graded it; the rule of their outcomes is fitted once."""
+        model, before = self.model, realised.score_holdout(self.model)
+        task = model.task if isinstance(model.task, BinaryTask) else BINARY
+        return ScoredSample(before.y, before.p, find_baseline(model).bends, task)
+
+
+@keep_while_model_lives
+def find_cause_side(model: Model) -> CauseSide:
+    """Return what every split of a change of the model's performance starts from."""
+    return CauseSide(model)
 
 
 def _split_other_task(
@@ -303,8 +328,7 @@ def _parts(
     before: ScoredSample, served: Floats, current: ScoredSample
 ) -> dict[str, tuple[InfluencedNumber, float]]:
     n = len(current.y)
-    rule = fit_outcome_rule(before)
-    ruled = rule.apply(current)
+    rule, ruled = before.rule, before.rule.apply(current)
     old, new = average_reference(before.y, n), solve_base_rate(before, ruled)
     ones, zeros = (average_within(before.loss, before.y == label, n) for label in (1, 0))
     base, total = average_reference(before.loss, n), _total(before, current)
@@ -324,7 +348,7 @@ def _without_labels(
     before: ScoredSample, served: Floats, current: ScoredSample
 ) -> tuple[InfluencedNumber, float]:
     m, n = len(before.y), len(current.p)
-    rule, still = fit_outcome_rule(before), InfluencedNumber(0.0, np.zeros(m), np.zeros(n))
+    rule, still = before.rule, InfluencedNumber(0.0, np.zeros(m), np.zeros(n))
     inputs = _expected(rule.apply(current), still) - average_reference(before.loss, n)
     gap = _fit_gap(before, served, rule, 0.0)
     return inputs.lowered(gap), abs(gap)

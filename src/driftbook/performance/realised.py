@@ -83,8 +83,7 @@ def judge_performance(
     if rows is None:
         blank = [make_metric_row(m, "estimated", "", len(current)) for m in model.task.metrics]
         return tabulate_metric_rows(blank).assign(status="not_scored")
-    slack = find_reference(model).mean_slack(settings.drift.min_effect)
-    with_labels = judge_realised(model, rows, settings.policy.min_rows, slack)
+    with_labels = _judge_labels(model, rows, settings)
     past = None
     needed = {*model.feature_names, *model.input_names}
     if history is not None and needed <= set(history.columns):
@@ -102,6 +101,31 @@ def judge_performance(
         [with_labels, tabulate_metric_rows([*own, *without_labels])], ignore_index=True
     )
     return add_verdicts(table, model.task.loss, settings.policy.tolerance)
+
+
+def judge_what_counts(
+    model: Model,
+    current: pd.DataFrame,
+    settings: Settings,
+    history: pd.DataFrame | None = None,
+    scored: ScoredRows | None = None,
+) -> pd.DataFrame:
+    """Return a table of whose rows the same count as in :func:`judge_performance`'s.
+
+    What would not count is not looked for: an estimate beside labels takes ten times as long as
+    they do.
+    """
+    rows = score_if_complete(model, current) if scored is None else scored
+    if rows is not None:
+        with_labels = _judge_labels(model, rows, settings)
+        if len(find_counting_rows(with_labels)):
+            return with_labels
+    return judge_performance(model, current, settings, history, rows)
+
+
+def _judge_labels(model: Model, rows: ScoredRows, settings: Settings) -> pd.DataFrame:
+    slack = find_reference(model).mean_slack(settings.drift.min_effect)
+    return judge_realised(model, rows, settings.policy.min_rows, slack)
 
 
 def _judge_own(model: Model, rows: ScoredRows, settings: Settings) -> list[MetricRow]:

@@ -32,6 +32,7 @@ Examples
   driftbook run --settings mine.yaml --artifacts mine/    another model, side by side
   driftbook promote && driftbook serve            take the challenger, answer requests
   driftbook backtest                              would this policy have served me?
+  driftbook reproduce RUN_ID                      does that run come out the same again?
 
 \b
 Exit codes
@@ -99,20 +100,22 @@ def reporting(command: Callable[..., None]) -> Callable[..., None]:
     return told
 
 
+timed = click.option(
+    "--cell-timeout",
+    type=click.IntRange(min=1),
+    default=3600,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest time for one cell.",
+)
+
+
 def executing(command: Callable[..., None]) -> Callable[..., None]:
     """Give a command the options of executing notebooks."""
-    timeout = click.option(
-        "--cell-timeout",
-        type=click.IntRange(min=1),
-        default=3600,
-        show_default=True,
-        metavar="SECONDS",
-        help="Longest time for one cell.",
-    )
     render = click.option(
         "--render/--no-render", default=True, help="Make the HTML pages.  [default: on]"
     )
-    return render(timeout(command))
+    return render(timed(command))
 
 
 def _split_actions(
@@ -396,6 +399,28 @@ def verify_command(project: Project, terminal: Terminal) -> None:
     )
     if problems:
         raise DriftbookError(f"{len(problems)} problem(s) in {project.artifacts}; run it again")
+
+
+@main.command("reproduce")
+@click.argument("run_id")
+@timed
+@reporting
+@on_project
+def reproduce_command(project: Project, run_id: str, terminal: Terminal, cell_timeout: int) -> None:
+    """Make a finished run again elsewhere; compare it file by file.
+
+    With the settings, window, champion and data source that it had. Says what is equal, what
+    differs by ids, times and folders only, and what differs: exit code 1 then. Exit code 2 where
+    there is no such run, or where its data are gone or have changed. Changes nothing.
+    """
+    from driftbook.runbook import reproduce
+
+    with stop_when_told():
+        found = reproduce.reproduce_run(project, run_id, terminal, cell_timeout)
+    terminal.print_result(found, reproduce.write_reproduction_lines, always=not found["reproduced"])
+    if not found["reproduced"]:
+        names = ", ".join(found["different"])
+        raise DriftbookError(f"run {run_id} made again differs in {names}; see above")
 
 
 @contextmanager

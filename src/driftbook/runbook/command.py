@@ -21,7 +21,7 @@ SECTIONS = {
     "Judge": ("run", "backtest"),
     "Decide": ("promote", "rollback", "acknowledge"),
     "Serve": ("serve",),
-    "Read and check": ("report", "lab", "open", "track", "verify"),
+    "Read and check": ("report", "lab", "open", "track", "verify", "reproduce"),
 }
 INTERRUPTED = 130
 # A write that fails does not say of which file.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -33,6 +33,13 @@ class RunbookJob:
     window: str | None = None
     notes: str = ""
     tracked: bool = False
+    # What an archived run notes about its data, where that run is made again: nobody is told of it.
+    repeats: Mapping[str, Any] | None = None
+
+    @property
+    def is_told(self) -> bool:
+        """Return whether its decision is news for those whom alerts are for."""
+        return self.kind == "run" and self.repeats is None
 
     def find_notebooks(self, project: Project) -> list[Path]:
         """Return the notebooks to execute; those of the steps before ``first`` stay as they are."""
@@ -116,10 +123,11 @@ def perform_job(
                     _tell_moved(project, staged, terminal)
                 else:
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
-                    alerts.note_due_alert(project, staged.folder)
+                    if job.is_told:
+                        alerts.note_due_alert(project, staged.folder)
             page, broken = _render(project, terminal) if render else (None, None)
     # Not before the folder is free: a slow server keeps no other command waiting.
-    if job.kind == "run":
+    if job.is_told:
         alerts.send_due_alerts(project, terminal, page)
     if broken is not None:
         raise broken
@@ -180,6 +188,7 @@ def _carry_over(
     The data are loaded where the notebooks will find them: in the kernel.
     """
     from driftbook.runbook import resume
+    from driftbook.store import archive
 
     with terminal.step("settings and data"):
         arguments = (str(project.settings_file), str(project.artifacts), None, staged.run_id)
@@ -189,6 +198,8 @@ def _carry_over(
     data = json.loads((staged.folder / paths.RUN_DATA).read_text(encoding="utf-8"))
     for note in data["notes"]:
         terminal.say(note)
+    if job.repeats is not None:
+        archive.require_same_data(job.repeats, data)
     settings = project.settings.model_dump(mode="json")
     resume.check_resume(project.artifacts, job.first, settings, data)
     resume.carry_published(project.artifacts, job.first, staged.folder, staged.run_id)

@@ -25,6 +25,12 @@ from driftbook.store import temporary
 T = TypeVar("T")
 
 EXTENSION = "driftbook.runbook.kernel_extension"
+# Figures are kept even where the caller has set another backend; and no notebook or estimator of
+# the owner's that walks through a set of texts finds another order in each run.
+_SAME_EVERYWHERE = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONHASHSEED": "0",
+}
 # Waits for the end of the command, however it ends: its end of the pipe is closed then.
 _GUARD = 'read -r _; kill -s KILL -- "-$1"'
 
@@ -53,8 +59,7 @@ class WarmKernel:
         )
         start = self.manager.start_kernel(
             cwd=str(folder),
-            # The inline backend even where the caller has set another, so that figures are kept.
-            env={**os.environ, "MPLBACKEND": "module://matplotlib_inline.backend_inline"},
+            env={**os.environ, **_SAME_EVERYWHERE},
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             extra_arguments=[

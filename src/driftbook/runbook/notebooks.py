@@ -210,6 +210,7 @@ class _WarmEngine(Engine):
         for cell in nb_man.nb.cells:
             if "injected-parameters" in _tags(cell):
                 cell.metadata.tags.append(HIDDEN)
+                cell.id = "injected-parameters"  # papermill's is a random one
         kernel.forget()
         # Where JupyterLab would execute it; the kernel returns from there when it forgets.
         kernel.run_code(f"__import__('os').chdir({str(folder.absolute())!r})")

@@ -24,6 +24,7 @@ class Project:
     artifacts: Path
     options: str = ""  # of the command line, to lead back here
     quick: bool = False
+    given: Settings | None = None  # an archived run's, in place of those of the file
 
     @cached_property
     def settings(self) -> Settings:
@@ -32,7 +33,7 @@ class Project:
         Raises:
             UsageError: what is wrong with them, and where.
         """
-        found = name_as_served(Settings.load(self.settings_file), self.artifacts)
+        found = name_as_served(self.given or Settings.load(self.settings_file), self.artifacts)
         if not self.quick:
             return found
         # As many windows as ever: those of a number of rows shrink with them.

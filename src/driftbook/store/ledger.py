@@ -38,6 +38,11 @@ def read_head(models: Path, lines: int | None = None) -> LedgerHead:
     return LedgerHead(len(found), files.hash_bytes(found[-1].encode()) if found else "")
 
 
+def read_text(models: Path, lines: int) -> str:
+    """Return the text of the ledger's first ``lines``."""
+    return "".join(f"{line}\n" for line in _read_finished_lines(models / paths.LEDGER)[:lines])
+
+
 def read_ledger(models: Path) -> list[dict[str, Any]]:
     """Return the lines of the ledger in folder ``models``, oldest first; none where there is none.
 

@@ -145,7 +145,7 @@ def register_version(models: Path, known: RegistryIndex, partial: Path, version:
         "files": {name: files.hash_bytes((folder / name).read_bytes()) for name in VERSION_FILES},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    _write_index(models, replace(known, versions={**known.versions, version: entry}))
+    write_index(models, replace(known, versions={**known.versions, version: entry}))
 
 
 def adopt_versions(models: Path, staged: Path) -> list[str]:
@@ -188,7 +188,7 @@ def nominate_challenger(models: Path, version: str | None) -> None:
         chosen = None if version is None else known.resolve(version)
         if chosen != known.aliases.get("challenger"):
             aliases = {**known.aliases, "challenger": chosen}
-            _write_index(models, replace(known, aliases=aliases))
+            write_index(models, replace(known, aliases=aliases))
 
 
 def promote_version(
@@ -259,7 +259,7 @@ def settle_promotion(models: Path) -> str | None:
         if line is None:
             return None
         settled = _with_champion(known, line["to"])
-        _write_index(models, replace(settled, head=ledger.read_head(models)))
+        write_index(models, replace(settled, head=ledger.read_head(models)))
     return f"finished the {ledger.name_event(line)} that had stopped half-way"
 
 
@@ -324,7 +324,8 @@ def _write_event(models: Path, added: ledger.NextLine, known: RegistryIndex) -> 
     files.write_in_order({models / paths.LEDGER: added.text, models / paths.INDEX: index})
 
 
-def _write_index(models: Path, known: RegistryIndex) -> None:
+def write_index(models: Path, known: RegistryIndex) -> None:
+    """Replace the registry's index; the lock is held, or nobody else knows of the folder."""
     files.write_whole(models / paths.INDEX, _format_index(known))
 
 

@@ -22,6 +22,7 @@ from driftbook.model.importing import describe_error
 from driftbook.model.tasks import read_task
 from driftbook.model.training import Model, watch_model
 from driftbook.store import files, registry
+from driftbook.store.model_archive import settle_archive
 
 # The columns of reference.parquet that keep the graded fit's predictions on the holdout.
 HELD_OUT_COLUMN = "(held out)"
@@ -61,7 +62,7 @@ def save_model(models: Path, model: Model, trusted: Sequence[str] = ()) -> str:
 def _dump(model: Model, trusted: Sequence[str]) -> bytes:
     """Return the stored form of a model's pipeline, which is known to come back as it was."""
     try:
-        content: bytes = skops.io.dumps(model.estimator)
+        content = settle_archive(skops.io.dumps(model.estimator))
         untrusted = find_untrusted_types(content, trusted)
         if not untrusted and ":" in model.origin.get("estimator", ""):
             _compare_with_stored(content, model)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-PREFIXES = ("driftbook-kernel-", "driftbook-server-")
+PREFIXES = ("driftbook-kernel-", "driftbook-server-", "driftbook-again-")
 # A folder that somebody has just made is not held yet.
 _FRESH_S = 60.0
 

@@ -149,10 +149,8 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         except DriftbookError as error:
             problems.append(str(error))
             continue
-        made, kept = known.get("parts"), known.get("kept")
-        # An earlier release kept no hash of them.
-        for path, entry in kept.items() if isinstance(kept, dict) else ():
-            problems += _check_file(folder / path, f"{name}/{path}", entry)
+        made = known.get("parts")
+        problems += check_kept_files(folder, known)
         for path, entry in known["files"].items():
             part = path.partition("/")[0]
             if path.startswith(f"{name}/"):
@@ -161,6 +159,19 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
             elif part != paths.MODELS.name and isinstance(made, dict) and made.get(part) == own:
                 problems += _check_file(folder / path, f"{name}/{path}", entry)
     return problems
+
+
+def check_kept_files(folder: Path, document: Mapping[str, Any]) -> list[str]:
+    """Return a sentence for each file that an archived run began with and that is off now.
+
+    ``document``: its manifest; one of an earlier release kept no hash of them.
+    """
+    kept, name = document.get("kept"), f"{paths.RUNS}/{folder.name}"
+    return [
+        problem
+        for path, entry in (kept.items() if isinstance(kept, dict) else ())
+        for problem in _check_file(folder / path, f"{name}/{path}", entry)
+    ]
 
 
 def _check_hash(path: Path, name: str, known: object) -> list[str]:

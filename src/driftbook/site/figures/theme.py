@@ -129,11 +129,21 @@ def open_sheet(
         axes = figure.subplots(rows, columns, squeeze=False, **grid)
         page = Sheet(figure, list(axes.ravel()))
         yield page
+        _lay_out(figure)
         buffer = BytesIO()
         # A program version in the file would change its bytes with every upgrade.
         figure.savefig(buffer, format="png", dpi=PRINT_DPI, metadata={"Software": None})
         size = round(WIDTH_IN * SCREEN_DPI), round(height * SCREEN_DPI)
         page.picture = Picture(buffer.getvalue(), *size, text)
+
+
+def _lay_out(figure: Figure) -> None:
+    """Place the figure's parts for print, once: ``savefig`` would draw all of it for that."""
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        figure.set_dpi(PRINT_DPI)
+        engine.execute(figure)
+        figure.set_layout_engine("none")
 
 
 @cache
