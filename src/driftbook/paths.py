@@ -68,6 +68,7 @@ OWN_PART = "own"
 PUBLISHED_PARTS = (*STEP_PARTS.values(), OWN_PART, "tracking", "backtest")
 
 # What the artifacts folder keeps beside them.
+LAYOUT = Path("layout.json")  # which number the layout of all of this has
 MODELS = Path("models")
 INDEX = Path("index.json")  # within MODELS
 LEDGER = Path("ledger.jsonl")  # within MODELS

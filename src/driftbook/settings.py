@@ -430,13 +430,16 @@ def mask_address(url: str) -> str:
 
 
 class RunbookSettings(Section):
-    """What the owner adds to the runbook: notebooks, as paths relative to the settings file.
+    """What the owner adds to the runbook, and how much of it is kept.
 
-    They are executed after 04, each becomes a page, and all lie in one folder then: their names
-    differ from each other's and from those of the runbook's own.
+    ``notebooks`` are paths relative to the settings file. They are executed after 04, each becomes
+    a page, and all lie in one folder then: their names differ from each other's and from those of
+    the runbook's own. ``keep_runs``: the newest so many runs stay, with all that models in use
+    rest on; None: every run.
     """
 
     notebooks: tuple[str, ...] = ()
+    keep_runs: int | None = Field(default=None, ge=1)
 
     @field_validator("notebooks")
     @classmethod

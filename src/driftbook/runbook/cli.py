@@ -307,12 +307,14 @@ def serve_command(project: Project, host: str | None, port: int | None, no_auth:
     A host that other machines can reach needs a token in DRIFTBOOK_API_TOKEN, or --no-auth.
     """
     from driftbook.api import server
+    from driftbook.store import layout
 
     if project.settings.is_external:
         raise UsageError(
             "model.estimator is 'external': the model is served elsewhere, and there is nothing "
             "here to serve"
         )
+    layout.read_layout(project.artifacts)
     with suppress(KeyboardInterrupt):  # the server has shut down in order by then
         server.serve_champion(
             project.settings, project.artifacts, host, port, require_auth=not no_auth

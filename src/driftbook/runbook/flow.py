@@ -125,6 +125,8 @@ def perform_job(
                     runs_table.record_run(project.artifacts, staged.folder, settings.model_name)
                     if job.is_told:
                         alerts.note_due_alert(project, staged.folder)
+            if job.repeats is None:
+                _prune(project, terminal)
             page, broken = _render(project, terminal) if render else (None, None)
     # Not before the folder is free: a slow server keeps no other command waiting.
     if job.is_told:
@@ -168,6 +170,16 @@ def _published(project: Project, job: RunbookJob, new: bool) -> Iterator[StagedR
     except transaction.UnpublishedError:
         transaction.withdraw_run(project.artifacts, staged.run_id)
         raise
+
+
+def _prune(project: Project, terminal: Terminal) -> None:
+    """Remove old runs as the settings say, and say so."""
+    from driftbook.store import pruning
+
+    keep = project.settings.runbook.keep_runs
+    gone = pruning.prune_artifacts(project.artifacts, keep)
+    if gone.runs:
+        terminal.say(render_words("pruned.j2", runs=gone.runs, versions=gone.versions, keep=keep))
 
 
 def _tell_moved(project: Project, staged: StagedRun, terminal: Terminal) -> None:

@@ -96,9 +96,13 @@ class Project:
 
         Raises:
             DriftbookError: there is no such folder.
+            UsageError: a newer release wrote it.
         """
         if not self.artifacts.is_dir():
             raise DriftbookError(f"{self.artifacts} does not exist yet; run 'driftbook run' first")
+        from driftbook.store import layout
+
+        layout.read_layout(self.artifacts)
         return self.artifacts
 
     @contextmanager
@@ -113,12 +117,15 @@ class Project:
             DriftbookError: there is no such folder.
             BusyError: another command is at work on it.
         """
-        from driftbook.store import temporary, transaction
+        from driftbook.store import layout, temporary, transaction
 
         temporary.clear_temporary_folders()
         if not create:
             self.require_artifacts()
         with transaction.lock_artifacts(self.artifacts, say if wait else None):
+            migrated = layout.migrate_layout(self.artifacts)
+            if migrated is not None:
+                say(migrated)
             for message in transaction.recover_artifacts(self.artifacts):
                 say(message)
             yield

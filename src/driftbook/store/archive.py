@@ -11,7 +11,7 @@ from typing import Any
 from driftbook import paths
 from driftbook.errors import IntegrityError, UsageError
 from driftbook.settings import Settings
-from driftbook.store import files, ledger, manifest, registry, runs_table, verify
+from driftbook.store import files, layout, ledger, manifest, registry, runs_table, verify
 from driftbook.store.registry import RegistryIndex
 
 
@@ -141,6 +141,7 @@ def _restore_published(artifacts: Path, before: Mapping[str, Any], target: Path)
                 "cannot be run again"
             ) from error
     files.write_whole(target / paths.MANIFEST, files.format_json(before))
+    layout.write_layout(target)
     for run_id in {*made.values(), str(before["run_id"])}:
         source = artifacts / paths.RUNS / run_id
         if source.is_dir():

@@ -20,7 +20,7 @@ from typing import Literal
 from driftbook import paths
 from driftbook.errors import BusyError, DriftbookError
 from driftbook.settings import Settings
-from driftbook.store import files, ledger, manifest, registry
+from driftbook.store import files, layout, ledger, manifest, registry
 
 # Within a staging folder: held as long as the run's process lives.
 _IN_PROGRESS = ".in-progress"
@@ -140,8 +140,9 @@ def publish_run(artifacts: Path, run_id: str) -> None:
         if path.partition("/")[0] in paths.PUBLISHED_PARTS and (folder / path).is_file()
     ]
     contents: dict[Path, str | Path] = {artifacts / path: folder / path for path in own}
-    last = artifacts / paths.MANIFEST
+    last, number = artifacts / paths.MANIFEST, artifacts / paths.LAYOUT
     contents |= {last: folder / paths.MANIFEST, folder / paths.PUBLISHED_MARK: ""}
+    contents |= {number: layout.format_layout()}
     with ExitStack() as prepared:
         try:
             # All that takes space comes first, while the published run is as it was.
@@ -159,6 +160,7 @@ def publish_run(artifacts: Path, run_id: str) -> None:
             stale.unlink()
         for part in {(artifacts / path).parent for path in own}:
             files.sync_path(part)
+        place(number)
         place(last)
         files.sync_path(artifacts)
         shutil.rmtree(folder / paths.MODELS, ignore_errors=True)
