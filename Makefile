@@ -18,7 +18,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
-	sync-alerts sync-quarto run-tracking test lint ruff mypy check bench bench-peers bench-page lock clean
+	sync-alerts sync-quarto run-tracking test lint ruff mypy audit check bench bench-peers bench-page lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -86,7 +86,10 @@ ruff: $(ON)dev ## style and format
 mypy: $(ON)dev ## types
 	@.venv/bin/mypy
 
-check: lint test ## lint, types and tests
+audit: $(ON)dev ## known vulnerabilities of the locked packages, and licences (ARGS=--all: by name)
+	@.venv/bin/python scripts/audit.py $(ARGS)
+
+check: lint audit test ## lint, types, known vulnerabilities, licences and tests
 
 bench: $(ON)dev ## benchmarks (PART=decision or one file's name; SIZE=small or full)
 	@.venv/bin/python bench/_run.py $(if $(PART),--part "$(PART)") $(if $(SIZE),--size "$(SIZE)") $(ARGS)
