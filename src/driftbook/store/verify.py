@@ -9,7 +9,7 @@ from typing import Any
 
 from driftbook import paths
 from driftbook.errors import DriftbookError
-from driftbook.store import acknowledgements, files, ledger, registry
+from driftbook.store import acknowledgements, files, layout, ledger, registry
 from driftbook.store.manifest import find_unlisted, list_unpublished_runs, read_manifest
 
 
@@ -23,6 +23,7 @@ def verify_artifacts(artifacts: Path) -> list[str]:
     problems = [*_check_files(artifacts, document), *_check_lineage(artifacts, document)]
     problems += _check_registry(artifacts, document)
     problems += _check_versions(artifacts / paths.MODELS, document)
+    problems += _check_layout(artifacts)
     problems += _check_archive(artifacts, document)
     # Where a run was published meanwhile, the files of one were held against the other's manifest.
     if problems and read_manifest(artifacts / paths.MANIFEST) != document:
@@ -116,6 +117,16 @@ def _check_registry(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     if champion == judged or rests_on == (judged, evidence):
         return []
     return [f"the champion is {champion}, but the last run judged {judged}; run `make run-drift`"]
+
+
+def _check_layout(artifacts: Path) -> list[str]:
+    try:
+        found, known = layout.read_layout(artifacts), registry.read_index(artifacts / paths.MODELS)
+    except DriftbookError as error:
+        return [str(error)]
+    if found == layout.PRESENT_LAYOUT or known.head is None:  # an earlier release's is in order
+        return []
+    return [f"{paths.LAYOUT} is missing; the next run or report writes it"]
 
 
 def _check_versions(models: Path, document: Mapping[str, Any]) -> list[str]:
