@@ -33,9 +33,8 @@ from driftbook.store import (
     transaction,
     verify,
 )
+from file_changes import name_change
 
-CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.truncate", "os.link")
-WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 Operation = Callable[[Path], object]
 
 
@@ -63,13 +62,9 @@ class Watch:
 
     def hear(self, event: str, words: tuple[Any, ...]) -> None:
         """Note the events of the interpreter that change a file under the root."""
-        changes = event in CHANGES or (event == "open" and words[2] & WRITING)
-        if not changes or isinstance(words[0], int):
-            return
-        path = Path(os.fsdecode(words[0]))
-        # Without a folder it is a name within an open one, as in the removal of a tree.
-        if not path.is_absolute() or path.is_relative_to(self.root):
-            self.note(f"{event} {path.name}")
+        change = name_change(event, words, self.root)
+        if change is not None:
+            self.note(change)
 
 
 @dataclass
