@@ -17,16 +17,15 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-import sqlalchemy as sa
 
 from driftbook.api.process import Server, running_server
 from driftbook.data import prediction_log
 from driftbook.store import registry, registry_models
+from serving_load import EIGHT, ask_under_load, read_logged
 from serving_models import enthrone, mixed_model, numeric_model, settings_of
 
 pytestmark = pytest.mark.network
 
-EIGHT = [0.2, 0.1, 0.4, 0.0, 0.7, 0.3, 0.1, 0.9]
 LIMITS = {"max_batch": 3, "max_body_bytes": 4096, "timeout_s": 3.0, "poll_s": 0.1}
 
 
@@ -44,19 +43,6 @@ def client(guarded: Server) -> Iterator[httpx.Client]:
     headers = {"authorization": "Bearer s3cret"}
     with httpx.Client(base_url=guarded.url, headers=headers, trust_env=False) as client:
         yield client
-
-
-def logged(artifacts: Path) -> dict[str, tuple[str, float]]:
-    """Return model version and probability by prediction id, as the log holds them."""
-    engine = prediction_log.connect_prediction_log(
-        prediction_log.prediction_log_url(settings_of(), artifacts)
-    )
-    table = prediction_log.predictions_table.c
-    with engine.connect() as connection:
-        rows = connection.execute(sa.select(table.id, table.model_version, table.probability))
-        found = {row.id: (row.model_version, row.probability) for row in rows}
-    engine.dispose()
-    return found
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 10.0) -> bool:
@@ -185,34 +171,6 @@ def test_feature_values_are_logged_where_asked(tmp_path: Path) -> None:
         assert [one["features"] for one in lines_of(server) if "features" in one] == [[record]]
 
 
-async def ask(
-    client: httpx.AsyncClient, answers: list[dict[str, Any]], stop: Callable[[], bool]
-) -> None:
-    """Send one request after the other; collect the answers that came whole."""
-    while not stop():
-        try:
-            response = await client.post("/predict", json={"features": EIGHT})
-        except httpx.TransportError:
-            return
-        answers.append({"status": response.status_code, **response.json()})
-
-
-async def under_load(
-    url: str, act: Callable[[list[dict[str, Any]]], None], *, at_end: bool
-) -> list[dict[str, Any]]:
-    """Return the answers that eight clients got while ``act`` ran in between."""
-    answers: list[dict[str, Any]] = []
-    done = False
-    async with httpx.AsyncClient(base_url=url, trust_env=False, timeout=20.0) as client:
-        asking = [asyncio.create_task(ask(client, answers, lambda: done)) for _ in range(8)]
-        while len(answers) < 200:
-            await asyncio.sleep(0.01)
-        await asyncio.to_thread(act, answers)
-        done = at_end
-        await asyncio.gather(*asking)
-    return answers
-
-
 def test_a_killed_server_has_logged_every_answer(tmp_path: Path) -> None:
     enthrone(tmp_path, numeric_model())
     with running_server(settings_of(), tmp_path) as server:
@@ -220,9 +178,9 @@ def test_a_killed_server_has_logged_every_answer(tmp_path: Path) -> None:
         def kill(_answers: list[dict[str, Any]]) -> None:
             os.kill(server.process.pid, signal.SIGKILL)
 
-        answers = asyncio.run(under_load(server.url, kill, at_end=False))
+        answers = asyncio.run(ask_under_load(server.url, kill, at_end=False))
     assert server.process.returncode == -signal.SIGKILL
-    found = logged(tmp_path)
+    found = read_logged(settings_of(), tmp_path)
     assert len(answers) >= 200
     for answer in answers:
         assert found[answer["prediction_id"]] == (answer["model_version"], answer["probability"])
@@ -244,7 +202,7 @@ def test_a_promotion_is_taken_up_under_load_without_a_failed_request(tmp_path: P
             # Ten times what is promised, so that a slow machine does not decide the outcome.
             taken_up = eventually(lambda: answers[-1]["model_version"] == second.version, 20.0)
 
-        answers = asyncio.run(under_load(server.url, promote, at_end=True))
+        answers = asyncio.run(ask_under_load(server.url, promote, at_end=True))
     assert taken_up
     assert {answer["status"] for answer in answers} == {200}
     for answer in answers:
@@ -293,7 +251,7 @@ def test_an_answer_that_cannot_be_logged_is_not_given(tmp_path: Path) -> None:
         assert eventually(lambda: client.get("/ready").status_code == 200)
         assert client.post("/predict", json={"features": EIGHT}).status_code == 200
     other.dispose()
-    assert len(logged(tmp_path)) == 2
+    assert len(read_logged(settings_of(), tmp_path)) == 2
 
 
 def test_a_log_that_cannot_be_made_means_not_ready(tmp_path: Path) -> None:

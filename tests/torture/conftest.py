@@ -69,6 +69,14 @@ def count_trials(record_property: Callable[[str, object], None]) -> CountTrials:
 
 
 @pytest.fixture(scope="session")
+def places(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return the projects that trials start from; each trial has copies of its own."""
+    from places import make_places
+
+    return make_places(tmp_path_factory.mktemp("places"))
+
+
+@pytest.fixture(scope="session")
 def long_form() -> bool:
     """Return whether everything is tried, and not a sample that ends within a minute or two."""
     return LONG
