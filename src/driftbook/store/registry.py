@@ -51,9 +51,10 @@ def read_index(models: Path) -> RegistryIndex:
     """Return the registry's index; empty where nothing was registered yet.
 
     Raises:
-        IntegrityError: the index file cannot be read.
+        IntegrityError: the index file cannot be read, or is gone while there is a ledger.
     """
     path = models / paths.INDEX
+    mend = "restore it from a backup, or move the artifacts folder away and run `make run`"
     try:
         values = files.read_json_object(path)
         head = values.get("ledger")
@@ -62,13 +63,14 @@ def read_index(models: Path) -> RegistryIndex:
             aliases=dict(values["aliases"]),
             head=None if head is None else LedgerHead(int(head["lines"]), str(head["sha256"])),
         )
-    except FileNotFoundError:
+    except FileNotFoundError as error:
+        # A version is in the index before the ledger's first line can name it.
+        if (models / paths.LEDGER).exists():
+            told = f"the registry index {path} is missing, though there is a ledger beside it"
+            raise IntegrityError(f"{told}; {mend}") from error
         return RegistryIndex(versions={}, aliases={"champion": None, "challenger": None})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"the registry index {path} cannot be read ({error}); restore it from a backup, "
-            "or move the artifacts folder away and run `make run`"
-        ) from error
+        raise IntegrityError(f"the registry index {path} cannot be read ({error}); {mend}") from error
 
 
 def find_registry(version: str, *registries: Path) -> Path:

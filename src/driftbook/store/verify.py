@@ -160,6 +160,8 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         except DriftbookError as error:
             problems.append(str(error))
             continue
+        if own == document.get("run_id") and known != document:
+            problems.append(f"{paths.MANIFEST} is not {name}/{paths.MANIFEST}: one was altered")
         made = known.get("parts")
         problems += check_kept_files(folder, known)
         for path, entry in known["files"].items():
