@@ -9,6 +9,7 @@ import pandas as pd
 
 from driftbook.data.arrays import Floats
 from driftbook.errors import UsageError
+from driftbook.settings import LARGEST_NUMBER
 
 TaskName = Literal["binary", "multiclass", "regression"]
 # Whole numbers with more different values than this are amounts, not names of classes.
@@ -34,6 +35,7 @@ def find_task_name(values: pd.Series, name: str, wanted: str = "auto") -> TaskNa
         raise UsageError(
             f"target {name!r} has no value in any row; give labelled rows or another data.target"
         )
+    _refuse_odd(present, name)
     guessed = _guess(present, name)
     if wanted == "auto":
         _refuse_nearly_binary(present, name)
@@ -66,6 +68,23 @@ def _guess(present: pd.Series, name: str) -> TaskName:
     return "multiclass"
 
 
+def _refuse_odd(present: pd.Series, name: str) -> None:
+    try:
+        present.nunique()
+    except TypeError as error:  # what has no hash
+        raise UsageError(
+            f"target {name!r} holds lists or records, such as {present.iloc[-1]!r}; a target is 0 "
+            "and 1, classes or numbers: choose another data.target"
+        ) from error
+    numbers = _to_floats(present)
+    huge = np.isfinite(numbers) & (np.abs(numbers) > LARGEST_NUMBER)
+    if huge.any():
+        raise UsageError(
+            f"target {name!r} holds {numbers[huge][0]:g}, more than anybody measures; "
+            "clear such values or choose another data.target"
+        )
+
+
 def _refuse_nearly_binary(present: pd.Series, name: str) -> None:
     known = np.isin(read_yes_and_no(present), (0.0, 1.0))
     if NEARLY_BINARY <= known.mean() < 1.0:
@@ -80,14 +99,16 @@ def parse_target(values: pd.Series, task: TaskName) -> pd.Series:
     """Return the labels as they are kept: 0 and 1, class names as text, or numbers; gaps stay.
 
     Binary labels are int64 where none is missing, else float64 with NaN, as numbers always are. A
-    value that is no label of a binary or numeric target is missing; class 2.0 is named ``2``.
+    value that is no label of a binary or numeric target, or is beyond 1e100, is missing; class 2.0
+    is named ``2``.
     """
     if task == "multiclass":
         return name_classes(values)
     numbers = read_yes_and_no(values) if task == "binary" else _to_floats(values)
     if task == "binary":
         numbers = np.where(np.isin(numbers, (0.0, 1.0)), numbers, np.nan)
-    result = pd.Series(np.where(np.isfinite(numbers), numbers, np.nan), index=values.index)
+    known = np.abs(numbers) <= LARGEST_NUMBER
+    result = pd.Series(np.where(known, numbers, np.nan), index=values.index)
     return result.astype("int64") if task == "binary" and result.notna().all() else result
 
 

@@ -20,7 +20,7 @@ from driftbook.data.stream import Stream
 from driftbook.data.streamed import OpenedStream, open_stream, settle_stream
 from driftbook.data.targets import TaskName, find_task_name, parse_target
 from driftbook.errors import UsageError
-from driftbook.settings import Settings, parse_scenario
+from driftbook.settings import DataSettings, Settings, parse_scenario
 
 
 @dataclass(frozen=True)
@@ -140,19 +140,8 @@ def load_dataset(settings: Settings, artifacts: Path | None = None) -> Dataset:
             frame = frame[newest]
     frame, task = _read_target(frame, settings)
     if wanted.timestamp is not None:
-        times = timestamps.parse_timestamps(
-            frame[wanted.timestamp], wanted.timestamp, calendar=isinstance(wanted.window, str)
-        )
-        frame = frame.assign(**{wanted.timestamp: times})
-        lost = {"no timestamp": times.isna()}
-        if times.dtype.kind == "M":
-            lost["a filler date"] = timestamps.find_sentinel_dates(times)
-        counts = {reason: int(rows.sum()) for reason, rows in lost.items()}
-        dropped = {**dropped, **{reason: count for reason, count in counts.items() if count}}
-        if any(counts.values()):
-            frame = frame[~np.logical_or.reduce([*lost.values()])]
-        if not frame[wanted.timestamp].is_monotonic_increasing:
-            frame = frame.sort_values(wanted.timestamp, kind="stable")
+        frame, lost = _order_by_time(frame, wanted, wanted.timestamp)
+        dropped = {**dropped, **lost}
     if wanted.share < 1.0:
         kept = max(1, round(wanted.share * len(frame)))
         dropped = {**dropped, "not in data.share": len(frame) - kept}
@@ -277,6 +266,29 @@ def drop_row_numbers(frame: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]
             note = f"the unnamed first column {name!r} only numbers the rows and was left out"
             return frame.drop(columns=name), (note,)
     return frame, ()
+
+
+def _order_by_time(
+    frame: pd.DataFrame, wanted: DataSettings, name: str
+) -> tuple[pd.DataFrame, dict[str, int]]:
+    """Return the rows that have a time, in its order, and how many have none, by reason."""
+    times = timestamps.parse_timestamps(frame[name], name, calendar=isinstance(wanted.window, str))
+    frame = frame.assign(**{name: times})
+    lost = {"no timestamp": times.isna()}
+    if times.dtype.kind == "M":
+        lost["a filler date"] = timestamps.find_sentinel_dates(times)
+    counts = {reason: int(rows.sum()) for reason, rows in lost.items() if rows.any()}
+    if counts:
+        frame = frame[~np.logical_or.reduce([*lost.values()])]
+    if frame.empty:
+        why = ", ".join(f"{count} with {reason}" for reason, count in counts.items())
+        raise UsageError(
+            f"no row of {wanted.source!r} has a usable data.timestamp {name!r} ({why}); name "
+            "another column, or null where the rows are in order"
+        )
+    if not frame[name].is_monotonic_increasing:
+        frame = frame.sort_values(name, kind="stable")
+    return frame, counts
 
 
 def _describe_sample(cuts: tuple[Window, ...], settings: Settings) -> Iterator[str]:

@@ -230,8 +230,9 @@ class MulticlassTask(Task):
         return fit_rising_softmax(found, y, weights)
 
     def count_contrast(self, y: Floats) -> int:
-        """Return the rows of the second commonest class."""
-        return int(np.sort(class_scores.mark_classes(y, len(self.labels)).sum(axis=0))[-2])
+        """Return the rows of the second commonest class; 0 where there is but one."""
+        counts = np.sort(class_scores.mark_classes(y, len(self.labels)).sum(axis=0))
+        return int(counts[-2]) if len(counts) > 1 else 0
 
 
 @dataclass(frozen=True)
