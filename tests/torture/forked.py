@@ -100,7 +100,11 @@ def call_driftbook(*words: str) -> None:
 
 
 def _perform(
-    act: Callable[..., object], given: tuple[Any, ...], folder: Path, root: Path, stop_at: int | None
+    act: Callable[..., object],
+    given: tuple[Any, ...],
+    folder: Path,
+    root: Path,
+    stop_at: int | None,
 ) -> None:
     for number, name in ((1, "out"), (2, "err")):
         os.dup2(os.open(folder / name, os.O_WRONLY | os.O_CREAT), number)

@@ -19,7 +19,6 @@ RUN_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
 Outcome = tuple[tuple[str | None, int], list[str]]  # champion, lines of the ledger, files
 
 
-
 @dataclass(frozen=True)
 class Places:
     """Project folders (settings and artifacts) to start from."""

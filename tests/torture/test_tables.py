@@ -78,7 +78,9 @@ def judge_all(judge: Callable[[pd.DataFrame], None], count_trials: CountTrials, 
 
         for plan in SEEDS:
             attempt(plan)
-        limits = settings(max_examples=BUILT, database=None, suppress_health_check=list(HealthCheck))
+        limits = settings(
+            max_examples=BUILT, database=None, suppress_health_check=list(HealthCheck)
+        )
         limits(given(nasty_tables.plans)(attempt))()
 
 

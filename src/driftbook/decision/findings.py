@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
+from driftbook.data.given_rows import accept_rows
 from driftbook.data.sampling import take_sample
 from driftbook.decision import alarms, challenger
 from driftbook.decision.alarms import LOSS, Alarm, Seen
@@ -222,6 +223,11 @@ def _look_at(
 ) -> _Look:
     """Return the quality, drift and performance, as ``judge`` finds it, of one window by itself."""
     agreed = frozenset(accepted) & {*model.feature_names}
+    current = accept_rows(current, "the window", lists_as_text=True)
+    history, earlier = (
+        None if rows is None else accept_rows(rows, what, lists_as_text=True)
+        for rows, what in ((history, "the history"), (earlier, "the rows before the window"))
+    )
     counts = count_rows(model, current) if counted is None else counted
     quality = check_quality(model, current, settings, counts.profiles, agreed)
     if not agreed <= {*current.columns}:

@@ -15,6 +15,7 @@ from driftbook.data import columns
 from driftbook.data.arrays import Floats, Ints
 from driftbook.data.cells import to_numbers
 from driftbook.data.columns import Feature
+from driftbook.data.given_rows import accept_rows
 from driftbook.data.sampling import draw_rows
 from driftbook.data.targets import parse_target
 from driftbook.errors import UsageError
@@ -49,7 +50,7 @@ def select_training_rows(
 
     ``task``: of the champion that is trained again; it is found else.
     """
-    target = settings.data.target
+    target, reference = settings.data.target, accept_rows(reference, "the reference")
     # Without a prediction of the model that is watched a row says nothing about it.
     known = list(settings.data.prediction_columns)
     drawn = draw_rows(len(reference), settings.data.sample_rows)
@@ -78,6 +79,10 @@ def select_training_rows(
         given = np.asarray(weights, dtype=np.float64) * (1.0 if given is None else given)
     row_weights = None if given is None else given[labelled]
     features = columns.find_features(rows, settings)
+    if not features:
+        raise UsageError(
+            f"the reference has no feature besides {', '.join(map(str, rows))}; add at least one"
+        )
     rows = columns.normalise_features(rows, features)
     names = [*(f.name for f in features), *settings.data.segments, *known]
     names += [settings.data.weight] if settings.data.weight else []

@@ -70,7 +70,9 @@ def read_index(models: Path) -> RegistryIndex:
             raise IntegrityError(f"{told}; {mend}") from error
         return RegistryIndex(versions={}, aliases={"champion": None, "challenger": None})
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise IntegrityError(f"the registry index {path} cannot be read ({error}); {mend}") from error
+        raise IntegrityError(
+            f"the registry index {path} cannot be read ({error}); {mend}"
+        ) from error
 
 
 def find_registry(version: str, *registries: Path) -> Path:
