@@ -143,7 +143,8 @@ def test_a_report_of_another_run_is_named_even_with_its_hash_in_order(root: Path
     document["files"].update(manifest.hash_folder(root / "drift", Path("drift")))
     (root / "manifest.json").write_text(json.dumps(document), encoding="utf-8")
     assert verify.verify_artifacts(root) == [
-        f"drift report names run_id 20200101T000000Z-dead, the manifest {document['run_id']}"
+        f"drift report names run_id 20200101T000000Z-dead, the manifest {document['run_id']}",
+        f"manifest.json is not runs/{document['run_id']}/manifest.json: one was altered",
     ]
 
 
