@@ -1,4 +1,4 @@
-"""Which events of the interpreter change a file under a folder: found by listening, never listed."""
+"""Which events of the interpreter change a file under a folder: heard of, never listed."""
 
 from __future__ import annotations
 

@@ -17,12 +17,14 @@ ROOM = Path(__file__).resolve().parent
 # Runs that other rooms' tests stage by hand serve here too.
 sys.path.append(str(ROOM.parent / "store"))
 
+pytest.register_assert_rewrite("places")
+
 LONG = os.environ.get("DRIFTBOOK_TORTURE") == "long"
 
 
 @dataclass
 class Trials:
-    """How often one kind of trial was made, and how to repeat each that did not end as it should."""
+    """How often one kind of trial was made, and how to repeat each that failed."""
 
     kind: str
     tried: int = 0
@@ -50,7 +52,7 @@ CountTrials = Callable[[str], AbstractContextManager[Trials]]
 
 @pytest.fixture
 def count_trials(record_property: Callable[[str, object], None]) -> CountTrials:
-    """Return what counts the trials of a kind; the test fails where one of them did, or none was."""
+    """Return what counts the trials of a kind; the test fails where one of them does."""
 
     @contextmanager
     def counted(kind: str) -> Iterator[Trials]:

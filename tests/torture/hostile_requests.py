@@ -20,7 +20,7 @@ TYPES = ("application/json", "application/json; charset=utf-8", "", "text/plain"
          "application/json; charset=utf-16", "multipart/form-data", "application/octet-stream",
          "\x00")  # fmt: skip
 VALUES = (
-    "null", "true", "NaN", "Infinity", "-Infinity", "1e400", "-1e308", "1" * 5000, "0.1" + "0" * 400,
+    "null", "true", "NaN", "Infinity", "-Infinity", "1e400", "-1e308", "1" * 5000, "0.1" + "0" * 99,
     '"x"', '"\\ud800"', '"\\u0000"', '"' + "x" * 9000 + '"', "[]", "{}", "[[1]]", "[" * 3000,
     "{\"a\":" * 500, "-0", "1e-400", '"😀"', "9007199254740993", "01", "+1", ".5", "'x'", "0x1F",
 )  # fmt: skip
@@ -36,7 +36,7 @@ class Hostile:
 
 def make_hostile(number: int, seed: int = 0) -> Hostile:
     """Return request ``number`` of a seed: the same each time."""
-    chance = random.Random(f"{seed}-{number}")  # noqa: S311  (repeatable, not secret)
+    chance = random.Random(f"{seed}-{number}")
     body = chance.choice(BODIES)(chance)
     method, path = chance.choice(METHODS), chance.choice(PATHS[:12] if number % 2 else PATHS)
     if chance.random() < 0.5:
@@ -56,8 +56,9 @@ def _sound(chance: random.Random) -> bytes:
     record = {f"f{place}": value for place, value in enumerate(EIGHT)}
     tensor = {"name": "rows", "shape": [1, 8], "datatype": "FP64", "data": EIGHT}
     bodies = (
-        {"features": EIGHT}, {"records": [record]}, {"inputs": [tensor]}, {"prediction_id": "x", "label": 1},
-        {"feedback": [{"id": "a", "label": 0}]}, {"records": [{**record, "id": "me"}] * 3},
+        {"features": EIGHT}, {"records": [record]}, {"inputs": [tensor]},
+        {"prediction_id": "x", "label": 1}, {"feedback": [{"id": "a", "label": 0}]},
+        {"records": [{**record, "id": "me"}] * 3},
     )  # fmt: skip
     return json.dumps(chance.choice(bodies)).encode()
 

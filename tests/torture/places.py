@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import forked
 import staged_runs
 
-import forked
 from driftbook import paths
 from driftbook.model import training
 from driftbook.store import ledger, manifest, registry, registry_models, transaction, verify
@@ -43,14 +44,19 @@ def publish_staged(root: str) -> None:
     artifacts = Path(root)
     with transaction.lock_artifacts(artifacts):
         for message in transaction.recover_artifacts(artifacts):
-            print(message)
+            sys.stderr.write(f"{message}\n")
         staged_runs.publish(artifacts)
 
 
 def call(root: Path, *words: str, stop_at: int | None = None) -> forked.Ended:
     """Return how a command about this artifacts folder ended."""
-    where = ["--settings", str(root.parent / "runbook.yaml"), "--artifacts", str(root)]
-    return forked.finish(forked.call_driftbook, *words, *where, root=root, stop_at=stop_at)
+    given = (*words, *words_for(root))
+    return forked.finish(forked.call_driftbook, *given, root=root, stop_at=stop_at)
+
+
+def words_for(root: Path) -> list[str]:
+    """Return the options that make a command one about this artifacts folder."""
+    return ["--settings", str(root.parent / "runbook.yaml"), "--artifacts", str(root)]
 
 
 def copy_place(before: Path, after: Path) -> Path:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from places import Places, call, copy_place
+
 from conftest import LONG, CountTrials
 from driftbook import paths
-from places import Places, call, copy_place
 
 WAYS = ("cut", "flip", "empty", "null", "gone")
 # Locks hold nothing. A mark says that the run was brought out, which its being empty does not undo;

@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-import pytest
-
 import forked
-from conftest import CountTrials
-from places import Places, call, check_killed, check_recovered, copy_place, publish_staged
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+from places import (
+    Places,
+    call,
+    check_killed,
+    check_recovered,
+    copy_place,
+    publish_staged,
+    read_kept,
+    read_state,
+    words_for,
+)
 
+import finished
+from conftest import LONG, CountTrials
+from driftbook import paths
+from driftbook.store import transaction, verify
+
+SEED = 0
 KILLED = -9
 
 
@@ -31,7 +48,9 @@ def torture(
         for number in trials.pick(len(watched.changes), few):
             root = copy_place(before, tmp_path / str(number))
             with trials.trial(f"{kind}, change {number} ({watched.changes[number]})"):
-                assert act(root, number).code == KILLED
+                ended = act(root, number)
+                # With a kernel beside it a command may make a change fewer than it did before.
+                assert ended.code == KILLED or len(ended.changes) <= number, ended.err
                 check_killed(root, before / "artifacts", whole)
                 told = forked.finish(recover, str(root), root=root)
                 assert told.code == 0, told.err
@@ -86,3 +105,86 @@ def test_kills_of_what_finishes_a_publication(
         return forked.finish(recover, str(root), root=root, stop_at=stop_at)
 
     torture(count_trials, "recovery", places.committed, tmp_path, act)
+
+
+POLICIES_CELL = """
+import pandas as pd
+row = {"policy": "driftbook", "retrains": 0, "mean_loss": 0.1, "total_cost": 1.0, "excess": 0.0}
+_ = run.write_csv("backtest/policies.csv", pd.DataFrame([row]))
+"""
+# Leaves what the runbook's own notebook would, without computing for minutes.
+STAND_INS = {
+    "run": (
+        "04-serving.ipynb",
+        "run.write_json('serving/api_checks.json', {'passed': True, 'checks': []}, run.champion)",
+    ),
+    "backtest": (
+        "05-backtest.ipynb",
+        POLICIES_CELL,
+    ),
+}
+
+
+def write_stand_in(place: Path, command: str) -> None:
+    """Give a project notebooks of its own, of which the one to execute is short."""
+    shutil.copytree(Path(__file__).resolve().parents[2] / "notebooks", place / "notebooks")
+    name, cell = STAND_INS[command]
+    window = "window = None\n" * (command == "run")
+    parameters = f'settings_file = ""\nartifacts_dir = ""\n{window}run_id = None'
+    opening = (
+        "from driftbook.runbook.run import open_run\n"
+        f"run = open_run(settings_file, artifacts_dir, {'window' if window else None}, run_id)"
+    )
+    notebook = new_notebook()
+    notebook.cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
+    notebook.cells += [new_code_cell(opening), new_code_cell(cell)]
+    nbformat.write(notebook, place / "notebooks" / name)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    [["backtest"], ["run", "--from", "serving", "--window", "rows-0004"]],
+    ids=["backtest", "run"],
+)
+def test_kills_of_a_command_with_a_kernel(
+    tmp_path: Path, count_trials: CountTrials, words: list[str]
+) -> None:
+    before = tmp_path / "before"
+    before.mkdir()
+    chosen = finished.settings(before)
+    (before / "runbook.yaml").write_text(chosen.to_yaml(), encoding="utf-8")
+    finished.publish(before / "artifacts", chosen, "rows-0004")
+    write_stand_in(before, words[0])
+
+    def act(root: Path, stop_at: int | None) -> forked.Ended:
+        return call(root, *words, "--no-render", stop_at=stop_at)
+
+    torture(count_trials, words[0], before, tmp_path, act, few=3)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not LONG, reason="takes minutes: make torture")
+def test_kills_of_whole_runs_at_any_moment(
+    places: Places, tmp_path: Path, count_trials: CountTrials
+) -> None:
+    chance = random.Random(SEED)
+    with count_trials("kills of whole runs at any moment") as trials:
+        for number in range(30):
+            before = places.published if number % 3 else places.empty
+            root, moment = copy_place(before, tmp_path / str(number)), chance.random() * 20.0
+            with trials.trial(f"run {number} on {before.name}, killed after {moment:.3f} s"):
+                given = ("run", "--no-render", *words_for(root))
+                started = forked.start(forked.call_driftbook, *given, root=root)
+                started.process.join(moment)
+                started.process.kill()
+                assert started.wait().code in (0, KILLED)
+                told = forked.finish(recover, str(root), root=root)
+                assert told.code == 0, told.err
+                read_state(root)
+                assert transaction.recover_artifacts(root) == []
+                assert not list((root / paths.STAGING).glob("*"))
+                if (root / paths.MANIFEST).exists():
+                    assert verify.verify_artifacts(root) == []
+                kept = read_kept(root)
+                assert read_kept(before / "artifacts").items() <= kept.items()

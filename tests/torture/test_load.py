@@ -45,7 +45,7 @@ def test_a_server_killed_at_any_moment_has_logged_what_it_answered(
 ) -> None:
     url = request.getfixturevalue("postgres") if database == "postgresql" else None
     settings = settings_of(log={"url": url})
-    chance = random.Random(SEED)  # noqa: S311  (repeatable, not secret)
+    chance = random.Random(SEED)
     enthrone(tmp_path, numeric_model())
     try:
         with count_trials(f"kills of the server under load: {database}") as trials:

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from hostile_requests import EIGHT, Hostile, make_hostile
 
 from conftest import LONG, CountTrials
 from driftbook.api.process import Server, running_server
-from hostile_requests import EIGHT, Hostile, make_hostile
 from serving_models import enthrone, numeric_model, settings_of
 
 pytestmark = pytest.mark.network
