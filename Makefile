@@ -18,7 +18,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help run smoke run-drift backtest verify report promote rollback serve lab sync sync-tracking \
-	sync-alerts sync-quarto run-tracking test lint ruff mypy audit check bench bench-peers bench-page lock clean
+	sync-alerts sync-quarto run-tracking test torture lint ruff mypy audit check bench bench-peers bench-page \
+	lock clean
 
 help:
 	@awk 'BEGIN {FS = ":.*## "} /^##@ / {printf "\n%s\n", substr($$0, 5)} \
@@ -76,6 +77,9 @@ lab: $(ON)lab ## JupyterLab on copies of the notebooks, yours to change
 ##@ Development
 test: $(ON)dev ## tests, on all cores, with their coverage
 	@.venv/bin/python -m pytest -n auto --dist worksteal --cov $(ARGS)
+
+torture: $(ON)dev ## kills, damages, nasty tables, hostile requests, load: all of what `make test` samples
+	@DRIFTBOOK_TORTURE=long .venv/bin/python -m pytest -q tests/torture $(ARGS)
 
 lint: ruff mypy ## ruff and mypy
 
