@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import nbformat
@@ -15,6 +17,8 @@ from click.testing import CliRunner, Result
 from nbformat.v4 import new_code_cell, new_notebook
 
 from driftbook import paths
+from driftbook.errors import UsageError
+from driftbook.runbook import reproduce
 from driftbook.runbook.cli import main
 from driftbook.store import registry
 from driftbook.store.comparison import RunPlace, compare_runs, settle_file
@@ -43,7 +47,7 @@ def hash_files(folder: Path) -> dict[str, bytes]:
     }
 
 
-def reproduce(artifacts: Path, run_id: str, *words: str) -> Result:
+def call_reproduce(artifacts: Path, run_id: str, *words: str) -> Result:
     settings = artifacts.parent / "runbook.yaml"
     given = ["--settings", str(settings), "--artifacts", str(artifacts), *words]
     return CliRunner().invoke(main, ["reproduce", run_id, *given])
@@ -98,7 +102,7 @@ def test_equal_runs_are_equal_to_the_byte_wherever_they_run(
 def test_a_run_from_a_later_step_is_the_same_again(finished_run: Path) -> None:
     before = hash_files(finished_run)
     _, second = list_runs(finished_run)
-    done = reproduce(finished_run, second, "--json")
+    done = call_reproduce(finished_run, second, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.stdout)
     assert found["reproduced"] and not found["different"] and not found["versions"]
@@ -121,7 +125,7 @@ def test_what_was_altered_in_the_archive_is_named_and_nothing_else(copied: Path)
         assert old in text
         (folder / name).write_text(text.replace(old, new, 1), encoding="utf-8")
     (folder / "metrics" / "leakage.csv").unlink()
-    done = reproduce(copied, first)
+    done = call_reproduce(copied, first)
     assert done.exit_code == 1
     lines = [line for line in done.stdout.splitlines() if line.startswith("differs")]
     assert [line.split()[1].rstrip(":") for line in lines] == sorted(
@@ -135,18 +139,18 @@ def test_what_was_altered_in_the_archive_is_named_and_nothing_else(copied: Path)
 
 def test_a_run_that_cannot_be_made_again_says_why(copied: Path) -> None:
     first, second = list_runs(copied)
-    none = reproduce(copied, "20200101T000000Z-0000")
+    none = call_reproduce(copied, "20200101T000000Z-0000")
     assert none.exit_code == 2 and "no finished run" in none.stderr and second in none.stderr
 
     settings = copied / paths.RUNS / first / paths.RUN_SETTINGS
     text = settings.read_text(encoding="utf-8")
     settings.write_text(text.replace("false_alarms: 0.05", "false_alarms: 0.5"), encoding="utf-8")
-    altered = reproduce(copied, first)
+    altered = call_reproduce(copied, first)
     assert altered.exit_code == 1 and f"runs/{first}/settings.yaml" in altered.stderr
     settings.write_text(text, encoding="utf-8")
 
     shutil.rmtree(copied / paths.RUNS / first)
-    pruned = reproduce(copied, second)
+    pruned = call_reproduce(copied, second)
     assert pruned.exit_code == 2 and "is kept no more" in pruned.stderr
 
 
@@ -164,10 +168,36 @@ def test_other_data_are_told_as_the_cause(tmp_path: Path, change: str) -> None:
         lines = source.read_text(encoding="utf-8").splitlines()
         lines[5] = lines[6]
         source.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    done = reproduce(tmp_path / "artifacts", run_id)
+    done = call_reproduce(tmp_path / "artifacts", run_id)
     assert done.exit_code == 2, done.output
     told = "the data have changed since that run" if change == "one value" else source.name
     assert told in done.stderr
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_the_prediction_log_is_copied_whole_and_stays_as_it_is(
+    tmp_path: Path, served: bool
+) -> None:
+    log = tmp_path / "log"
+    log.mkdir()
+    writer = sqlite3.connect(log / "predictions.sqlite")
+    writer.execute("PRAGMA journal_mode = WAL")
+    writer.execute("CREATE TABLE rows (value)")
+    writer.execute("INSERT INTO rows VALUES (7)")
+    writer.commit()
+    if not served:
+        writer.close()
+    before = hash_files(log)
+    assert ("predictions.sqlite-wal" in before) == served
+    reproduce._copy_log(log, tmp_path / "copy")
+    assert hash_files(log).keys() == before.keys()
+    assert hash_files(log)["predictions.sqlite"] == before["predictions.sqlite"]
+    with closing(sqlite3.connect(tmp_path / "copy" / "predictions.sqlite")) as copy:
+        assert copy.execute("SELECT value FROM rows").fetchall() == [(7,)]
+    writer.close()
+    (log / "predictions.sqlite").write_bytes(b"no database at all" * 99)
+    with pytest.raises(UsageError, match="cannot be read"):
+        reproduce._copy_log(log, tmp_path / "other")
 
 
 def test_a_file_that_is_not_what_its_name_says_is_compared_byte_by_byte(tmp_path: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from driftbook import paths
+from driftbook.errors import UsageError
 from driftbook.runbook import flow
 from driftbook.runbook.project import Project
 from driftbook.runbook.terminal import Terminal
@@ -43,9 +46,8 @@ def reproduce_run(
     with temporary.hold_temporary_folder("driftbook-again-") as scratch:
         again = replace(project, artifacts=scratch / paths.ARTIFACTS, given=settings)
         began = archive.restore_beginning(artifacts, archived, again.artifacts)
-        if settings.data.source == "predictions" and (artifacts / paths.LOG).is_dir():
-            again.artifacts.mkdir(parents=True, exist_ok=True)
-            (again.artifacts / paths.LOG).symlink_to(artifacts / paths.LOG)
+        if settings.data.source == "predictions":
+            _copy_log(artifacts / paths.LOG, again.artifacts / paths.LOG)
         done = flow.perform_job(again, job, terminal, cell_timeout=cell_timeout, render=False)
         made = set(registry.read_index(again.artifacts / paths.MODELS).versions) - began
         kept = made & set(registry.read_index(artifacts / paths.MODELS).versions)
@@ -62,6 +64,23 @@ def reproduce_run(
         "gone": sorted(f"{paths.MODELS}/{version}" for version in made - kept),
         "versions": versions,
     }
+
+
+def _copy_log(log: Path, target: Path) -> None:
+    """Copy the prediction log as it is at this moment: reading it where it lies would change it."""
+    for file in log.glob("*.sqlite"):
+        target.mkdir(parents=True, exist_ok=True)
+        # Where nobody has it open, SQLite must not leave files of its own beside it.
+        idle = not file.with_name(f"{file.name}-wal").exists()
+        address = f"{file.absolute().as_uri()}?{'immutable=1' if idle else 'mode=ro'}"
+        try:
+            with (
+                closing(sqlite3.connect(address, uri=True)) as source,
+                closing(sqlite3.connect(target / file.name)) as copy,
+            ):
+                source.backup(copy)
+        except sqlite3.Error as error:
+            raise UsageError(f"the prediction log {file} cannot be read ({error})") from error
 
 
 def write_reproduction_lines(found: Mapping[str, Any]) -> list[str]:
