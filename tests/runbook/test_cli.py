@@ -79,7 +79,7 @@ class TestHelp:
     def test_lists_the_commands_in_the_order_of_the_flow(self) -> None:
         text = invoke("--help").output
         names = ["new", "run", "backtest", "promote", "rollback", "acknowledge", "serve"]
-        names += ["report", "lab", "open", "track", "verify"]
+        names += ["report", "lab", "open", "track", "verify", "reproduce"]
         found = re.findall(r"^  (\w+)  ", text, flags=re.MULTILINE)
         assert [name for name in found if name in main.commands] == names
         assert sorted(names) == sorted(main.commands)
