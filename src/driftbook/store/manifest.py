@@ -26,7 +26,8 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
 
     ``files`` holds path (relative to the artifacts folder) to ``sha256`` and ``bytes``; ``parts``
     names for each top folder the run that made it; ``kept`` are the files of the run's own folder
-    that say what it began with. What the run did not write is carried over from the manifest in
+    that say what it began with; ``archive`` are the manifests of the runs before it, by run.
+    What the run did not write is carried over from the manifest in
     force, and so is all that is about the decision where it makes none.
 
     Raises:
@@ -73,6 +74,10 @@ def build_manifest(folder: Path, run_id: str, artifacts: Path) -> dict[str, Any]
             name.as_posix(): _hash_file(folder / name)
             for name in (paths.RUN_NOTE, paths.RUN_SETTINGS, paths.RUN_DATA)
             if (folder / name).exists()
+        },
+        "archive": {
+            path.parent.name: _hash_file(path)
+            for path in sorted((artifacts / paths.RUNS).glob(f"*/{paths.MANIFEST}"))
         },
         "settings": Settings.load(folder / paths.RUN_SETTINGS).model_dump(mode="json"),
         "data": files.read_json_object(data) if data.exists() else before.get("data", {}),

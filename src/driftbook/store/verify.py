@@ -152,7 +152,9 @@ def _check_versions(models: Path, document: Mapping[str, Any]) -> list[str]:
 
 def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
     """Check what every archived run has kept: what it made itself, and its executed notebooks."""
-    problems = []
+    problems, published = [], False
+    archive = document.get("archive")
+    hashes = archive if isinstance(archive, dict) else {}  # an earlier release kept none
     for folder in sorted((artifacts / paths.RUNS).glob("*/")):
         own, name = folder.name, folder.relative_to(artifacts).as_posix()
         try:
@@ -160,8 +162,11 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
         except DriftbookError as error:
             problems.append(str(error))
             continue
-        if own == document.get("run_id") and known != document:
-            problems.append(f"{paths.MANIFEST} is not {name}/{paths.MANIFEST}: one was altered")
+        published = published or known == document
+        if own in hashes:
+            problems += _check_file(
+                folder / paths.MANIFEST, f"{name}/{paths.MANIFEST}", hashes[own]
+            )
         made = known.get("parts")
         problems += check_kept_files(folder, known)
         for path, entry in known["files"].items():
@@ -171,6 +176,9 @@ def _check_archive(artifacts: Path, document: Mapping[str, Any]) -> list[str]:
                     problems += _check_file(artifacts / path, path, entry)
             elif part != paths.MODELS.name and isinstance(made, dict) and made.get(part) == own:
                 problems += _check_file(folder / path, f"{name}/{path}", entry)
+    if not published:
+        told = f"is that of no run in {paths.RUNS}/: it, or that run's own, was altered"
+        problems.append(f"{paths.MANIFEST} {told}")
     return problems
 
 
