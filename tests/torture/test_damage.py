@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from places import Places, call, copy_place
+from trials import LONG, CountTrials
 
-from conftest import LONG, CountTrials
 from driftbook import paths
 
 WAYS = ("cut", "flip", "empty", "null", "gone")

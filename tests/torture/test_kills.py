@@ -22,9 +22,9 @@ from places import (
     read_state,
     words_for,
 )
+from trials import LONG, CountTrials
 
 import finished
-from conftest import LONG, CountTrials
 from driftbook import paths
 from driftbook.store import transaction, verify
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import httpx
 import pytest
+from trials import LONG, CountTrials
 
-from conftest import LONG, CountTrials
 from driftbook.api.process import Server, running_server
 from driftbook.data import prediction_log
 from driftbook.settings import Settings

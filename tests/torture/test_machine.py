@@ -12,8 +12,8 @@ from pathlib import Path
 import forked
 import pytest
 from places import Places, copy_place, list_names, read_state, words_for
+from trials import LONG, CountTrials
 
-from conftest import LONG, CountTrials
 from driftbook import paths
 from driftbook.store import transaction, verify
 

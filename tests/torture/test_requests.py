@@ -12,8 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 from hostile_requests import EIGHT, Hostile, make_hostile
+from trials import LONG, CountTrials
 
-from conftest import LONG, CountTrials
 from driftbook.api.process import Server, running_server
 from serving_models import enthrone, numeric_model, settings_of
 

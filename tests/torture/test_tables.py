@@ -15,9 +15,9 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from nasty_tables import STAMP, TARGET, Plan
+from trials import LONG, CountTrials
 
 import finished
-from conftest import LONG, CountTrials
 from driftbook import paths
 from driftbook.decision.policy import assess
 from driftbook.errors import UsageError
