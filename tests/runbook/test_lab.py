@@ -50,6 +50,7 @@ def test_of_another_model_the_copies_name_its_settings_and_artifacts(
     project: Project, tmp_path: Path
 ) -> None:
     other = Project(tmp_path / "mine.yaml", tmp_path / 'a "b\\c' / "mine")
+    other.settings_file.write_text("{}", encoding="utf-8")
     folder, _ = copy_notebooks(other, project.notebooks)
     for path in folder.glob("*.ipynb"):
         found = read_parameters(path)

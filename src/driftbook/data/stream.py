@@ -199,7 +199,7 @@ def draw_priorities(numbers: Ints) -> _Words:
     finaliser of SplitMix64 after its increment.
 
     >>> draw_priorities(np.array([0, 1]))
-    array([16294208416658607535, 10451216379200822465], dtype=uint64)
+    array([16294208416658607535,  7960286522194355700], dtype=uint64)
     """
     state = (numbers.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

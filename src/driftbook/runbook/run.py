@@ -319,19 +319,19 @@ class Run:
             UsageError: whatever is wrong with the data, the reference or the window.
         """
         dataset, window = self.dataset, self.split.window
-        note = {
+        note: dict[str, Any] = {
             "source": dataset.source,
             "sha256": dataset.fingerprint,
             "rows": dataset.all_rows,
-            "rows_in_memory": len(dataset.frame),
             "dropped": dataset.dropped,
             "notes": dataset.notes,
             "features": [feature.name for feature in dataset.features],
             "windows": [w.name for w in dataset.windows],
             "window": window.name,
             "window_rows": window.rows,
-            "window_rows_sampled": window.sampled,
         }
+        if dataset.stream is not None:
+            note["sampled"] = {"rows": len(dataset.frame), "window_rows": window.sampled}
         _write_json(self.folder / paths.RUN_DATA, note)
 
     def _lineage(self, model: Model | None) -> dict[str, Any]:
