@@ -31,7 +31,10 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Settings,
     models = artifacts / paths.MODELS
     runs = []
     for number in range(4, 9):
-        runs.append(finished.publish(artifacts, settings, f"rows-000{number}"))
+        # Ids tell seconds apart, and these runs take less than one.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(transaction, "new_run_id", lambda k=number: f"20260105T00000{k}Z-a1b2")
+            runs.append(finished.publish(artifacts, settings, f"rows-000{number}"))
         if number == 6:
             reference = registry_models.load_model(models).reference
             promoted, stray = (
