@@ -116,6 +116,19 @@ def write_parts(rows: pd.DataFrame, folder: Path, sizes: list[int], group: int) 
     return folder
 
 
+def note_reading(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return where the label of each fragment goes that is read from now on."""
+    read: list[str] = []
+    real = fragments.read_batches
+
+    def note(fragment: fragments.Fragment, reading: fragments.BatchReading) -> Any:
+        read.append(fragment.label)
+        return real(fragment, reading)
+
+    monkeypatch.setattr(stream, "read_batches", note)
+    return read
+
+
 def spoil_group(path: Path, group: int) -> None:
     column = pq.ParquetFile(path).metadata.row_group(group).column(1)
     with path.open("r+b") as opened:
@@ -322,14 +335,7 @@ def test_only_the_row_groups_of_a_window_are_read(
     folder: Path, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dataset = load_dataset(settle(folder))
-    read: list[str] = []
-    real = fragments.read_batches
-
-    def note(fragment: fragments.Fragment, reading: fragments.BatchReading) -> Any:
-        read.append(fragment.label)
-        return real(fragment, reading)
-
-    monkeypatch.setattr(stream, "read_batches", note)
+    read = note_reading(monkeypatch)
     count_window(model, dataset, dataset.windows[1])
     assert read and all("month=2024-02" in label for label in read)
 
@@ -372,14 +378,7 @@ def test_a_sample_is_drawn_once_as_long_as_its_files_stay(
     copy, artifacts = tmp_path / "copy", tmp_path / "artifacts"
     shutil.copytree(folder, copy)
     known = load_dataset(settle(copy), artifacts)
-    read: list[str] = []
-    real = fragments.read_batches
-
-    def note(fragment: fragments.Fragment, reading: fragments.BatchReading) -> Any:
-        read.append(fragment.label)
-        return real(fragment, reading)
-
-    monkeypatch.setattr(stream, "read_batches", note)
+    read = note_reading(monkeypatch)
     again = load_dataset(settle(copy), artifacts)
     assert not read
     pd.testing.assert_frame_equal(again.frame, known.frame)

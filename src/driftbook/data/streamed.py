@@ -95,11 +95,11 @@ class OpenedStream:
 
     def find_codes(self, frame: pd.DataFrame) -> frozenset[str]:
         """Return which columns of CSV files hold numbers, by their sample."""
-        if self.stream.fragments[0].dialect is None:
+        dialect = self.stream.fragments[0].dialect
+        if dialect is None:
             return frozenset()
-        written = {name for part in self.stream.fragments[:1] for name in part.dialect.names}  # type: ignore[union-attr]
         numbers = frame.select_dtypes("number").columns
-        return frozenset(map(str, numbers)) & written
+        return frozenset(map(str, numbers)) & frozenset(dialect.names)
 
 
 def settle_stream(
