@@ -19,7 +19,9 @@ def draw_rows(rows: int, size: int) -> Ints:
     if rows <= size:
         return np.arange(rows)
     rng = np.random.default_rng(rows)
-    return np.sort(rng.choice(rows, size, replace=False, shuffle=False)).astype(np.int64)
+    drawn = np.zeros(rows, dtype=bool)
+    drawn[rng.choice(rows, size, replace=False, shuffle=False)] = True
+    return np.flatnonzero(drawn)
 
 
 def take_sample(frame: pd.DataFrame, size: int) -> pd.DataFrame:

@@ -223,18 +223,28 @@ def judge_readings(
     """
     if not readings:
         return Alarm(source, aspect, 0.0, watch.threshold, False, 0.0, 0, None)
-    evidence, starts = trace_evidence(readings, watch)
+    windows, newest = len(readings), readings[-1]
+    # What more windows like the newest would prove stands after what all until now do.
+    more = [] if newest is None else [newest] * MOST_MORE
+    evidence, starts = trace_evidence([*readings, *more], watch)
     raised = False
-    for value in evidence:
+    for value in evidence[:windows]:
         raised = bool(value >= watch.threshold or (raised and value >= 1.0))
-    start = int(starts[-1])
+    start = int(starts[windows - 1])
     since = [one for one in readings[start:] if one is not None]
     weights = [1.0 / one.variance for one in since]
     moved = float(np.average([one.value for one in since], weights=weights)) if since else 0.0
+    reached = np.flatnonzero(evidence[windows:] >= watch.threshold)
     alarm = Alarm(
-        source, aspect, float(evidence[-1]), watch.threshold, raised, moved, len(readings) - start
+        source,
+        aspect,
+        float(evidence[windows - 1]),
+        watch.threshold,
+        raised,
+        moved,
+        windows - start,
     )
-    return alarm if raised else replace(alarm, more=_count_more(readings, watch))
+    return alarm if raised else replace(alarm, more=int(reached[0]) + 1 if len(reached) else None)
 
 
 def trace_evidence(readings: Sequence[Reading | None], watch: Watch) -> tuple[Floats, Floats]:
@@ -273,10 +283,10 @@ def trace_evidence(readings: Sequence[Reading | None], watch: Watch) -> tuple[Fl
     # Small and large changes are looked for alike, none much smaller than a window's own noise.
     least = max(watch.scale**2, known[-1].variance)
     sizes = [_weigh_change(z, variance, least * far**2, watch.one_sided) for far in FAR]
-    logs = special.logsumexp(sizes, axis=0) - math.log(len(FAR))
+    logs = np.logaddexp.reduce(sizes) - math.log(len(FAR))
     logs = np.where(known_since, logs + _weigh_starts(n, watch.windows)[:, None], -np.inf)
     with np.errstate(over="ignore"):
-        found = np.exp(np.minimum(special.logsumexp(logs, axis=0), 700.0))
+        found = np.exp(np.minimum(np.logaddexp.reduce(logs), 700.0))
     return np.where(known_since.any(axis=0), found, 0.0), np.argmax(logs, axis=0).astype(np.float64)
 
 
@@ -297,17 +307,6 @@ def _weigh_starts(n: int, year: int) -> Floats:
     weights = np.full(n, math.log(0.5 / year))
     weights[0] = math.log(0.5 + 0.5 / year)
     return weights
-
-
-def _count_more(readings: Sequence[Reading | None], watch: Watch) -> int | None:
-    """Return how many more windows like the newest would raise the alarm, None beyond a year."""
-    newest = readings[-1]
-    if newest is None:
-        return None
-    longer = [*readings, *[newest] * MOST_MORE]
-    evidence = trace_evidence(longer, watch)[0][len(readings) :]
-    reached = np.flatnonzero(evidence >= watch.threshold)
-    return int(reached[0]) + 1 if len(reached) else None
 
 
 def _judge_single(name: str, windows: Sequence[Seen], level: float, settings: Settings) -> Alarm:

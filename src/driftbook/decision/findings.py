@@ -112,6 +112,11 @@ class WindowFindings:
         return [str(name) for name in self.drift.loc[own, "feature"]]
 
     @cached_property
+    def counting(self) -> pd.DataFrame:
+        """Return the rows of the performance table that count."""
+        return realised.find_counting_rows(self.performance)
+
+    @cached_property
     def worse(self) -> pd.DataFrame:
         """Return the row of the loss that decisions rest on if an alarm is raised for it."""
         found = realised.find_worse_rows(self.performance)

@@ -15,7 +15,6 @@ from driftbook.decision import costs, plain_numbers
 from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
 from driftbook.paths import Action
-from driftbook.performance import realised
 from driftbook.settings import PolicySettings, Settings
 from driftbook.words import name_source, render_words
 
@@ -91,8 +90,7 @@ def _find_rows(
 ) -> tuple[Mapping[Any, Any] | None, Mapping[Any, Any] | None]:
     """Return the rows of the loss and of the mistakes, of the basis that counts."""
     rows: dict[str, Mapping[Any, Any]] = {
-        str(row["metric"]): row
-        for row in realised.find_counting_rows(found.performance).to_dict("records")
+        str(row["metric"]): row for row in found.counting.to_dict("records")
     }
     named = next((rows[name] for name in MISTAKES if name in rows), None)
     return rows.get(found.loss), named

@@ -8,7 +8,6 @@ from driftbook.decision import costs
 from driftbook.decision.alarms import count_together
 from driftbook.decision.challenger import Challenger
 from driftbook.decision.findings import WindowFindings
-from driftbook.performance import realised
 from driftbook.performance.causes import CAUSES, CONCEPT, COVARIATE, PRIOR, TOTAL_CHANGE
 from driftbook.performance.segments import find_common_cause, find_worse_segments
 from driftbook.settings import PolicySettings, Settings
@@ -31,7 +30,7 @@ def phrase_reason(
     if found.too_few:
         return render_words("too_few.md.j2", rows=found.rows, min_rows=found.min_rows)
     worse = found.worse
-    counting = realised.find_counting_rows(found.performance)
+    counting = found.counting
     losses = counting[counting["metric"] == found.loss].to_dict("records")
     return render_words(
         "reason.md.j2",

@@ -151,8 +151,7 @@ def score_ranks(
     for position, feature in enumerate(features):
         if feature.kind == "numeric":
             values, steps = to_numbers(frame[feature.name]), rules.steps.get(feature.name)
-            known = np.sort(values[~np.isnan(values)]) if steps is None else steps
-            shares = _mid_ranks(values, known)
+            shares = _rank_within(values) if steps is None else _mid_ranks(values, steps)
             parts.append((position, False, feature.name, special.ndtri(shares)))
             if steps is None:
                 parts.append((position, True, f"{feature.name} (extremes)", (shares - 0.5) ** 2))
@@ -299,6 +298,12 @@ def _shown_levels(values: pd.Series, feature: Feature) -> list[str]:
     shares = to_levels(values, feature.kind).value_counts(normalize=True)
     frequent = shares[shares >= MIN_SHARE].sort_index().sort_values(ascending=False, kind="stable")
     return list(frequent.index[: 1 if len(shares) <= 2 else MAX_SHOWN])
+
+
+def _rank_within(values: Floats) -> Floats:
+    """Return the mid-ranks of ``values`` among themselves, as shares inside (0, 1)."""
+    ranks = pd.Series(values).rank().to_numpy()
+    return np.asarray(ranks / (np.count_nonzero(~np.isnan(values)) + 1))
 
 
 def _mid_ranks(values: Floats, known: Floats) -> Floats:

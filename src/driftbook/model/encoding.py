@@ -49,7 +49,7 @@ class Encoding:
 
         Source: linear splines, Hastie and Tibshirani (1990), Generalized Additive Models, §2.
         """
-        return self._bend(*self._prepare(frame))
+        return self._bend(*self._prepare(frame)).T
 
     def sum_bent(self, frame: pd.DataFrame, coefficients: Floats) -> Floats:
         """Return ``bent(frame) @ coefficients``, shape (n,), without holding all of the design."""
@@ -57,7 +57,7 @@ class Encoding:
         sums = np.empty(len(frame))
         for start in range(0, len(frame), _BLOCK):
             rows = slice(start, start + _BLOCK)
-            sums[rows] = self._bend(prepared[rows], missing[rows]) @ coefficients
+            sums[rows] = coefficients @ self._bend(prepared[rows], missing[rows])
         return sums
 
     def _prepare(self, frame: pd.DataFrame) -> tuple[Floats, Floats]:
@@ -68,13 +68,15 @@ class Encoding:
         )
 
     def _bend(self, prepared: Floats, missing: Floats) -> Floats:
-        numbers, flags = np.split(prepared, [len(self.low)], axis=1)
-        cut = np.clip(numbers, self.low, self.high)
+        """Return the design with a row for each of its columns, each of them in one piece."""
+        numbers, flags = np.split(prepared.T, [len(self.low)])
+        cut = np.clip(numbers, self.low[:, None], self.high[:, None])
         hinges = [
-            np.maximum(cut[:, [k]] - knots, 0.0) for k, knots in enumerate(self.knots) if len(knots)
+            np.maximum(values - knots[:, None], 0.0)
+            for values, knots in zip(cut, self.knots, strict=True)
         ]
-        one = np.ones((len(prepared), 1))
-        return np.hstack([cut, *hinges, missing, flags[:, self.common], one])
+        one = np.ones((1, len(prepared)))
+        return np.vstack([cut, *hinges, missing.T, flags[self.common], one])
 
 
 def find_encoding(reference: pd.DataFrame, features: tuple[Feature, ...]) -> Encoding:

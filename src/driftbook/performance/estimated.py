@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 from driftbook.data.sampling import draw_rows
 from driftbook.model import scores
 from driftbook.model.row_sums import block_standard_error, find_worse_confidence
@@ -22,7 +22,7 @@ from driftbook.performance.estimate_mix import (
     mix_estimates,
     widen_by_others,
 )
-from driftbook.performance.expected_auc import ExpectedMetric, expect_auc
+from driftbook.performance.expected_auc import ExpectedMetric, expect_auc, rank_distinct
 from driftbook.performance.expected_loss import (
     GradedRows,
     expect_classes,
@@ -51,9 +51,11 @@ Evidence = CalibrationRows | GradedRows
 
 
 def expect_metrics(
-    p: Floats, chances: Floats, task: BinaryTask = BINARY
+    p: Floats, chances: Floats, task: BinaryTask = BINARY, ranks: Ints | None = None
 ) -> dict[str, ExpectedMetric]:
     """Return each metric's expectation for predictions ``p`` (n,) with true ``chances`` (n,).
+
+    ``ranks``: of the predictions, where they are known already.
 
     Source: CBPE, NannyML (2022), and Białek et al. (2024), arXiv 2401.08348, §3; the AUC is the
     ratio of expected won pairs to expected pairs, a row never paired with itself.
@@ -67,7 +69,8 @@ def expect_metrics(
         losses = chances * one + (1 - chances) * zero
         value = float(losses.mean())
         found[name] = ExpectedMetric(value, (one - zero) / len(p), losses - value)
-    return {**found, "roc_auc": expect_auc(p, chances)}
+    ranks = rank_distinct(p) if ranks is None else ranks
+    return {**found, "roc_auc": expect_auc(ranks, chances)}
 
 
 def estimate_performance(
@@ -227,6 +230,7 @@ def expect_binary(
     told = evidence.encoding.bent(frame.iloc[outcome_chance.thin_rows(len(frame))])
     moved = outcome_chance.weigh_resemblance(evidence.design, told)
     found: dict[str, list[Estimate]] = {metric: [] for metric in model.task.metrics}
+    ranks = rank_distinct(p)
     matters = every or (moved.seen and evidence.informative)
     for weighted in (matters, not matters):
         for columns in (True, False) if every or evidence.informative else (False,):
@@ -234,7 +238,7 @@ def expect_binary(
                 evidence, moved.weights if weighted else None, columns
             )
             method = name_method(weighted, columns, evidence.recent)
-            for metric, one in _expect_from(model, fitted, inputs, p, method).items():
+            for metric, one in _expect_from(model, fitted, inputs, p, ranks, method).items():
                 found[metric].append(one)
     return found
 
@@ -249,13 +253,18 @@ def name_method(weighted: bool, columns: bool, recent: bool) -> str:
 
 
 def _expect_from(
-    model: Model, fitted: ChanceCalibration, inputs: Floats, p: Floats, method: str
+    model: Model,
+    fitted: ChanceCalibration,
+    inputs: Floats,
+    p: Floats,
+    ranks: Ints,
+    method: str,
 ) -> dict[str, Estimate]:
     chances = fitted.chances(inputs)
     spread = chances * (1 - chances)
     found = {}
     task = model.task if isinstance(model.task, BinaryTask) else BINARY
-    for metric, one in expect_metrics(p, chances, task).items():
+    for metric, one in expect_metrics(p, chances, task, ranks).items():
         gradient = (one.slope * spread) @ inputs[:, fitted.used]
         calibration = float(gradient @ fitted.covariance @ gradient)
         inflation = find_baseline(model).baselines[metric].inflation

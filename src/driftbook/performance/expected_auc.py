@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from driftbook.data.arrays import Floats
+from driftbook.data.arrays import Floats, Ints
 
 
 @dataclass(frozen=True)
@@ -22,22 +22,25 @@ class ExpectedMetric:
     influence: Floats
 
 
-def expect_auc(p: Floats, chances: Floats) -> ExpectedMetric:
-    """Return the expected ROC AUC of predictions ``p`` (n,) with true ``chances`` (n,)."""
-    order = np.argsort(p)
-    starts = np.flatnonzero(np.r_[True, np.diff(p[order]) > 0])
-    ones = np.add.reduceat(chances[order], starts)
-    zeros = np.add.reduceat(1 - chances[order], starts)
+def rank_distinct(p: Floats) -> Ints:
+    """Return the place of each prediction (n,) among the different ones, from 0."""
+    return np.unique(p, return_inverse=True)[1]
+
+
+def expect_auc(ranks: Ints, chances: Floats) -> ExpectedMetric:
+    """Return the expected ROC AUC of predictions with true ``chances`` (n,).
+
+    ``ranks`` (n,): of the predictions, see :func:`rank_distinct`.
+    """
+    ones, zeros = np.bincount(ranks, chances), np.bincount(ranks, 1 - chances)
     n1, n0 = float(ones.sum()), float(zeros.sum())
-    group = np.empty(len(p), dtype=np.int64)
-    group[order] = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(p)]))
-    beaten = (np.cumsum(zeros) - zeros / 2)[group]
-    beating = (n1 - np.cumsum(ones) + ones / 2)[group]
+    beaten = (np.cumsum(zeros) - zeros / 2)[ranks]
+    beating = (n1 - np.cumsum(ones) + ones / 2)[ranks]
     own = float(np.sum(chances * (1 - chances)))
     total = n1 * n0 - own
     if total <= 0:
-        return ExpectedMetric(float("nan"), np.zeros(len(p)), np.zeros(len(p)))
+        return ExpectedMetric(float("nan"), np.zeros(len(ranks)), np.zeros(len(ranks)))
     value = (float(chances @ beaten) - own / 2) / total
     as_one, as_zero = beaten / n0 - value, beating / n1 - value
-    influence = len(p) * (chances * as_one / n1 + (1 - chances) * as_zero / n0)
+    influence = len(ranks) * (chances * as_one / n1 + (1 - chances) * as_zero / n0)
     return ExpectedMetric(value, as_one / n1 - as_zero / n0, influence - influence.mean())

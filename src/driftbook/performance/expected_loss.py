@@ -22,7 +22,7 @@ from driftbook.model.row_sums import block_standard_error
 from driftbook.model.tasks import Task
 from driftbook.model.training import Model
 from driftbook.performance.baseline import bend_inputs
-from driftbook.performance.expected_auc import expect_auc
+from driftbook.performance.expected_auc import expect_auc, rank_distinct
 from driftbook.performance.outcome_chance import weigh_resemblance
 
 # Of more rows every k-th one is taken: more make an estimate no better than its assumptions.
@@ -139,7 +139,7 @@ def list_class_losses(metric: str, p: Floats) -> Floats:
 
 
 def _expect_macro_auc(p: Floats, chances: Floats) -> RowExpectation:
-    each = [expect_auc(p[:, k], chances[:, k]) for k in range(p.shape[1])]
+    each = [expect_auc(rank_distinct(p[:, k]), chances[:, k]) for k in range(p.shape[1])]
     slopes = np.column_stack([one.slope for one in each]) / len(each)
     mean = (chances * slopes).sum(axis=1)
     spread = (chances * np.square(slopes)).sum(axis=1) - np.square(mean)
