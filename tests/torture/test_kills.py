@@ -8,23 +8,22 @@ from collections.abc import Callable
 from pathlib import Path
 
 import forked
-import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_notebook
 from places import (
     Places,
     call,
     check_killed,
     check_recovered,
     copy_place,
+    make_finished,
     publish_staged,
     read_kept,
     read_state,
+    recover,
     words_for,
 )
 from trials import LONG, CountTrials
 
-import finished
 from driftbook import paths
 from driftbook.store import transaction, verify
 
@@ -56,16 +55,6 @@ def torture(
                 assert told.code == 0, told.err
                 check_recovered(root, before / "artifacts", whole, told)
             shutil.rmtree(root.parent)
-
-
-def recover(root: str) -> None:
-    """Do what every command does first."""
-    from driftbook.runbook.project import locate_project
-
-    artifacts = Path(root)
-    project = locate_project(artifacts.parent / "runbook.yaml", artifacts)
-    with project.hold_artifacts(print):
-        pass
 
 
 @pytest.mark.parametrize(
@@ -107,40 +96,6 @@ def test_kills_of_what_finishes_a_publication(
     torture(count_trials, "recovery", places.committed, tmp_path, act)
 
 
-POLICIES_CELL = """
-import pandas as pd
-row = {"policy": "driftbook", "retrains": 0, "mean_loss": 0.1, "total_cost": 1.0, "excess": 0.0}
-_ = run.write_csv("backtest/policies.csv", pd.DataFrame([row]))
-"""
-# Leaves what the runbook's own notebook would, without computing for minutes.
-STAND_INS = {
-    "run": (
-        "04-serving.ipynb",
-        "run.write_json('serving/api_checks.json', {'passed': True, 'checks': []}, run.champion)",
-    ),
-    "backtest": (
-        "05-backtest.ipynb",
-        POLICIES_CELL,
-    ),
-}
-
-
-def write_stand_in(place: Path, command: str) -> None:
-    """Give a project notebooks of its own, of which the one to execute is short."""
-    shutil.copytree(Path(__file__).resolve().parents[2] / "notebooks", place / "notebooks")
-    name, cell = STAND_INS[command]
-    window = "window = None\n" * (command == "run")
-    parameters = f'settings_file = ""\nartifacts_dir = ""\n{window}run_id = None'
-    opening = (
-        "from driftbook.runbook.run import open_run\n"
-        f"run = open_run(settings_file, artifacts_dir, {'window' if window else None}, run_id)"
-    )
-    notebook = new_notebook()
-    notebook.cells = [new_code_cell(parameters, metadata={"tags": ["parameters"]})]
-    notebook.cells += [new_code_cell(opening), new_code_cell(cell)]
-    nbformat.write(notebook, place / "notebooks" / name)
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "words",
@@ -150,12 +105,7 @@ def write_stand_in(place: Path, command: str) -> None:
 def test_kills_of_a_command_with_a_kernel(
     tmp_path: Path, count_trials: CountTrials, words: list[str]
 ) -> None:
-    before = tmp_path / "before"
-    before.mkdir()
-    chosen = finished.settings(before)
-    (before / "runbook.yaml").write_text(chosen.to_yaml(), encoding="utf-8")
-    finished.publish(before / "artifacts", chosen, "rows-0004")
-    write_stand_in(before, words[0])
+    before = make_finished(tmp_path / "before", words[0])
 
     def act(root: Path, stop_at: int | None) -> forked.Ended:
         return call(root, *words, "--no-render", stop_at=stop_at)
