@@ -3,9 +3,9 @@
 Each turn runs, one after the other and each in a process of its own, ``driftbook run`` without
 rendering from a copy of the prepared data with no model yet, by a linear model and by
 ``hist_gradient_boosting``, and replays all policies on flights by week, linear. Of the replay's CPU
-seconds those inside fits are counted apart: ``fits`` are whole fits (preparation with estimator,
-calibrations, a trial's and an estimate's own logistic fits), ``solvers`` only the numerical part of
-the estimators.
+seconds those inside fits are counted apart: ``fits`` are whole fits (preparation, estimator and
+calibration of a model and of a trial's block, and an estimate's own logistic fits), ``solvers``
+only the numerical part of the estimators.
 Libraries choose their threads here as on anybody's machine. CPU seconds say the same on a busy
 machine; ratios are medians of the turns' own.
 """
@@ -33,6 +33,7 @@ from sklearn.linear_model import LogisticRegression
 
 from driftbook.backtest.replay import replay_policies
 from driftbook.data import windows
+from driftbook.decision import recipes
 from driftbook.model import logistic
 from driftbook.model.fitting import TrainingRows
 from driftbook.model.tasks import BinaryTask
@@ -82,6 +83,7 @@ def replay_weeks(folder: Path) -> dict[str, dict[str, float]]:
         solvers.watch(logistic, name)
         fits.watch(logistic, name)
     fits.watch(TrainingRows, "fitted")
+    fits.watch(recipes, "fit_block")
     fits.watch(BinaryTask, "fit_calibration")
     dataset = windows.load_dataset(WEEKLY, folder)
     cpu, wall = time.process_time(), time.perf_counter()

@@ -72,7 +72,7 @@ class PolicyMoment:
 
 
 # Says whether to retrain now, and why. It may ask the timeline for what was known by then: its
-# ``loss`` up to window ``newest``, its ``report``, its ``settings``.
+# ``loss`` up to window ``newest``, its ``compare``, its ``settings``.
 RetrainRule = Callable[[PolicyMoment], tuple[bool, str]]
 
 
@@ -107,8 +107,7 @@ def retrain_on_any_drift(now: PolicyMoment) -> tuple[bool, str]:
 
     Both marks are conventions: the 5% level uncorrected, and PSI 0.2 as in Siddiqi (2006).
     """
-    report = now.timeline.report(now.champion, now.t)
-    own = report[~report["kind"].isin(["prediction", "joint"])]
+    own = now.timeline.compare(now.champion, now.t)
     hit = (own["ks_pvalue"] < KS_LEVEL) | (own["psi"] >= PSI_LEVEL)
     return bool(hit.any()), f"{int(hit.sum())} columns moved"
 

@@ -16,7 +16,8 @@ from driftbook.decision.accepted import AcceptedSince, find_accepted
 from driftbook.decision.alarms import Seen, count_windows
 from driftbook.decision.findings import WindowFindings, examine_window, see_window
 from driftbook.decision.trial import FitMemo
-from driftbook.drift.report import report_drift
+from driftbook.drift.reference import find_reference
+from driftbook.drift.report import compare_columns
 from driftbook.drift.window_counts import count_window
 from driftbook.errors import UsageError
 from driftbook.model import threads
@@ -24,6 +25,8 @@ from driftbook.model.design import model_inputs
 from driftbook.model.priced import price_model
 from driftbook.model.training import Model, train
 from driftbook.settings import PolicySettings, Settings
+
+TOGETHER = 16  # windows that a model predicts at once
 
 
 @dataclass(frozen=True)
@@ -58,7 +61,9 @@ class Timeline:
     _fits: dict[tuple[object, ...], recipes.BlockFit | None] = field(default_factory=dict)
     _row_losses: dict[tuple[str, int], Floats] = field(default_factory=dict)
     _mean_losses: dict[tuple[str, int], float] = field(default_factory=dict)
-    _inputs: dict[tuple[tuple[Feature, ...], int], pd.DataFrame] = field(default_factory=dict)
+    _spans: dict[tuple[tuple[Feature, ...], int], tuple[pd.DataFrame, Floats, list[int]]] = field(
+        default_factory=dict
+    )
 
     @classmethod
     @threads.one_blas_thread()
@@ -142,31 +147,43 @@ class Timeline:
         return self._mean_losses[key]
 
     def row_losses(self, champion: Tenure, t: int) -> Floats:
-        """Return the losses of the labelled rows of window t, shape (labelled rows,)."""
+        """Return the losses of the labelled rows of window t, shape (labelled rows,).
+
+        Who asks for one window asks for the next ones too: what predicting costs a table, however
+        few rows it has, is paid once for several.
+        """
         key = (champion.model.version, t)
         if key not in self._row_losses:
-            model, rows = champion.model, self.dataset.rows(self.windows[t])
-            said = model.predict_inputs(self._read_inputs(model, t))
-            losses = model.task.row_losses(model.outcomes(rows), said)
-            self._row_losses[key] = losses[~np.isnan(losses)]
+            model, first = champion.model, t - t % TOGETHER
+            inputs, y, sizes = self._read_span(model, first)
+            start = sum(sizes[: t - first])
+            losses = model.task.row_losses(y[start:], model.predict_inputs(inputs.iloc[start:]))
+            ends = np.cumsum(sizes[t - first :])
+            for place, each in enumerate(np.split(losses, ends[:-1])):
+                self._row_losses[model.version, t + place] = each[~np.isnan(each)]
         return self._row_losses[key]
 
-    def _read_inputs(self, model: Model, t: int) -> pd.DataFrame:
-        """Return window t as models of these features take it: hundreds of them predict it."""
-        key = (model.features, t)
-        if key not in self._inputs:
-            self._inputs[key] = model_inputs(self.dataset.rows(self.windows[t]), model.features)
-        return self._inputs[key]
+    def _read_span(self, model: Model, first: int) -> tuple[pd.DataFrame, Floats, list[int]]:
+        """Return windows as models of these features take them, their outcomes and their sizes."""
+        key = (model.features, first)
+        if key not in self._spans:
+            each = [self.dataset.rows(one) for one in self.windows[first : first + TOGETHER]]
+            rows = pd.concat(each, ignore_index=True)
+            sizes = [len(one) for one in each]
+            self._spans[key] = model_inputs(rows, model.features), model.outcomes(rows), sizes
+        return self._spans[key]
 
     def price_windows(self, terms: PolicySettings) -> Floats:
         """Return by window the price of one unit of its mean loss, shape (windows,)."""
         return np.array([terms.for_rows(window.rows).error_cost for window in self.windows])
 
-    def report(self, champion: Tenure, t: int) -> pd.DataFrame:
-        """Return the drift report that step t sees: window t - 1 against the champion."""
+    def compare(self, champion: Tenure, t: int) -> pd.DataFrame:
+        """Return a row a column that step t sees: window t - 1 against the champion."""
+        side = find_reference(champion.model)
         counted = count_window(champion.model, self.dataset, self.windows[t - 1])
-        profiles = None if counted is None else counted.profiles
-        return report_drift(champion.model, self._current(t), self.settings, profiles)
+        now = side.profile_window(self._current(t)) if counted is None else counted.profiles
+        drift = self.settings.drift
+        return pd.DataFrame(compare_columns(champion.model.features, side.profiles, now, drift))
 
     def assess(self, champion: Tenure, t: int, settings: Settings) -> policy.Assessment:
         """Return what ``assess`` says at step t under the costs of ``settings.policy``."""

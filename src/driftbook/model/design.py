@@ -270,17 +270,20 @@ class BlockScaling:
     def design(self, table: BlockTable, rows: slice) -> Floats:
         """Return the ``rows`` of a table as a linear fit takes them, its constant column last."""
         numbers = table.numbers[rows]
-        numbers = (np.where(np.isnan(numbers), self.fill, numbers) - self.shift) / self.scale
-        return np.hstack([numbers, table.flags[rows], np.ones((len(numbers), 1))])
+        filled = np.where(np.isnan(numbers), self.fill, numbers)
+        filled -= self.shift
+        filled /= self.scale
+        return np.hstack([filled, table.flags[rows], np.ones((len(filled), 1))])
 
 
 def fit_block_scaling(numbers: Floats) -> BlockScaling:
     """Return median, mean and spread of a block's numbers (n, a); scikit-learn's take ten times."""
+    fill, filled = np.zeros(numbers.shape[1]), numbers
     known = ~np.isnan(numbers)
-    fill = np.zeros(numbers.shape[1])
-    for column in np.flatnonzero(known.any(axis=0) & ~known.all(axis=0)):
-        fill[column] = np.median(numbers[known[:, column], column])
-    filled = np.where(known, numbers, fill)
+    if not known.all():
+        for column in np.flatnonzero(known.any(axis=0) & ~known.all(axis=0)):
+            fill[column] = np.median(numbers[known[:, column], column])
+        filled = np.where(known, numbers, fill)
     scale = filled.std(axis=0)
     return BlockScaling(fill, filled.mean(axis=0), np.where(scale > 0, scale, 1.0))
 
