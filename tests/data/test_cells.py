@@ -349,3 +349,13 @@ def test_arrow_columns_keep_their_rows_whatever_their_index(kind: str) -> None:
     found = to_plain_column(window.rename("x"))
     assert list(found.index) == [1, 2, 3] and found.name == "x"
     assert found.dropna().astype(int).tolist() == [5, 7]
+
+
+def test_bytes_are_their_text_or_are_refused_by_name() -> None:
+    words = pd.Series(["né".encode(), None, b"old"], name="origin")
+    assert find_kind(words) == "categorical"
+    assert to_kind(words, "categorical").tolist()[::2] == ["né", "old"]
+    packed = pd.Series([b"ok", b"\x00\xff"], name="packed")
+    for read in (find_kind, lambda column: to_kind(column, "categorical")):
+        with pytest.raises(UsageError, match=r"column 'packed' holds bytes .*data\.exclude"):
+            read(packed)

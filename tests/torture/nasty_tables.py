@@ -61,7 +61,7 @@ def spoil(column: pd.Series, how: str, start: int) -> pd.Series:
 
 
 def _duplicate(frame: pd.DataFrame, name: str) -> pd.DataFrame:
-    copied = frame[[frame.columns[0]]].copy()
+    copied = frame.iloc[:, [0]].copy()
     copied.columns = [name]
     return pd.concat([frame, copied], axis=1)
 
@@ -156,4 +156,6 @@ SEEDS = (
     *(Plan(150, (("b", how, 0.0),)) for how in WHOLE),
     *(Plan(150, ((TARGET, how, 0.5),)) for how in ("missing", "third_class", "two_words", "list")),
     *(Plan(150, ((STAMP, how, 0.5),)) for how in ("missing", "mixed", "far_date", "as_period")),
+    *(Plan(240, (("b", how, 0.0),)) for how in ("bytes", "list", "array", "complex", "object")),
+    Plan(60, (("a", "twice", 0.0), ("b", "twice", 0.0))),
 )

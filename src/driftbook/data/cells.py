@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import numbers
+from collections.abc import Hashable
 from typing import Any, Literal
 
 import numpy as np
@@ -65,7 +66,8 @@ def find_kind(values: pd.Series) -> Kind:
     value is a plain number holds codes, and stays categorical.
 
     Raises:
-        UsageError: dates, lists, records or other objects, named with the column.
+        UsageError: dates, lists, records, bytes that are no text or other objects, named with the
+            column.
     """
     plain = to_plain_column(values)
     if pd.api.types.is_bool_dtype(plain.dtype):
@@ -95,6 +97,8 @@ def _find_kind_of_objects(present: pd.Series) -> Kind:
     if not all(issubclass(one, str | bytes | numbers.Real | decimal.Decimal) for one in types):
         _refuse(present, f"objects of the kind {min(one.__name__ for one in types)}")
     if any(issubclass(one, bytes) for one in types):
+        for value in present.unique():
+            _to_text(value, present.name)
         return "categorical"
     return _find_kind_of_words(present)
 
@@ -143,17 +147,19 @@ def to_kind(values: pd.Series, kind: Kind) -> pd.Series:
         known = lower.isin(TRUE_WORDS | FALSE_WORDS)
         return truth.astype(bool) if known.all() else truth.where(known, None)
     codes, distinct = pd.factorize(plain.astype(object))
-    named = np.array([*map(_to_text, distinct), np.nan], dtype=object)
+    texts = [_to_text(value, values.name) for value in distinct]
+    named = np.array([*texts, np.nan], dtype=object)
     return pd.Series(named[codes], index=values.index, name=values.name)
 
 
-def _to_text(value: Any) -> str:
+def _to_text(value: Any, column: Hashable) -> str:
     if isinstance(value, bytes):
         try:
             return value.decode("utf-8")
         except UnicodeDecodeError as error:
             raise UsageError(
-                f"a text column holds bytes that are no UTF-8 text ({value[:20]!r}); convert it"
+                f"column {str(column)!r} holds bytes that are no UTF-8 text ({value[:20]!r}); "
+                "convert it, or leave it out with data.exclude"
             ) from error
     # 3.0 of a column with gaps and 3 of one without are the same name.
     return f"{value:.15g}" if isinstance(value, float) else str(value)
