@@ -36,7 +36,8 @@ def accept_rows(rows: pd.DataFrame, what: str, *, lists_as_text: bool = False) -
 
 def _is_odd(values: pd.Series) -> bool:
     if isinstance(values.dtype, pd.CategoricalDtype):
-        values = values.cat.categories.to_series()
+        levels = values.cat.categories
+        values = pd.Series(levels.to_numpy(), dtype=levels.dtype)
     if values.dtype != object:
         return False
     try:
