@@ -20,11 +20,13 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from driftbook import paths
 from driftbook.errors import UsageError
+from driftbook.model import training
 from driftbook.runbook import memory, resume
 from driftbook.runbook.cli import main
 from driftbook.runbook.command import report_errors_in_one_line
+from driftbook.runbook.run import open_run
 from driftbook.settings import Settings
-from driftbook.store import files, manifest, registry, transaction, verify
+from driftbook.store import files, manifest, registry, registry_models, transaction, verify
 
 # Holds the interpreter in native code for ages, as a long fit may.
 NATIVE = "import re; re.match(r'(a+)+$', 'a' * 60 + 'b')"
@@ -210,6 +212,23 @@ class TestBacktest:
         assert f"model {new} became champion meanwhile; this backtest is about {old}" in done.stderr
         notes = files.read_json_object(place / "artifacts" / "backtest" / "notes.json")
         assert notes["model_version"] == old
+
+    def test_it_replays_all_windows_though_the_champion_has_learnt_from_them(
+        self, place: Path
+    ) -> None:
+        artifacts = place / "artifacts"
+        run = open_run(place / "runbook.yaml", artifacts, None, None)
+        source, rows = run.dataset.source, run.dataset.frame
+        origin = {"source": source, "stop_row": str(len(rows))}
+        newest = training.train(rows, run.settings, "everything", origin=origin)
+        registry_models.save_model(artifacts / paths.MODELS, newest)
+        registry.promote_version(artifacts / paths.MODELS, newest.version, "x", None, forced=True)
+        done = self.backtest(place, POLICIES_CELL)
+        assert done.exit_code == 0, done.stderr
+        data = manifest.read_manifest(artifacts / paths.MANIFEST)["data"]
+        assert data["window"] == run.window_names[-1]
+        with pytest.raises(UsageError, match="no complete window after the champion's reference"):
+            _ = open_run(place / "runbook.yaml", artifacts, None, None).split
 
     def test_one_that_was_killed_is_dropped(self, place: Path) -> None:
         artifacts = place / "artifacts"

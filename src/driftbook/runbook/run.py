@@ -56,6 +56,7 @@ class Run:
     window: str | None = None
     pinned_champion: str | None = None
     ledger_lines: int | None = None  # what was signed when it began; None: whatever is signed now
+    replays: bool = False  # a backtest, which judges no window of its own
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -318,7 +319,7 @@ class Run:
         Raises:
             UsageError: whatever is wrong with the data, the reference or the window.
         """
-        dataset, window = self.dataset, self.split.window
+        dataset, window = self.dataset, self._newest
         note: dict[str, Any] = {
             "source": dataset.source,
             "sha256": dataset.fingerprint,
@@ -334,9 +335,15 @@ class Run:
             note["sampled"] = {"rows": len(dataset.frame), "window_rows": window.sampled}
         _write_json(self.folder / paths.RUN_DATA, note)
 
+    @property
+    def _newest(self) -> Window:
+        """Return the window under judgement; of a replay, which is about all, the last of them."""
+        complete = [one for one in self.dataset.windows if one.complete]
+        return complete[-1] if self.replays and complete else self.split.window
+
     def _lineage(self, model: Model | None) -> dict[str, Any]:
         chosen = self.champion if model is None else model
-        window = {} if model is not None else {"window": self.split.window.name}
+        window = {} if model is not None else {"window": self._newest.name}
         return {"run_id": self.run_id, "model_version": chosen.version, **window}
 
 
@@ -401,7 +408,8 @@ def _open_folder(artifacts: Path, folder: Path, settings_file: Path) -> Run:
         settings = settings.addressed_as(Settings.load(settings_file))
     settings = name_as_served(settings, artifacts)
     pinned = note["champion"], note.get("ledger_lines", 0)
-    return Run(folder.name, settings, artifacts, folder, note["window"], *pinned)
+    replays = note.get("kind") == "backtest"
+    return Run(folder.name, settings, artifacts, folder, note["window"], *pinned, replays)
 
 
 def _write(path: Path, text: str) -> Path:
