@@ -65,6 +65,8 @@ UNKNOWN = "–"
 
 # What ends a line or a page somewhere, and all other control characters.
 _BREAKS = re.compile(r"[ \x00-\x1f\x7f\x85\u2028\u2029]+")
+# What a terminal obeys rather than shows, and what turns the direction of text.
+_CONTROLS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 # For Pandoc, CommonMark and what JupyterLab adds to it. An underscore inside a word is no markup,
 # nor are the brackets of an interval; an address that is not one becomes no link either.
 _MARKUP = re.compile(
@@ -263,6 +265,17 @@ def escape_html(text: str) -> str:
     '&lt;b&gt; &amp; &#96;&#96;&#96;'
     """
     return _BREAKS.sub(" ", text).translate(_ENTITIES)
+
+
+def escape_controls(text: str) -> str:
+    r"""Return text for a terminal: what would move its cursor or turn its text round is spelled.
+
+    Line ends and tabs stay.
+
+    >>> escape_controls("one\x1b[31m\u202e\ntwo")
+    'one\\x1b[31m\\u202e\ntwo'
+    """
+    return _CONTROLS.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def escape_cell(text: str) -> str:

@@ -68,6 +68,7 @@ NASTY = [
     f"```\n<script>{OWN}</script>\n```{{=html}}\n<script>{OWN}</script>\n```",
     f"`<script>{OWN}</script>`{{=html}}",
     "\x1b[31mred",
+    "\x9b2Jgone \u202eturned",
 ]
 STUCK, KINDS, LEVELS = NASTY[0], "<i>k</i>", f"=l[x](javascript:{OWN})"
 TARGET = f"<b onclick={OWN}>t[q](javascript:{OWN})"
@@ -91,6 +92,10 @@ def nasty_rows(rows: int = 1600) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
+# What a terminal obeys: nothing that a command says may hold any of it.
+OBEYED = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
+
+
 @pytest.fixture(scope="module")
 def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return the artifacts of a run, of an acknowledgement and of a run after it."""
@@ -105,15 +110,16 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     (folder / "runbook.yaml").write_text(settings.to_yaml(), encoding="utf-8")
     for words in (
-        ["run", "--quiet", "--no-render"],
+        ["run", "--no-render"],
         ["acknowledge", "--why", REASON, "--", STUCK],
-        ["run", "--quiet", "--from", "drift"],
+        ["run", "--from", "drift"],
     ):
         command = [sys.executable, "-m", "driftbook", *words]
         done = subprocess.run(
             command, cwd=folder, capture_output=True, text=True, timeout=300, check=False
         )
         assert done.returncode == 0, done.stderr
+        assert OBEYED.findall(done.stdout + done.stderr) == []
     return folder / "artifacts"
 
 

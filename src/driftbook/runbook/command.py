@@ -15,6 +15,7 @@ import click
 
 from driftbook.errors import DriftbookError
 from driftbook.runbook.memory import explain_cause
+from driftbook.words import escape_controls
 
 SECTIONS = {
     "Begin": ("new",),
@@ -133,5 +134,5 @@ def is_debugging() -> bool:
 
 
 def _end(message: str, exit_code: int) -> NoReturn:
-    click.echo(f"driftbook: {' '.join(message.split())}", err=True)
+    click.echo(f"driftbook: {escape_controls(' '.join(message.split()))}", err=True)
     sys.exit(exit_code)

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 
 import click
 
+from driftbook.words import escape_controls
+
 TICK_S = 0.5
 _LABEL_WIDTH = 22
 _WIDEST = 100
@@ -33,11 +35,11 @@ class Terminal:
     def say(self, line: str) -> None:
         """Write one line, unless quiet."""
         if not self.quiet:
-            print(f"driftbook: {line}", file=self.stream, flush=True)
+            self.warn(line)
 
     def warn(self, line: str) -> None:
         """Write one line even where quiet: what somebody has to know who reads nothing else."""
-        print(f"driftbook: {line}", file=self.stream, flush=True)
+        print(f"driftbook: {escape_controls(line)}", file=self.stream, flush=True)
 
     def print_result(
         self,
@@ -49,7 +51,7 @@ class Terminal:
         if self.as_json:
             click.echo(json.dumps(found, indent=2))
         elif always or not self.quiet:
-            click.echo("\n".join(write_lines(found)))
+            click.echo(escape_controls("\n".join(write_lines(found))))
 
     @contextmanager
     def step(self, label: str, ticking: bool = True) -> Iterator[None]:
