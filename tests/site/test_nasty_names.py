@@ -78,14 +78,15 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 
 
 def nasty_rows(rows: int = 1600) -> pd.DataFrame:
-    """Return rows of which the first column is stuck and half of the others moved at the end."""
+    """Return rows of which two columns are stuck and half of the others moved at the end."""
     rng = np.random.default_rng(0)
     late = np.arange(rows) >= 1200
     columns: dict[str, Any] = {
         name: rng.normal(size=rows) + late * (place % 2) for place, name in enumerate(NASTY)
     }
     lean = np.where(late, -1, 1) * columns[NASTY[1]] + rng.normal(size=rows)
-    columns[STUCK] = np.where(late, 7.0, columns[STUCK])
+    for name in (STUCK, NASTY[-1]):
+        columns[name] = np.where(late, 7.0, columns[name])
     columns[LEVELS] = rng.choice(NASTY[:12], rows)
     columns[KINDS] = rng.choice(NASTY, rows)
     columns[TARGET] = np.array(CLASSES)[np.digitize(lean, [-0.5, 0.7])]
