@@ -82,10 +82,7 @@ def perform_job(
         DriftbookError: the run is published, but its pages could not be rendered.
     """
     started, settings = perf_counter(), project.settings
-    if job.first != paths.FIRST_STEP and not (project.artifacts / paths.MANIFEST).exists():
-        terminal.say(f"nothing is published yet, so this run starts with {paths.FIRST_STEP}")
-        job = replace(job, first=paths.FIRST_STEP)
-    job = _start_with_what_changed(project, job, terminal)
+    job = _choose_start(project, job, terminal)
     chosen = job.find_notebooks(project)
     own = project.find_own_notebooks() if job.kind == "run" else []
     with WarmKernel(project.notebooks) as kernel:
@@ -136,10 +133,18 @@ def perform_job(
     return FinishedJob(staged.run_id, page, perf_counter() - started)
 
 
-def _start_with_what_changed(project: Project, job: RunbookJob, terminal: Terminal) -> RunbookJob:
-    """Return a job that judges the data again where another column is accepted now."""
+def _choose_start(project: Project, job: RunbookJob, terminal: Terminal) -> RunbookJob:
+    """Return a job that starts with the first step that there is something for, and say why."""
     from driftbook.runbook import resume
 
+    if not (project.artifacts / paths.MANIFEST).exists():
+        if job.first != paths.FIRST_STEP:
+            terminal.say(f"nothing is published yet, so this run starts with {paths.FIRST_STEP}")
+        return replace(job, first=paths.FIRST_STEP)
+    trains = job.kind == "run" and job.first == paths.FIRST_STEP
+    if trains and project.settings.data.source == "predictions":
+        terminal.say("served predictions train no model, so this run starts with drift")
+        return replace(job, first="drift")
     changed = resume.find_accepted_since(project.artifacts, job.first)
     if not changed:
         return job
