@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -84,6 +85,30 @@ def test_publishing_again_changes_nothing(root: Path) -> None:
     before = {p: p.read_bytes() for p in root.rglob("*") if p.is_file()}
     transaction.publish_run(root, run_id)
     assert {p: p.read_bytes() for p in root.rglob("*") if p.is_file()} == before
+
+
+def test_a_run_that_is_withdrawn_takes_the_versions_it_brought_with_it(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = registry.read_index(root / paths.MODELS).versions
+    champion = registry_models.load_model(root / paths.MODELS)
+    other = training.train(champion.reference, staged_runs.SETTINGS, recipe="other")
+    staged = staged_runs.stage(root, "retrain", challenger_version=other.version)
+    for model in (champion, other):  # of a version that is known already nothing is taken
+        registry_models.save_model(staged.folder / paths.MODELS, model)
+    transaction.commit_run(staged, root)
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(transaction, "_move_aliases", fail)
+    with pytest.raises(transaction.UnpublishedError, match="No space left"):
+        transaction.publish_run(root, staged.run_id)
+    assert other.version in registry.read_index(root / paths.MODELS).versions
+    transaction.withdraw_run(root, staged.run_id)
+    assert registry.read_index(root / paths.MODELS).versions == known
+    assert not (root / paths.MODELS / other.version).exists()
+    assert verify.verify_artifacts(root) == []
 
 
 def test_a_dropped_run_leaves_nothing(root: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,8 +49,7 @@ def prune_artifacts(artifacts: Path, keep_runs: int | None) -> PrunedArtifacts:
         gone = files.partial_path(artifacts / folder.name)
         folder.rename(gone)
         shutil.rmtree(gone)
-    kept = [folder for folder in folders if folder not in old]
-    versions = _prune_versions(artifacts / paths.MODELS, kept, lines) if old else ()
+    versions = prune_versions(artifacts, known.versions) if old else ()
     return PrunedArtifacts(tuple(folder.name for folder in old), versions)
 
 
@@ -79,24 +78,24 @@ def _is_forgotten(
     )
 
 
-def _prune_versions(models: Path, runs: list[Path], lines: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Remove the versions that no alias, no line of the ledger and none of the runs names."""
+def prune_versions(artifacts: Path, among: Iterable[str]) -> tuple[str, ...]:
+    """Remove those versions ``among`` some that no alias, no line of the ledger and no run names.
+
+    The caller holds the folder.
+    """
+    models, chosen = artifacts / paths.MODELS, {*among}
+    notes = (paths.MANIFEST, paths.RECOMMENDATION, paths.RUN_NOTE)
     texts = [
         path.read_text(encoding="utf-8")
-        for folder in runs
-        for path in (
-            folder / paths.MANIFEST,
-            folder / paths.RECOMMENDATION,
-            folder / paths.RUN_NOTE,
-        )
-        if path.exists()
+        for note in notes
+        for path in (artifacts / paths.RUNS).glob(f"*/{note}")
     ]
-    moved = {line.get(key) for line in lines for key in ("from", "to")}
+    moved = {line.get(key) for line in ledger.read_ledger(models) for key in ("from", "to")}
     with registry.lock_registry(models) as known:
         old = [
             version
             for version in known.versions
-            if version not in moved
+            if version in chosen - moved
             and version not in known.aliases.values()
             and not any(version in text for text in texts)
         ]

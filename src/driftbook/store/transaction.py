@@ -20,7 +20,7 @@ from typing import Literal
 from driftbook import paths
 from driftbook.errors import BusyError, DriftbookError
 from driftbook.settings import Settings
-from driftbook.store import files, layout, ledger, manifest, registry
+from driftbook.store import files, layout, ledger, manifest, pruning, registry
 
 # Within a staging folder: held as long as the run's process lives.
 _IN_PROGRESS = ".in-progress"
@@ -186,7 +186,10 @@ def withdraw_run(artifacts: Path, run_id: str) -> None:
     """Remove a committed run that could not be published, so that no later command does it."""
     staged = StagedRun(run_id, artifacts / paths.STAGING / run_id)
     (artifacts / paths.RUNS / run_id).rename(staged.folder)
+    brought = registry.read_index(staged.folder / paths.MODELS).versions
     drop_run(staged)
+    with suppress(OSError):  # on a full disk: a version too many does no harm
+        pruning.prune_versions(artifacts, brought)
 
 
 def drop_run(staged: StagedRun) -> None:
