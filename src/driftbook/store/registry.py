@@ -149,7 +149,11 @@ def register_version(models: Path, known: RegistryIndex, partial: Path, version:
         "files": {name: files.hash_bytes((folder / name).read_bytes()) for name in VERSION_FILES},
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    write_index(models, replace(known, versions={**known.versions, version: entry}))
+    try:
+        write_index(models, replace(known, versions={**known.versions, version: entry}))
+    except OSError:  # on a full disk; a folder that the index does not name is nobody's
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def adopt_versions(models: Path, staged: Path) -> list[str]:
