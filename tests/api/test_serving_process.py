@@ -268,6 +268,21 @@ def test_a_log_that_cannot_be_made_means_not_ready(tmp_path: Path) -> None:
         assert eventually(lambda: client.get("/ready").status_code == 200)
 
 
+@pytest.mark.parametrize(("told", "code"), [(signal.SIGTERM, -signal.SIGTERM), (signal.SIGINT, 0)])
+def test_the_last_lines_of_a_server_that_is_told_to_stop_are_written(
+    tmp_path: Path, told: signal.Signals, code: int
+) -> None:
+    enthrone(tmp_path, numeric_model())
+    with running_server(settings_of(), tmp_path) as server:
+        answer = httpx.get(f"{server.url}/health", trust_env=False)
+        server.process.send_signal(told)
+        server.process.wait(timeout=20)
+        lines = [json.loads(line) for line in server.log.read_text().splitlines()]
+    assert answer.headers["x-request-id"] in {line.get("request_id") for line in lines}
+    assert any("Finished server process" in line["message"] for line in lines)
+    assert server.process.returncode == code  # whoever started it learns what ended it
+
+
 def test_a_server_whose_log_nobody_reads_still_stops(tmp_path: Path) -> None:
     """Its lines fill the pipe; neither its answers nor its end may wait for a reader."""
     enthrone(tmp_path, numeric_model())

@@ -120,7 +120,9 @@ def test_two_commands_at_once(places: Places, tmp_path: Path, count_trials: Coun
                 ended = [one.wait() for one in started]
                 for one in ended:
                     check_sentence(one, {0, 1, 2, BUSY})
-                assert {one.code for one in ended} & {0}, [one.err for one in ended]
+                codes = {one.code for one in ended}
+                # Who holds the folder may refuse its own order while the other finds it busy.
+                assert 0 in codes or codes in ({1, BUSY}, {2, BUSY}), [one.err for one in ended]
                 check_counts(root, lines, ended, (first, second))
 
 

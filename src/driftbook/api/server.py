@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,8 +53,33 @@ def serve_champion(
             f"host {host!r} is reachable from other machines and no token is set; "
             f"set {TOKEN_VARIABLE}, or give --no-auth to serve without one"
         )
-    with listen_on(host, port) as listener, json_logs():
+    with listen_on(host, port) as listener, end_by_signal(), json_logs():
         run_server(create_app(settings, artifacts_dir, token, host), listener)
+
+
+@contextmanager
+def end_by_signal() -> Iterator[None]:
+    """Have SIGTERM end the process after what is in this context has ended: its last lines count.
+
+    Uvicorn raises the signal anew when it has stopped, and the process would be gone there and
+    then. Whoever asks what became of it still learns that the signal ended it.
+    """
+    told: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        told.append(number)
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if not told:
+            raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if told:
+        signal.raise_signal(told[0])
 
 
 def run_server(app: FastAPI, listener: socket.socket) -> None:
