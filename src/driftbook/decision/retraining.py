@@ -50,15 +50,24 @@ class RetrainOrder:
         """Return how many rows the sliding block holds."""
         return recipes.count_block_rows(self.champion)
 
-    @cached_property
-    def rows(self) -> pd.DataFrame:
-        """Return the champion's reference and the fresh rows, in time order."""
-        return _join_rows(self.champion, self.fresh)
+    @property
+    def size(self) -> int:
+        """Return how many rows the champion's reference and the fresh rows are together."""
+        return len(self.champion.reference) + len(self.fresh)
+
+    def take_rows(self, part: slice) -> pd.DataFrame:
+        """Return a part of the reference followed by the fresh rows, which are in time order."""
+        known = len(self.champion.reference)
+        start, stop = (max(0, place - known) for place in (part.start, part.stop))
+        return _join_rows(self.champion.reference.iloc[part], self.fresh.iloc[start:stop])
 
     @cached_property
     def stamps(self) -> pd.DatetimeIndex | None:
         """Return the time of each of the rows; None where they have none."""
-        return recipes.read_stamps(self.rows, self.settings.data.timestamp)
+        name, both = self.settings.data.timestamp, (self.champion.reference, self.fresh)
+        if name is None or not all(name in rows for rows in both):
+            return None
+        return recipes.read_stamps(_join_rows(*(rows[[name]] for rows in both)), name)
 
     @cached_property
     def outcomes(self) -> tuple[Floats, Floats]:
@@ -72,22 +81,22 @@ def retrain_model(order: RetrainOrder) -> Model:
     if order.recipe == "recalibrated":
         made = recalibrate_model(order.champion, order.fresh, order.settings)
         return replace(made, origin={**made.origin, "lessons": order.lessons})
-    rows = order.rows
-    part, weights = recipes.plan_rows(order.recipe, len(rows), order.block, order.stamps)
+    part, weights = recipes.plan_rows(order.recipe, order.size, order.block, order.stamps)
+    rows = order.take_rows(part)
     if order.recipe == recipes.SEASON and weights is not None:
-        rows = rows[weights > 0.0]
-        part, weights = slice(0, len(rows)), None
+        rows, weights = rows[weights > 0.0], None
     gaps = {key: value for key, value in order.champion.origin.items() if key == GAPS}
     if order.recipe == recipes.SEASON:
         gaps[GAPS] = "yes"
     if order.recipe == "weighted":
         champion = order.champion
-        table = design.tabulate_rows(rows, order.features, champion.outcomes(rows))
+        whole = order.take_rows(slice(0, order.size))
+        table = design.tabulate_rows(whole, order.features, champion.outcomes(whole))
         weights = recipes.weigh_resembling(table, part, order.window)
     names = {"features": tuple(feature.name for feature in order.features)}
     named = order.settings.data.model_copy(update=names)
     return train(
-        rows.iloc[part].reset_index(drop=True),
+        rows.reset_index(drop=True),
         order.settings.model_copy(update={"data": named}),
         order.recipe,
         weights,
@@ -132,7 +141,7 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     weights = np.ones(len(y))
     first = task.fit_calibration(said[:held], y[:held], weights[:held])
     last = task.fit_calibration(said, y, weights) if settings.model.refit else first
-    reference = _join_rows(model, fresh).iloc[-block:].reset_index(drop=True)
+    reference = _join_rows(model.reference, fresh).iloc[-block:].reset_index(drop=True)
     digest = windows.hash_frame(reference)
     recipe = settings.model.model_dump(exclude={"task"})
     name = f"{model.version} recalibrated {digest} {len(rows)} {recipe}"
@@ -154,9 +163,9 @@ def recalibrate_model(model: Model, fresh: pd.DataFrame, settings: Settings) -> 
     )
 
 
-def _join_rows(champion: Model, fresh: pd.DataFrame) -> pd.DataFrame:
-    kept = [c for c in champion.reference.columns if c in fresh.columns]
-    return pd.concat([champion.reference[kept], fresh[kept]], ignore_index=True)
+def _join_rows(reference: pd.DataFrame, fresh: pd.DataFrame) -> pd.DataFrame:
+    kept = [c for c in reference.columns if c in fresh.columns]
+    return pd.concat([reference[kept], fresh[kept]], ignore_index=True)
 
 
 def _recalibrated(model: Model, found: ScoreCalibration) -> Pipeline:
