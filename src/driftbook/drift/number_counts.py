@@ -92,7 +92,9 @@ class _Buckets:
     @classmethod
     def of(cls, edges: Floats) -> _Buckets | None:
         """Return buckets in which half of the edges or more are alone; None without such."""
-        for by_size in (False, True) if len(edges) else ():
+        if not len(edges):
+            return None
+        for by_size in (False, True):
             found = cls._of(edges, by_size)
             if found and 2 * np.count_nonzero(~np.isnan(found.edge)) >= len(edges):
                 return found

@@ -15,7 +15,7 @@ from scipy import linalg, optimize, special
 from driftbook.data.arrays import Floats, Ints
 
 _STEPS = 50
-# Steps by the curvature of a fit near by: each leaves a hundredth of the way or less.
+# Steps that may rest on the curvature of a fit near by; after them it is found anew.
 _FEW_STEPS = 5
 # A Newton step costs the square of the number of columns, a gradient only that number: beyond this
 # many columns (a step takes a tenth of a second) hundreds of gradients are cheaper.

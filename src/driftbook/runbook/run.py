@@ -319,7 +319,7 @@ class Run:
         Raises:
             UsageError: whatever is wrong with the data, the reference or the window.
         """
-        dataset, window = self.dataset, self._newest
+        dataset, window = self.dataset, self._noted_window
         note: dict[str, Any] = {
             "source": dataset.source,
             "sha256": dataset.fingerprint,
@@ -336,14 +336,14 @@ class Run:
         _write_json(self.folder / paths.RUN_DATA, note)
 
     @property
-    def _newest(self) -> Window:
+    def _noted_window(self) -> Window:
         """Return the window under judgement; of a replay, which is about all, the last of them."""
         complete = [one for one in self.dataset.windows if one.complete]
         return complete[-1] if self.replays and complete else self.split.window
 
     def _lineage(self, model: Model | None) -> dict[str, Any]:
         chosen = self.champion if model is None else model
-        window = {} if model is not None else {"window": self._newest.name}
+        window = {} if model is not None else {"window": self._noted_window.name}
         return {"run_id": self.run_id, "model_version": chosen.version, **window}
 
 
