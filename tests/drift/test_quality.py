@@ -277,3 +277,18 @@ def test_a_column_of_more_levels_than_are_kept_is_no_fault() -> None:
     new = window.assign(shop=window["shop"].where(window.index >= 4000, "new"))
     (found,) = quality.check_quality(model, new, SETTINGS).itertuples()
     assert (found.feature, found.fault, found.severity) == ("shop", "unseen", "note")
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        np.arange(300_000) * 0.01,  # a regular grid hashes as well as any
+        np.repeat(np.random.default_rng(0).normal(size=150_000), 2),
+        np.where(np.random.default_rng(1).random(300_000) < 0.06, 7.0, np.arange(300_000) / 3.0),
+        np.append(np.arange(1000.0), [np.nan] * 500),
+    ],
+    ids=["grid", "pairs", "one value often", "missing"],
+)
+def test_different_values_are_estimated_to_a_fifth_of_a_percent(values: np.ndarray) -> None:
+    found = quality._estimate_distinct(pd.Series(values))
+    assert abs(found - len(np.unique(values))) < 0.002 * len(values)
